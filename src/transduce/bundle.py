@@ -1,0 +1,140 @@
+"""The model directory that people ship: config.json, model.safetensors, tokenizer, model card. Never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from transduce.errors import BundleError, TransduceError
+from transduce.files import atomic_folder, write_json
+from transduce.nn.transformer import Transformer, TransformerConfig, build
+from transduce.shapes import Tensor
+from transduce.text.pieces import IDS
+from transduce.text.tokenizer import TokenizerPair
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleConfig:
+    """config.json: what is needed to use the model, and what to say about its outputs.
+
+    `max_length` is the longest source the model was trained on, in pieces. `metric` and `tokenize` are the ones its
+    quality is quoted in; `pretokenised` says that its text has spaces between tokens.
+    """
+
+    model: TransformerConfig
+    source_size: int
+    target_size: int
+    max_length: int
+    beam: int = 4
+    alpha: float = 0.6
+    source_lang: str = ""
+    target_lang: str = ""
+    pretokenised: bool = False
+    metric: str = "bleu"
+    tokenize: str = "13a"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model in memory with everything that travels with it."""
+
+    config: BundleConfig
+    model: Transformer
+    tokenizers: TokenizerPair
+
+
+def unique_weights(model: Transformer) -> dict[str, Tensor]:
+    """Every weight once: shared embeddings are one tensor under their first name."""
+    return {name: p.detach() for name, p in model.named_parameters()}  # leaves duplicates out
+
+
+def load_weights_into(model: Transformer, weights: Mapping[str, Tensor], where: object) -> None:
+    """Copy `weights` (as `unique_weights` gives them) into `model`. Raises `BundleError` naming what does not fit."""
+    own = dict(model.named_parameters())
+    for name in sorted(own.keys() ^ weights.keys()):
+        verb = "lacks" if name in own else "has an unknown"
+        raise BundleError(f"{where}: {verb} weight {name}. It was made for another architecture.")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if parameter.shape != weights[name].shape:
+                raise BundleError(
+                    f"{where}: weight {name} is {tuple(weights[name].shape)}, the config asks for "
+                    f"{tuple(parameter.shape)}. Weights and config do not belong together."
+                )
+            parameter.copy_(weights[name])
+
+
+def save_bundle(
+    path: Path, config: BundleConfig, weights: Mapping[str, Tensor], tokenizers: TokenizerPair, card: str
+) -> None:
+    """Write the folder whole or not at all; one that stood there is replaced. `card` is its README.md."""
+    with atomic_folder(path) as folder:
+        ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
+        write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
+        try:
+            save_file({n: w.cpu().contiguous() for n, w in weights.items()}, folder / "model.safetensors")
+        except SafetensorError as error:  # its I/O errors (a full disk) are not OSErrors
+            raise OSError(None, str(error)) from error
+        tokenizers.save(folder)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def bundle_folder(path: Path) -> Path:
+    """`path` if it is a BUNDLE, its `model/` if it is a RUN.
+
+    Raises:
+        BundleError: neither.
+    """
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if not path.exists():
+        raise BundleError(f"{path}: no such folder. Give a model directory, or the run directory that holds one.")
+    if (path / "checkpoints").is_dir():
+        raise BundleError(f"{path}: this run has no model yet. Continue it, or make one with `transduce average {path}`.")
+    raise BundleError(f"{path}: no config.json here, nor in {path / 'model'}: not a model of transduce.")
+
+
+def load_config(folder: Path) -> BundleConfig:
+    """config.json of a bundle. Raises `BundleError` when it is broken or made by a newer version."""
+    path = folder / "config.json"
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if fields.pop("format") != FORMAT:
+            raise BundleError(f"{path}: format other than {FORMAT}. Use the version of transduce that made it.")
+        fields.pop("special_ids")
+        return BundleConfig(model=TransformerConfig(**fields.pop("model")), **fields)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
+
+
+def load_bundle(path: Path, device: torch.device) -> Bundle:
+    """The model at `path` (a BUNDLE or a RUN), ready for evaluation on `device`.
+
+    Raises:
+        BundleError: missing, truncated or foreign files; weights that do not fit the config.
+    """
+    folder = bundle_folder(path)
+    config = load_config(folder)
+    tokenizers = TokenizerPair.load(folder)
+    if (config.source_size, config.target_size) != (tokenizers.source.size, tokenizers.target.size):
+        raise BundleError(f"{folder}: the tokenizer does not have the {config.target_size} pieces that config.json says.")
+    try:
+        weights = load_file(folder / "model.safetensors")
+        model = build(config.model, config.source_size, config.target_size, IDS.pad)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{folder / 'model.safetensors'}: missing or truncated ({error}).") from error
+    except BundleError:
+        raise
+    except TransduceError as error:
+        raise BundleError(f"{folder / 'config.json'}: {error}") from error
+    load_weights_into(model, weights, folder / "model.safetensors")
+    return Bundle(config, model.to(device).eval(), tokenizers)

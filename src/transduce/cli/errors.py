@@ -1,0 +1,28 @@
+"""Errors become one line on standard error and an exit status."""
+
+import os
+import sys
+import traceback
+
+from transduce.errors import TransduceError
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Print what happened; returns the exit status: 1 the work failed, 2 wrong usage or input, 130 interrupted."""
+    if debug:
+        traceback.print_exception(error)
+    match error:
+        case TransduceError():
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_status
+        case KeyboardInterrupt():
+            print("interrupted", file=sys.stderr)
+            return 130
+        case BrokenPipeError():  # whoever read our output has gone, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case MemoryError():
+            print("error: out of memory. Lower batching.max_tokens, or use a smaller model.", file=sys.stderr)
+            return 1
+        case _:
+            raise error

@@ -1,0 +1,9 @@
+"""x"""
+
+
+def evaluate() -> None:
+    """p"""
+
+
+def compare() -> None:
+    """p"""

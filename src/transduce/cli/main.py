@@ -1,0 +1,76 @@
+"""`transduce`: one command a verb. Starting up imports neither torch nor anything else that takes time."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from transduce.cli import demo, evaluate, info, train, translate
+from transduce.cli.errors import report
+
+EPILOG = "Start with `transduce demo`, then `transduce train --source a.en --target a.de --out runs/mine`."
+
+app = typer.Typer(
+    name="transduce",
+    help="Train, measure and ship the Transformer of 'Attention Is All You Need' on your own pairs of text.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for command in (
+    train.train,
+    translate.translate,
+    translate.score,
+    evaluate.evaluate,
+    evaluate.compare,
+    train.average,
+    info.info,
+    demo.demo,
+):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"transduce {version('transduce')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")] = False,
+) -> None:
+    """Train, measure and ship the Transformer of 'Attention Is All You Need' on your own pairs of text."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 the work failed, 2 wrong usage or input (one line, no traceback)."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
+    debug = "--debug" in arguments
+    try:
+        status = app([a for a in arguments if a != "--debug"], standalone_mode=False, prog_name="transduce")
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else error, file=sys.stderr)
+        return 2
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "transduce"
+        print(f"error: {error.format_message()} See `{where} --help`.", file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return 2
+    except click.Abort:
+        return report(KeyboardInterrupt(), debug)
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, debug)
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,192 @@
+"""`transduce train` and `transduce average`."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transduce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transduce.config import RunConfig
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting of the recipe.")
+]
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")] = None,
+    source: Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Target sentences, line by line translations of --source.")] = None,
+    dev_source: Annotated[Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")] = None,
+    dev_target: Annotated[Path | None, typer.Option(help="Targets of --dev-source.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Instead: one pair a line, tab-separated.")] = None,
+    dev_pairs: Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")] = None,
+    preset: Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")] = "auto",
+    minutes: Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")] = None,
+    langs: Annotated[str | None, typer.Option(help="Language codes, as en-de; else the files' suffixes.")] = None,
+    settings: Settings = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")] = False,
+    start_from: Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> int:
+    """Train a model. The same command again continues it exactly where it was; Ctrl-C saves first.
+
+    \b
+    Examples:
+      transduce train multi30k_ende --set data.root=data
+      transduce train --source a.en --target a.de --out runs/mine --minutes 30
+      transduce train --pairs dictionary.tsv --out runs/words
+    """  # noqa: D301 - \b is click's mark for lines that must not be joined
+    from transduce.cli.display import TrainingDisplay, print_json  # noqa: PLC0415
+    from transduce.compose import train as run_training  # noqa: PLC0415
+
+    more = [*(settings or [])]
+    if minutes is not None:
+        more.append(f"training.minutes={minutes}")
+    if device is not None:
+        more.append(f'training.device="{device}"')
+    files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
+    files |= {"pairs": pairs, "dev-pairs": dev_pairs}
+    if recipe is not None:
+        extra = [f"--{name}" for name, path in files.items() if path is not None]
+        if extra:
+            raise ConfigError(f"{extra[0]} and a recipe: the recipe names its files. Give one or the other.")
+        config = _from_recipe(recipe, more)
+    else:
+        config = _from_files(files, columns, langs, preset, more)
+    run = out or Path("runs") / (config.name or "model")
+    with TrainingDisplay() as display, _stop_on_interrupt(display.say) as stop:
+        outcome = run_training(
+            config, run, fresh=fresh, start_from=start_from, command=_command(), reporter=display, stop=stop
+        )
+    if as_json:
+        score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
+        print_json({"run": str(run), "step": outcome.step, "finished": outcome.finished, config.evaluation.metric: score})
+    if not outcome.finished:
+        display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run the same command again:")
+        display.say(f"  {_command()}")
+        return 130
+    display.say(f"done: {run / 'model'}. Try: transduce translate {run} \"...\"")
+    return 0
+
+
+def average(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    last: Annotated[int, typer.Option(help="How many of the last checkpoints.")] = 5,
+    out: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Where to; RUN/average-<last> if not given.")] = None,
+) -> None:
+    """Average the last checkpoints of a run into a model (section 6.1 of the paper).
+
+    Example: transduce average runs/multi30k_ende --last 5
+    """
+    from transduce.cli.console import say  # noqa: PLC0415
+    from transduce.compose import average_run  # noqa: PLC0415
+
+    bundle = out or run / f"average-{last}"
+    steps = average_run(run, last, bundle)
+    say(f"{bundle}: average of steps {', '.join(map(str, steps))}")
+
+
+def _from_recipe(recipe: str, settings: list[str]) -> "RunConfig":
+    from transduce.config import load_recipe  # noqa: PLC0415
+    from transduce.training.world import environment  # noqa: PLC0415
+
+    root = environment().get("TRANSDUCE_DATA")
+    if root and not any(s.replace(" ", "").startswith("data.root=") for s in settings):
+        settings = [f"data.root={root}", *settings]
+    return load_recipe(recipe, settings)
+
+
+def _from_files(
+    files: dict[str, Path | None], columns: str | None, langs: str | None, preset_name: str, settings: list[str]
+) -> "RunConfig":
+    from transduce.config import apply_settings, build_config, derive  # noqa: PLC0415
+    from transduce.presets import languages, preset  # noqa: PLC0415
+
+    data = _data_section(files, columns)
+    given = {name: str(path) for name, path in files.items() if path is not None}
+    if langs is not None:
+        source_lang, dash, target_lang = langs.partition("-")
+        if not (source_lang and dash and target_lang):
+            raise ConfigError(f"--langs {langs}: write it as en-de.")
+    else:
+        source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
+    data |= {"source_lang": source_lang, "target_lang": target_lang}
+    asked = apply_settings({}, settings)
+    minimal = build_config({"data": data | asked.get("data", {})}, "command line")
+    minutes = asked.get("training", {}).get("minutes", 30.0)
+    chosen = preset(preset_name, minimal.data.files(minimal.data.train), float(minutes))
+    name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
+    values = apply_settings({"name": name, "data": data, **chosen}, settings)
+    if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
+        values["training"]["minutes"] = 0.0  # whoever counts steps does not want the clock's say
+    if values["tokenizer"].get("joint") is False:
+        values["model"].setdefault("share_embeddings", "target")
+    return build_config(derive(values), "command line")
+
+
+def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:
+    given = {name: str(path) for name, path in files.items() if path is not None}
+    if ("source" in given) == ("pairs" in given):
+        raise ConfigError("Give a recipe, or --source and --target, or --pairs. See `transduce train --help`.")
+    for one, other in (("source", "target"), ("dev-source", "dev-target")):
+        if (one in given) != (other in given):
+            missing = other if one in given else one
+            raise ConfigError(f"--{missing} is missing: --{one} and --{other} belong together.")
+    data: dict[str, Any] = {"root": "."}
+    if "source" in given:
+        data["train"] = {"source": given["source"], "target": given["target"]}
+    else:
+        data["train"] = {"pairs": given["pairs"]}
+    if "dev-source" in given:
+        data["dev"] = {"source": given["dev-source"], "target": given["dev-target"]}
+    elif "dev-pairs" in given:
+        data["dev"] = {"pairs": given["dev-pairs"]}
+    if columns is not None:
+        data["columns"] = parse_columns(columns)
+    return data
+
+
+def parse_columns(text: str) -> list[int | list[int]]:
+    """`1,2` or `1+3,2` to two columns. Raises `ConfigError`."""
+    sides = text.split(",")
+    try:
+        numbers = [[int(c) for c in side.split("+")] for side in sides]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 2:
+        raise ConfigError(f"--columns {text}: write source,target as numbers, for instance 1,2 or 1+3,2.")
+    return [side[0] if len(side) == 1 else side for side in numbers]
+
+
+def _command() -> str:
+    return shlex.join(["transduce", *(a for a in sys.argv[1:] if a not in ("--debug", "--json"))])
+
+
+@contextmanager
+def _stop_on_interrupt(say: Any) -> Iterator[Any]:
+    """The first Ctrl-C (or SIGTERM) asks the loop to stop after its step; the second one stops at once."""
+    asked: list[int] = []
+
+    def handle(signum: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(signum)
+        say("stopping after this step; again to stop at once")
+
+    old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for signum, handler in old.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,9 @@
+"""`transduce translate` and `transduce score`."""
+
+
+def translate() -> None:
+    """placeholder"""
+
+
+def score() -> None:
+    """placeholder"""

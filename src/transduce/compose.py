@@ -1,0 +1,371 @@
+"""Where the parts meet: a recipe becomes a run, and a run a model. The only file that sees all of them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import torch
+
+from transduce.bundle import (
+    BundleConfig,
+    bundle_folder,
+    load_bundle,
+    load_config,
+    load_weights_into,
+    save_bundle,
+    unique_weights,
+)
+from transduce.card import model_card, versions
+from transduce.checkpoint import (
+    DevResult,
+    Progress,
+    load_optimizer,
+    load_progress,
+    load_weights,
+    prune,
+    save_checkpoint,
+    saved_steps,
+)
+from transduce.config import RunConfig
+from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
+from transduce.errors import CheckpointError, ConfigError
+from transduce.evaluation.metrics import MetricScore
+from transduce.nn.transformer import build
+from transduce.rundir import Chosen, claim, load_asked, load_chosen, resolve, save_resolved, truncate_events
+from transduce.text.pieces import IDS
+from transduce.text.tokenizer import TokenizerPair
+from transduce.training.averaging import average
+from transduce.training.meters import Curves, EventLog
+from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.precision import Chosen as ChosenPrecision
+from transduce.training.precision import choose_precision, tune_process
+from transduce.training.schedule import learning_rate
+from transduce.training.trainer import StepResult, Trainer
+from transduce.training.world import World, default_threads, environment
+from transduce.validation import DevSet, best_steps, choose_model, last_steps
+
+TIMED_STEPS = 8
+VALIDATIONS = 20  # in a run that only minutes limit
+
+
+class Reporter(Protocol):
+    """Who is told how a run goes: the command line's progress display, or nobody."""
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+        ...
+
+    def begin(self, progress: Progress, config: RunConfig) -> None:
+        """Training starts or goes on from `progress`."""
+        ...
+
+    def stepped(self, result: StepResult) -> None:
+        """After every update."""
+        ...
+
+    def validated(self, result: DevResult, progress: Progress) -> None:
+        """After every validation."""
+        ...
+
+
+@final
+class Quiet:
+    """A reporter that tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def begin(self, progress: Progress, config: RunConfig) -> None:
+        """Nothing."""
+
+    def stepped(self, result: StepResult) -> None:
+        """Nothing."""
+
+    def validated(self, result: DevResult, progress: Progress) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How `train` ended: `finished`, or stopped on request at `step` to be continued. `dev` is the final model's."""
+
+    step: int
+    finished: bool
+    dev: MetricScore | None
+
+
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    fresh: bool = False,
+    start_from: str | Path | None = None,
+    command: str = "",
+    reporter: Reporter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train what `config` describes in the directory `out`, or continue it exactly where it was.
+
+    Args:
+        config: A recipe, from `load_recipe` or made in Python.
+        out: The run directory. It is made; one of another recipe is an error.
+        fresh: Delete what an earlier run left in `out`.
+        start_from: A bundle (or run) whose weights and vocabulary to start from: fine-tuning.
+        command: What to write on the model card.
+        reporter: Who is told how it goes.
+        stop: Asked after every step; once it says so, everything is saved and the call returns.
+
+    Raises:
+        ConfigError, DataError, BundleError, CheckpointError: something asked for cannot be; nothing is half-written.
+        SaveError: the disk is full; the last checkpoint is whole.
+        TrainingError: the loss is not finite.
+    """
+    run, reporter = Path(out), reporter or Quiet()
+    origin = None if start_from is None else bundle_folder(Path(start_from))
+    config = config if origin is None else _take_over(config, origin)
+    continued = claim(run, config, fresh)
+    if (run / "data").is_dir():
+        check_inputs(load_prepared(run / "data").manifest)
+    else:
+        tokenizer = config.tokenizer if origin is None else TokenizerPair.load(origin)
+        prepare(run / "data", _sources(config), tokenizer, reporter.say, lambda n: None)
+    prepared = load_prepared(run / "data")
+    chosen, world = _choose(run, config, prepared, origin, command, reporter)
+    trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
+    progress = _restore(run, trainer) if continued else None
+    if progress is None:
+        progress = Progress()
+        if origin is not None:
+            load_weights_into(trainer.model, unique_weights(load_bundle(origin, world.device).model), origin)
+    if progress.finished and not _may_go_on(trainer, progress) and (run / "model").is_dir():
+        reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
+        return Outcome(step=progress.step, finished=True, dev=None)
+    return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
+
+
+def _train(
+    run: Path,
+    config: RunConfig,
+    chosen: Chosen,
+    trainer: Trainer,
+    progress: Progress,
+    prepared: Prepared,
+    reporter: Reporter,
+    stop: Callable[[], bool],
+) -> Outcome:
+    truncate_events(run, progress.step)
+    log = EventLog(run / "events.jsonl", _curves(run))
+    dev = DevSet(config, prepared, trainer.world.device, trainer.precision)
+    listeners = _Both(log, reporter, dev)
+    reporter.begin(progress, config)
+
+    def save(after: Progress) -> None:
+        weights, optimizer = unique_weights(trainer.model), moments(trainer.model, trainer.optimizer)
+        save_checkpoint(run, after, weights, optimizer)
+        _prune(run, after, config.training.average)
+
+    try:
+        progress = trainer.run(
+            replace(progress, finished=False), validate=dev.validate, save=save, listener=listeners, stop=stop
+        )
+        if not progress.finished:
+            return Outcome(step=progress.step, finished=False, dev=None)
+        reporter.say("choosing the model on the dev set")
+        name, weights, scores = choose_model(run, config, progress, trainer.model, dev, reporter.say)
+        bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": progress.step})
+        dev_score = scores[config.evaluation.metric]
+        card = model_card(bundle, config, prepared.manifest, chosen, name, dev.describe(), scores)
+        save_bundle(run / "model", bundle, weights, prepared.tokenizers, card)
+        log.write(event="model", step=progress.step, choice=name, score=dev_score.score, signature=dev_score.signature)
+        return Outcome(step=progress.step, finished=True, dev=dev_score)
+    finally:
+        log.close()
+
+
+def average_run(run: Path, last: int, out: Path) -> list[int]:
+    """Average the last `last` checkpoints of `run` into the bundle `out`; returns their steps.
+
+    Raises:
+        CheckpointError: there are fewer, or `run` is not a run.
+    """
+    config, chosen, prepared = load_asked(run), load_chosen(run), load_prepared(run / "data")
+    steps = saved_steps(run)
+    if chosen is None or not steps:
+        raise CheckpointError(f"{run}: no checkpoint yet. Train first.")
+    validated = [r.step for r in load_progress(run, steps[-1]).history if r.step in steps]
+    if not 1 <= last <= len(validated):
+        raise CheckpointError(
+            f"{run}: --last {last}, but {len(validated)} validated checkpoints are kept. A run keeps the last and the "
+            f"best training.average = {config.training.average} of them."
+        )
+    chosen_steps = validated[-last:]
+    weights = average(load_weights(run, step) for step in chosen_steps)
+    name = f"average of steps {', '.join(map(str, chosen_steps))}"
+    bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]})
+    save_bundle(out, bundle, weights, prepared.tokenizers, model_card(bundle, config, prepared.manifest, chosen, name, "", {}))
+    return chosen_steps
+
+
+@final
+class _Both:
+    """Tells the log and the reporter; gives the log the sample outputs."""
+
+    def __init__(self, log: EventLog, reporter: Reporter, dev: DevSet) -> None:
+        self._log, self._reporter, self._dev = log, reporter, dev
+
+    def stepped(self, result: StepResult) -> None:
+        self._log.stepped(result)
+        self._reporter.stepped(result)
+
+    def validated(self, result: DevResult, progress: Progress) -> None:
+        self._log.validated(result, progress)
+        for sample in self._dev.samples:
+            self._log.write(event="sample", step=result.step, **sample)
+        self._reporter.validated(result, progress)
+        if self._dev.samples:
+            sample = self._dev.samples[0]
+            self._reporter.say(f"  {sample['source']}\n  -> {sample['output']}\n   = {sample['reference']}")
+
+
+def _sources(config: RunConfig) -> Sources:
+    d = config.data
+    return Sources(
+        train=d.files(d.train),
+        dev=None if d.dev is None else d.files(d.dev),
+        pretokenised=d.pretokenised,
+        max_length=d.max_length,
+        seed=config.training.seed,
+    )
+
+
+def _take_over(config: RunConfig, origin: Path) -> RunConfig:
+    """Fine-tuning keeps the architecture of the model it starts from, but for dropout."""
+    before = load_config(origin)
+    return replace(
+        config,
+        model=replace(before.model, p_drop=config.model.p_drop),
+        tokenizer=replace(config.tokenizer, joint=before.model.share_embeddings == "all" or config.tokenizer.joint),
+        data=replace(config.data, pretokenised=before.pretokenised),
+    )
+
+
+def _choose(
+    run: Path, config: RunConfig, prepared: Prepared, origin: Path | None, command: str, reporter: Reporter
+) -> tuple[Chosen, World]:
+    """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added."""
+    chosen = load_chosen(run)
+    asked = config.training
+    if chosen is None:
+        world = World.from_env(environment(), asked.device)
+        precision, why = choose_precision(asked.precision, world.device)
+        chosen = Chosen(
+            max_steps=asked.max_steps,
+            checkpoint_every=asked.checkpoint_every,
+            precision=precision,
+            device=world.device.type,
+            threads=default_threads(environment()),
+            seconds_per_step=0.0,
+            command=command,
+            start_from="" if origin is None else str(origin),
+        )
+        reporter.say(f"precision {why}; {chosen.threads} threads")
+        tune_process(chosen.threads)
+        if asked.minutes > 0:
+            chosen = _fit_minutes(config, chosen, world, prepared, reporter)
+    else:
+        if origin is not None and chosen.start_from != str(origin):
+            raise ConfigError(f"{run}: was begun from {chosen.start_from or 'nothing'}, not {origin}. Use another --out.")
+        world = World.from_env(environment(), chosen.device)  # type: ignore[arg-type]
+        tune_process(chosen.threads)
+        steps = asked.max_steps
+        if asked.minutes > 0 and chosen.seconds_per_step > 0:
+            steps = min(steps, max(1, int(asked.minutes * 60 / chosen.seconds_per_step)))
+        chosen = replace(chosen, max_steps=max(steps, chosen.max_steps))
+    save_resolved(run, config, chosen, {"versions": versions(), "train": prepared.manifest["train"]})
+    return chosen, world
+
+
+def _fit_minutes(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared, reporter: Reporter) -> Chosen:
+    """Measure a few steps and a validation on a throw-away model; the number of steps follows, and stays."""
+    reporter.say("timing a few steps")
+    trainer = _trainer(config, chosen, world, prepared)
+    updates = list(zip(range(2 + TIMED_STEPS), trainer.updates(Progress()), strict=False))
+    times = []
+    for _, (progress, numbers) in updates:
+        start = time.perf_counter()
+        trainer.update(progress, numbers)
+        times.append(time.perf_counter() - start)
+    step = sum(times[2:]) / len(times[2:])
+    start = time.perf_counter()
+    DevSet(config, prepared, trainer.world.device, trainer.precision).validate(trainer.model, 0)
+    validation = time.perf_counter() - start
+    seconds = config.training.minutes * 60
+    every = chosen.checkpoint_every
+    if config.training.max_steps * step > seconds:  # only then do minutes decide
+        every = min(every, max(1, int(seconds / step / VALIDATIONS)))
+    # choosing the model at the end decodes three candidates with a beam: about six validations
+    per_step = step + validation / every
+    steps = max(1, min(config.training.max_steps, int((seconds - 6 * validation) / per_step)))
+    reporter.say(f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes")
+    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), seconds_per_step=seconds / steps)
+
+
+def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:
+    torch.manual_seed(config.training.seed)
+    tokenizers = prepared.tokenizers
+    model = build(config.model, tokenizers.source.size, tokenizers.target.size, IDS.pad).to(world.device)
+    t = config.training
+    rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
+    precision: ChosenPrecision = "bf16" if chosen.precision == "bf16" else "fp32"
+    return Trainer(model, adam(model), prepared.corpus, rate, config.batching, t, precision, world)
+
+
+def _restore(run: Path, trainer: Trainer) -> Progress | None:
+    """Bring model and optimizer to the last checkpoint; None when there is none yet."""
+    steps = saved_steps(run)
+    if not steps:
+        return None
+    progress = load_progress(run, steps[-1])
+    load_weights_into(trainer.model, load_weights(run, steps[-1]), f"checkpoint {steps[-1]} of {run}")
+    restore_moments(trainer.model, trainer.optimizer, load_optimizer(run, steps[-1]), progress.step)
+    return progress
+
+
+def _may_go_on(trainer: Trainer, progress: Progress) -> bool:
+    t = trainer.training
+    return progress.step < t.max_steps and not (t.patience > 0 and progress.stale >= t.patience)
+
+
+def _prune(run: Path, progress: Progress, n: int) -> None:
+    """Keep what an average or a restart may need: the last n and the best n, and the newest of all."""
+    last, best = last_steps(progress, n), best_steps(progress, n)
+    keep = {*last, *best, progress.step}
+    prune(run, sorted(keep), [progress.step])
+
+
+def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any]) -> BundleConfig:
+    return BundleConfig(
+        model=config.model,
+        source_size=prepared.tokenizers.source.size,
+        target_size=prepared.tokenizers.target.size,
+        max_length=config.data.max_length,
+        beam=config.decoding.beam,
+        alpha=config.decoding.alpha,
+        source_lang=config.data.source_lang,
+        target_lang=config.data.target_lang,
+        pretokenised=config.data.pretokenised,
+        metric=config.evaluation.metric,
+        tokenize=config.evaluation.tokenize,
+        provenance={"recipe": config.name, "seed": config.training.seed, "command": chosen.command, **facts},
+    )
+
+
+def _curves(run: Path) -> Curves | None:
+    """TensorBoard's writer where the extra is installed."""
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call, no-any-return]

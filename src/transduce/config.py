@@ -1,0 +1,299 @@
+"""A run's settings: one flat TOML file, checked strictly, every value in one frozen record."""
+
+import difflib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from transduce.data.corpus import AlignedFiles, PairsFile
+from transduce.decoding.translator import DecodingConfig
+from transduce.errors import ConfigError
+from transduce.evaluation.metrics import METRICS
+from transduce.nn.transformer import TransformerConfig
+from transduce.text.tokenizer import TokenizerConfig
+from transduce.training.trainer import BatchingConfig, TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlignedSet:
+    """Two files, line by line translations of each other; paths relative to `data.root`."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairsSet:
+    """One file with a pair a line; path relative to `data.root`."""
+
+    pairs: str
+
+
+DataSet = AlignedSet | PairsSet
+Column = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Where the data is. A set left out is absent: without `dev`, part of `train` is held out.
+
+    `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1, each one number
+    or several to be joined; `pattern` is a regular expression whose groups are the columns, instead of tabs. Pairs with
+    a side over `max_length` pieces are left out of training.
+    """
+
+    root: str = "data"
+    lang: str = ""
+    train: DataSet
+    dev: DataSet | None = None
+    test: DataSet | None = None
+    columns: tuple[Column, Column] = (1, 2)
+    pattern: str = ""
+    pretokenised: bool = False
+    max_length: int = 256
+    source_lang: str = ""
+    target_lang: str = ""
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ConfigError(f"data.max_length = {self.max_length}: must be at least 1.")
+        for part in (self.train, self.dev, self.test):
+            if part is not None:
+                self.files(part)
+
+    def files(self, part: DataSet) -> AlignedFiles | PairsFile:
+        """The files of one set, with `root` and `lang` filled in. Raises `ConfigError` on columns that cannot be."""
+        match part:
+            case AlignedSet():
+                return AlignedFiles(source=self._path(part.source), target=self._path(part.target))
+            case PairsSet():
+                source, target = ((c,) if isinstance(c, int) else c for c in self.columns)
+                return PairsFile(
+                    pairs=self._path(part.pairs), source_columns=source, target_columns=target, pattern=self.pattern
+                )
+
+    def _path(self, path: str) -> Path:
+        if "{lang}" in path and not self.lang:
+            raise ConfigError(f"data: the path {path!r} needs a language. Give one with --set data.lang=...")
+        return Path(self.root) / path.replace("{lang}", self.lang)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """How quality is measured while training: `metric`, by decoding the first `sentences` inputs of the dev set."""
+
+    metric: str = "bleu"
+    tokenize: str = "13a"
+    sentences: int = 500
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ConfigError(f"evaluation.metric = {self.metric!r}: choose one of {', '.join(METRICS)}.")
+        if self.sentences < 1:
+            raise ConfigError(f"evaluation.sentences = {self.sentences}: must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that decides what a run computes. `name` is the recipe's, and names the run directory."""
+
+    name: str = ""
+    data: DataConfig
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: TransformerConfig = field(default_factory=TransformerConfig)
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        if self.model.share_embeddings == "all" and not self.tokenizer.joint:
+            raise ConfigError(
+                "model.share_embeddings = 'all' needs one vocabulary. "
+                "Set tokenizer.joint = true, or model.share_embeddings = 'target' (or 'none')."
+            )
+        if self.model.positions == "learned" and self.model.max_positions < self.data.max_length + 1:
+            raise ConfigError(
+                f"model.max_positions = {self.model.max_positions} is too few for sentences of data.max_length = "
+                f"{self.data.max_length} pieces and their end symbol."
+            )
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("transduce") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def recipe_text(recipe: str) -> tuple[str, str]:
+    """Name and TOML text of `recipe`: a file, or the name of one that ships with the package.
+
+    Raises:
+        ConfigError: neither; names the nearest.
+    """
+    path = Path(recipe)
+    if recipe.endswith(".toml") or path.is_file():
+        try:
+            return path.stem, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot read this recipe ({error}).") from error
+    names = recipe_names()
+    if recipe in names:
+        return recipe, (resources.files("transduce") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+    raise ConfigError(
+        f"{recipe}: no such recipe file, and none of this name ships with transduce.{_nearest(recipe, names)} "
+        f"There are: {', '.join(names)}."
+    )
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """TOML to plain values. Raises `ConfigError` with the line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}.") from error
+
+
+def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """`values` with `section.key=value` settings put in. A value is TOML; what is not TOML is taken as a string.
+
+    Raises:
+        ConfigError: a setting without a section, a key or a value.
+    """
+    out = json.loads(json.dumps(values))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        match = re.fullmatch(r"\s*(?:(\w+)\.)?(\w+)\s*", key)
+        if not equals or match is None:
+            raise ConfigError(f"--set {setting}: write it as section.key=value, for instance training.max_steps=1000.")
+        section, name = match[1], match[2]
+        if section is None and name != "name":
+            raise ConfigError(f"--set {setting}: which section? For instance training.{name}=... or model.{name}=...")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        if section is None:
+            out[name] = value
+        elif isinstance(out.setdefault(section, {}), dict):
+            out[section][name] = value
+    return out  # type: ignore[no-any-return]
+
+
+def derive(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what follows from what was said: d_k = d_v = d_model / h (section 3.2.2), and the sharing of embeddings
+    that the vocabularies allow. What is said stays."""
+    model = dict(values.get("model", {}))
+    if "d_model" in model or "n_heads" in model:
+        d_model, heads = model.get("d_model", 512), model.get("n_heads", 8)
+        if isinstance(d_model, int) and isinstance(heads, int) and heads > 0:
+            for key in ("d_k", "d_v"):
+                if key not in model and d_model % heads:
+                    raise ConfigError(f"model.d_model = {d_model} does not divide into {heads} heads. Set model.{key}.")
+                model.setdefault(key, d_model // heads)
+    if values.get("tokenizer", {}).get("joint") is False:
+        model.setdefault("share_embeddings", "target")
+    return values | {"model": model}
+
+
+def build_config(values: Mapping[str, Any], where: str) -> RunConfig:
+    """A checked `RunConfig` from plain values.
+
+    Raises:
+        ConfigError: an unknown key (names the nearest), a missing one, a wrong type or an impossible value.
+    """
+    try:
+        return _ADAPTER.validate_json(json.dumps(values), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_problem(error)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
+    """The recipe `recipe` (a TOML file, or a name such as `multi30k_ende`) with `section.key=value` settings.
+
+    Raises:
+        ConfigError: not found, or not a valid recipe.
+    """
+    name, text = recipe_text(str(recipe))
+    values = apply_settings(parse_toml(text, str(recipe)), settings)
+    values.setdefault("name", name)
+    return build_config(derive(values), str(recipe))
+
+
+def to_values(config: RunConfig) -> dict[str, Any]:
+    """`config` as plain values that TOML can hold: what `build_config` takes."""
+    plain: dict[str, Any] = _without_none(json.loads(_ADAPTER.dump_json(config)))
+    return plain
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Plain values as TOML text."""
+    return tomli_w.dumps(values)
+
+
+def differences(a: RunConfig, b: RunConfig) -> list[str]:
+    """Keys, as `section.key`, in which two configs differ."""
+    left, right = _flat(to_values(a)), _flat(to_values(b))
+    return sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+
+
+_ADAPTER = TypeAdapter(RunConfig)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, inner in values.items():
+        if isinstance(inner, dict):
+            flat |= {f"{section}.{key}": value for key, value in inner.items()}
+        else:
+            flat[section] = inner
+    return flat
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    """One line about the first error, unknown keys before the trouble they cause elsewhere."""
+    problems = error.errors(include_url=False)
+    unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
+    problem = (unknown or problems)[0]
+    place = [str(part) for part in problem["loc"] if not str(part).endswith("Set")]
+    key = ".".join(place)
+    if unknown:
+        return f"{key}: no such field.{_nearest(place[-1], _known_keys(place[:-1]))}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{key}: missing; every recipe needs it."
+    return f"{key} = {json.dumps(problem['input'], ensure_ascii=False)[:80]}: {problem['msg']}."
+
+
+def _known_keys(place: Sequence[str]) -> list[str]:
+    kind: Any = RunConfig
+    for part in place:
+        hints = typing.get_type_hints(kind) if is_dataclass(kind) else {}
+        kind = hints.get(part)
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            return ["source", "target", "pairs"]
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else []
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,228 @@
+"""Tokenised pairs on disk, memory-mapped, so that a corpus need not fit into memory and is tokenised once.
+
+A folder holds `manifest.json` and, for every shard and side, `NNNNN.source.npy` (the ids of all its sentences, one
+after the other) and `NNNNN.source_ends.npy` (where each sentence ends). It appears whole, by a rename, or not at all.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from transduce.errors import DataError
+from transduce.files import atomic_folder, write_json
+from transduce.text.tokenizer import TokenizerPair
+
+FORMAT = 1
+PAIRS_PER_SHARD = 1_000_000
+_CHUNK = 10_000  # pairs tokenised at a time: bounds memory, and keeps all processors busy
+
+IdArray = npt.NDArray[np.integer[Any]]
+_Mapped = dict[str, tuple[IdArray, IdArray]]  # of each side: all ids, and where each sentence ends
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReport:
+    """What became of the pairs. Tokens are pieces of the kept pairs, without special ids."""
+
+    kept: int = 0
+    empty: int = 0
+    too_long: int = 0
+    source_tokens: int = 0
+    target_tokens: int = 0
+
+
+def _silent(n_pairs: int) -> None:
+    """Report progress to nobody."""
+
+
+def write_shards(
+    pairs: Iterable[tuple[str, str]],
+    tokenizers: TokenizerPair,
+    folder: Path,
+    *,
+    max_length: int,
+    progress: Callable[[int], None] = _silent,
+) -> ShardReport:
+    """Tokenise `pairs` into `folder`, which must not exist yet or be empty. Memory is bounded by one shard.
+
+    Pairs with an empty side, or a side of more than `max_length` pieces, are left out and counted. `progress` is called
+    with the number of pairs read so far. What an earlier call that was killed left behind is removed.
+
+    Raises:
+        DataError: `folder` exists, `pairs` cannot be read, or nothing of them is kept.
+        SaveError: the disk is full or not writable; nothing is left in place of `folder`.
+    """
+    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        raise DataError(f"{folder}: exists already. Delete it to tokenise again.")
+    with atomic_folder(folder) as new:
+        return _write_all(_encoded(pairs, tokenizers, progress), tokenizers, new, max_length)
+
+
+@final
+class TokenisedCorpus:
+    """The pairs of a folder that `write_shards` made, by number. Build one with `open`."""
+
+    def __init__(self, report: ShardReport, hashes: dict[str, str], shards: list[_Mapped]) -> None:
+        self.report = report
+        self.tokenizer_hashes = hashes
+        self.source_lengths = _lengths(shards, "source")
+        self.target_lengths = _lengths(shards, "target")
+        self._shards = shards
+        self._first = np.cumsum([0, *(len(shard["source"][1]) for shard in shards)])
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Map the files of `folder`. Raises `DataError` when they are missing, truncated or not ours."""
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            if manifest["format"] != FORMAT:
+                raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+            report = ShardReport(**manifest["report"])
+            hashes = {side: str(manifest["tokenizers"][side]) for side in ("source", "target")}
+            shards = [_open_shard(folder, entry) for entry in manifest["shards"]]
+            corpus = cls(report, hashes, shards)
+            if len(corpus) != report.kept:
+                raise ValueError(f"{len(corpus)} pairs, the manifest says {report.kept}")
+            if min(corpus.source_lengths.min(), corpus.target_lengths.min()) < 1:
+                raise ValueError("sentences that end before they start")
+        except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+            raise DataError(
+                f"{folder}: not a complete folder of tokenised data ({error}). Delete it; training makes it again."
+            ) from error
+        return corpus
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return int(self._first[-1])
+
+    def pair(self, i: int) -> tuple[IdArray, IdArray]:
+        """Source ids and target ids of pair `i`, without special ids; read-only. Raises `IndexError`."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"pair {i} of {len(self)}")
+        number = int(np.searchsorted(self._first, i, side="right")) - 1
+        shard, row = self._shards[number], i - int(self._first[number])
+        return _sentence(*shard["source"], row), _sentence(*shard["target"], row)
+
+
+def tokenizer_hashes(tokenizers: TokenizerPair) -> dict[str, str]:
+    """SHA-256 of both models, as in the manifest: shards fit a tokenizer exactly when these are equal."""
+    return {
+        "source": hashlib.sha256(tokenizers.source.to_bytes()).hexdigest(),
+        "target": hashlib.sha256(tokenizers.target.to_bytes()).hexdigest(),
+    }
+
+
+def _encoded(
+    pairs: Iterable[tuple[str, str]], tokenizers: TokenizerPair, progress: Callable[[int], None]
+) -> Iterator[tuple[list[int], list[int]]]:
+    rest = iter(pairs)
+    n = 0
+    while chunk := list(islice(rest, _CHUNK)):
+        # blank text gives no ids here, even where a space is a piece of its own
+        sources = tokenizers.source.encode_batch([source if source.strip() else "" for source, _ in chunk])
+        targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, target in chunk])
+        yield from zip(sources, targets, strict=True)
+        n += len(chunk)
+        progress(n)
+
+
+def _write_all(
+    encoded: Iterable[tuple[list[int], list[int]]], tokenizers: TokenizerPair, folder: Path, max_length: int
+) -> ShardReport:
+    empty = too_long = 0
+    shards: list[dict[str, int]] = []
+    open_shard = _Shard(tokenizers)
+    for source, target in encoded:
+        if not source or not target:
+            empty += 1
+        elif max(len(source), len(target)) > max_length:
+            too_long += 1
+        else:
+            open_shard.add(source, target)
+        if len(open_shard) == PAIRS_PER_SHARD:
+            shards.append(open_shard.save(folder, len(shards)))
+            open_shard = _Shard(tokenizers)
+    if len(open_shard):
+        shards.append(open_shard.save(folder, len(shards)))
+    if not shards:
+        raise DataError(
+            f"No pair is left: {empty:,} have an empty side, {too_long:,} are longer than {max_length} pieces. "
+            "Check the files, or allow longer sentences."
+        )
+    report = ShardReport(
+        kept=sum(shard["pairs"] for shard in shards),
+        empty=empty,
+        too_long=too_long,
+        source_tokens=sum(shard["source_tokens"] for shard in shards),
+        target_tokens=sum(shard["target_tokens"] for shard in shards),
+    )
+    hashes = tokenizer_hashes(tokenizers)
+    manifest = {"format": FORMAT, "report": asdict(report), "tokenizers": hashes, "shards": shards}
+    write_json(folder / "manifest.json", manifest)
+    return report
+
+
+@final
+class _Shard:
+    """A shard that is being filled. Arrays, because a list takes ten times the memory."""
+
+    def __init__(self, tokenizers: TokenizerPair) -> None:
+        self._types = {"source": _id_type(tokenizers.source.size), "target": _id_type(tokenizers.target.size)}
+        self._ids = {"source": array("i"), "target": array("i")}
+        self._ends = {"source": array("q"), "target": array("q")}
+
+    def __len__(self) -> int:
+        return len(self._ends["source"])
+
+    def add(self, source: list[int], target: list[int]) -> None:
+        for side, row in (("source", source), ("target", target)):
+            self._ids[side].extend(row)
+            self._ends[side].append(len(self._ids[side]))
+
+    def save(self, folder: Path, number: int) -> dict[str, int]:
+        """Write the files, and return the entry of the manifest."""
+        for side in ("source", "target"):
+            np.save(folder / f"{number:05d}.{side}.npy", np.asarray(self._ids[side], dtype=self._types[side]))
+            np.save(folder / f"{number:05d}.{side}_ends.npy", np.asarray(self._ends[side], dtype=np.int64))
+        return {
+            "number": number,
+            "pairs": len(self),
+            "source_tokens": len(self._ids["source"]),
+            "target_tokens": len(self._ids["target"]),
+        }
+
+
+def _open_shard(folder: Path, entry: dict[str, int]) -> _Mapped:
+    sides = {}
+    for side in ("source", "target"):
+        name = f"{entry['number']:05d}.{side}"
+        # np.asarray: slices of a plain view are several times cheaper than slices of np.memmap, and as lazy
+        flat = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+        ends = np.asarray(np.load(folder / f"{name}_ends.npy", mmap_mode="r", allow_pickle=False))
+        if flat.dtype not in (np.uint16, np.int32) or ends.dtype != np.int64:
+            raise ValueError(f"{name}.npy does not hold ids")
+        if len(ends) != entry["pairs"] or len(flat) != entry[f"{side}_tokens"] or ends[-1] != len(flat):
+            raise ValueError(f"{name}.npy does not have the length that the manifest says")
+        sides[side] = (flat, ends)
+    return sides
+
+
+def _sentence(flat: IdArray, ends: IdArray, row: int) -> IdArray:
+    start = ends[row - 1] if row else 0
+    return flat[start : ends[row]]
+
+
+def _lengths(shards: list[_Mapped], side: str) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.diff(shard[side][1], prepend=0) for shard in shards])
+
+
+def _id_type(vocabulary: int) -> type[np.integer[Any]]:
+    return np.uint16 if vocabulary <= 2**16 else np.int32

@@ -1,0 +1,339 @@
+"""Strings in, strings out: what a trained model is used through."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, final
+
+import torch
+
+from transduce.data.collate import collate, pad_rows
+from transduce.decoding.beam import BeamConfig, beam_search
+from transduce.decoding.lines import batches, cut, windows
+from transduce.decoding.sampling import sample
+from transduce.decoding.scores import score_pairs
+from transduce.decoding.search import CPU, Hypothesis
+from transduce.errors import ConfigError, DataError
+from transduce.nn import Transformer
+from transduce.nn.positions import LearnedPositions
+from transduce.text.pieces import IDS, TAGS
+from transduce.text.tokenizer import TokenizerPair
+
+Precision = Literal["fp32", "bf16"]
+Warn = Callable[[str], None]
+_Decode = Callable[[Sequence[list[int]]], list[list[Hypothesis]]]  # a batch of sources -> outputs of each, best first
+
+_WINDOW_CHARACTERS = 2**22
+_LINE_BREAKS = re.compile(r"[\r\n]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodingConfig:
+    """How outputs are searched for (section 6.1); the defaults are the paper's for translation.
+
+    Raises:
+        ConfigError: as `BeamConfig`; a negative `extra_length`.
+    """
+
+    beam: int = 4
+    alpha: float = 0.6
+    extra_length: int = 50  # an output has at most this many pieces more than its input; 300 for parsing (section 6.3)
+
+    def __post_init__(self) -> None:
+        BeamConfig(beam=self.beam, alpha=self.alpha)
+        if self.extra_length < 0:
+            raise ConfigError(f"extra_length = {self.extra_length}: must be at least 0; the paper uses 50.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Translation:
+    """One output as text. `log_prob` is its log-probability, `score` the same over the length penalty.
+
+    For a line that was translated in parts both are sums over the parts.
+    """
+
+    text: str
+    score: float
+    log_prob: float
+
+
+def warn_python(message: str) -> None:
+    """Give a warning the way libraries do."""
+    warnings.warn(message, stacklevel=3)
+
+
+@final
+class Translator:
+    """A model, its tokenizers and how to search, as one object.
+
+    The model is used, not changed: its dropout is off while it decodes and as it was afterwards.
+
+    Args:
+        model: Moved to `device` if it is elsewhere.
+        tokenizers: Those that the model was trained with.
+        config: Beam, alpha and output length.
+        device: Where to compute.
+        precision: `bf16` computes matrix products in bfloat16, `fp32` everything in float32. Scores are float32.
+        max_source_length: Most pieces of a source that go through the model at once; longer lines are cut.
+        max_target_length: Most pieces of an output, whatever the length of its input.
+        batch_tokens: Padded source tokens times beam in a batch: memory and speed.
+        batch_rows: Most sentences times beam in a batch, since every row needs a vocabulary of logits.
+
+    A model with learned positions lowers the two lengths to what it has positions for.
+
+    Raises:
+        ConfigError: a length or size below 1.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizers: TokenizerPair,
+        config: DecodingConfig = DecodingConfig(),
+        *,
+        device: torch.device = CPU,
+        precision: Precision = "fp32",
+        max_source_length: int = 1024,
+        max_target_length: int = 1024,
+        batch_tokens: int = 8192,
+        batch_rows: int = 512,
+    ) -> None:
+        sizes = (max_source_length, max_target_length, batch_tokens, batch_rows)
+        if min(sizes) < 1:
+            raise ConfigError(f"Translator: lengths and batch sizes are {sizes}: all must be at least 1.")
+        self.config = config
+        self.tokenizers = tokenizers
+        self.device = device
+        self.precision = precision
+        self._model = model.to(device)
+        self._max_source = _positions(model.source.positions, max_source_length)
+        self._max_target = _positions(model.target.positions, max_target_length)
+        self._batch_tokens = batch_tokens
+        self._batch_rows = batch_rows
+        target = tokenizers.target
+        self._tags = [i for i in range(target.size) if target.id_to_piece(i) in TAGS]  # they would decode to nothing
+
+    def translate(self, texts: Sequence[str], *, warn: Warn = warn_python) -> list[str]:
+        """The best output of every text, in order; blank texts give empty ones. See `translate_stream`."""
+        return [outputs[0].text for outputs in self.translate_stream(texts, warn=warn)]
+
+    def translate_n_best(self, texts: Sequence[str], n: int, *, warn: Warn = warn_python) -> list[list[Translation]]:
+        """At most `n` different outputs of every text, best first. See `translate_stream`."""
+        return list(self.translate_stream(texts, n_best=n, warn=warn))
+
+    def translate_stream(
+        self, lines: Iterable[str], *, n_best: int = 1, window: int = 2000, warn: Warn = warn_python
+    ) -> Iterator[list[Translation]]:
+        """Translate lines as they come, in order and in bounded memory: the outputs of each.
+
+        Reads at most `window` lines ahead, because sentences of like length share a batch. A blank line gives one
+        empty output. A line longer than the model takes at once is cut at sentence ends, else at spaces, else anywhere;
+        its parts are translated apart and joined with a space, and `warn` is told. Outputs of different pieces but the
+        same text are given once, so there may be fewer than `n_best`.
+
+        Raises:
+            ConfigError: n_best outside 1 to the beam, a window below 1.
+            DataError: text that is not Unicode (lone surrogates).
+        """
+        search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
+        if not 1 <= n_best <= search.beam:
+            raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
+
+        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            state = self._model.start(self._batch(sources), search.beam)
+            return beam_search(
+                self._model.step,
+                state,
+                self._limits(sources),
+                config=search,
+                ids=IDS,
+                n_best=n_best,
+                forbidden=self._tags,
+                device=self.device,
+            )
+
+        return self._stream(lines, decode, search.beam, window, warn)
+
+    def sample(
+        self,
+        texts: Sequence[str],
+        generator: torch.Generator,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        *,
+        warn: Warn = warn_python,
+    ) -> list[Translation]:
+        """One random output for every text. See `sample_stream`."""
+        return list(self.sample_stream(texts, generator, temperature, top_k, warn=warn))
+
+    def sample_stream(
+        self,
+        lines: Iterable[str],
+        generator: torch.Generator,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        *,
+        window: int = 2000,
+        warn: Warn = warn_python,
+    ) -> Iterator[Translation]:
+        """Draw an output for every line from the model's distribution (`sampling.sample`), as `translate_stream` does.
+
+        The same lines, settings and `generator` state (a generator of `device`) give the same outputs. Scores are
+        log-probabilities, without length penalty.
+        """
+
+        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            found = sample(
+                self._model.step,
+                self._model.start(self._batch(sources)),
+                self._limits(sources),
+                IDS,
+                generator,
+                temperature=temperature,
+                top_k=top_k,
+                forbidden=self._tags,
+                device=self.device,
+            )
+            return [[hypothesis] for hypothesis in found]
+
+        return (outputs[0] for outputs in self._stream(lines, decode, 1, window, warn))
+
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """Log-probability of every target given its source, as teacher forcing gives it. See `score_stream`.
+
+        Raises:
+            DataError: not as many targets as sources; and what `score_stream` raises.
+        """
+        if len(sources) != len(targets):
+            raise DataError(f"{len(sources)} sources, but {len(targets)} targets. Give one target for each source.")
+        return list(self.score_stream(zip(sources, targets, strict=True)))
+
+    def score_stream(self, pairs: Iterable[tuple[str, str]], *, window: int = 2000) -> Iterator[float]:
+        """Log P(target | source) of (source, target) pairs as they come: pieces and end symbol, no length penalty.
+
+        Blank sides are scored like any other text.
+
+        Raises:
+            DataError: a side is longer than the model takes (a score of parts would not be the score of the whole).
+        """
+        iterator = iter(pairs)
+        first = 1
+        while chunk := list(islice(iterator, window)):
+            yield from self._score_window(chunk, first)
+            first += len(chunk)
+
+    def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
+        sources = self.tokenizers.source.encode_batch([_one_line(source) for source, _ in pairs])
+        targets = self.tokenizers.target.encode_batch([_one_line(target) for _, target in pairs])
+        for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            for side, ids, limit in (("source", source, self._max_source), ("target", target, self._max_target)):
+                if len(ids) > limit:
+                    raise DataError(
+                        f"line {first + i}: {len(ids)} {side} pieces, but this model takes {limit}. Shorten the line."
+                    )
+        lengths = [len(source) + len(target) + 2 for source, target in zip(sources, targets, strict=True)]
+        found = [0.0] * len(pairs)
+        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
+            batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
+            with self._computing():
+                scores = score_pairs(self._model, batch)
+            for i, score in zip(rows, scores, strict=True):
+                found[i] = score
+        return found
+
+    def _stream(
+        self, lines: Iterable[str], decode: _Decode, copies: int, window: int, warn: Warn
+    ) -> Iterator[list[Translation]]:
+        if window < 1:
+            raise ConfigError(f"window = {window}: must be at least 1 line.")
+        first = 1
+        for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
+            yield from self._translate_window([_one_line(text) for text in texts], first, decode, copies, warn)
+            first += len(texts)
+
+    def _translate_window(
+        self, texts: Sequence[str], first: int, decode: _Decode, copies: int, warn: Warn
+    ) -> list[list[Translation]]:
+        parts = self._parts(texts, first, warn)
+        flat = [ids for line in parts for ids in line]
+        found: list[list[Translation]] = [[] for _ in flat]
+        lengths = [(len(ids) + 1) * copies for ids in flat]
+        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // copies)):
+            with self._computing():
+                outputs = decode([flat[i] for i in rows])
+            for i, hypotheses in zip(rows, outputs, strict=True):
+                found[i] = self._texts(hypotheses)
+        remaining = iter(found)
+        return [_join(list(islice(remaining, len(line)))) for line in parts]
+
+    def _parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[list[int]]]:
+        """Every line as the ids of its parts: one as a rule, none for a blank line, several when it is too long."""
+        source = self.tokenizers.source
+        found: list[list[list[int]]] = []
+        for number, (text, ids) in enumerate(zip(texts, source.encode_batch(texts), strict=True), start=first):
+            if not text.strip() or not ids:
+                found.append([])
+            elif len(ids) <= self._max_source:
+                found.append([ids])
+            else:
+                pieces = cut(text, lambda part: len(source.encode(part)) <= self._max_source)
+                warn(
+                    f"line {number}: {len(ids)} pieces, and this model takes {self._max_source} at once. "
+                    f"It was translated in {len(pieces)} parts; shorter lines translate better."
+                )
+                found.append([part[: self._max_source] for part in source.encode_batch(pieces)])
+        return found
+
+    def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
+        return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
+
+    def _limits(self, sources: Sequence[list[int]]) -> list[int]:
+        return [min(len(ids) + self.config.extra_length, self._max_target) for ids in sources]
+
+    def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
+        """Outputs as text, each text once, at its best score."""
+        found: dict[str, Translation] = {}
+        for h in hypotheses:
+            text = _one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
+            found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
+        return list(found.values())
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """No gradients, no dropout, the precision asked for; and the model's mode restored."""
+        training = self._model.training
+        self._model.eval()
+        bf16 = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        try:
+            with torch.no_grad(), bf16:
+                yield
+        finally:
+            self._model.train(training)
+
+
+def _positions(positions: torch.nn.Module, wanted: int) -> int:
+    """The most pieces that fit, beside the begin or end symbol, into the positions a model has."""
+    if isinstance(positions, LearnedPositions):
+        return min(wanted, len(positions.weight) - 1)
+    return wanted
+
+
+def _one_line(text: str) -> str:
+    return _LINE_BREAKS.sub(" ", text.rstrip("\r\n"))
+
+
+def _join(parts: Sequence[Sequence[Translation]]) -> list[Translation]:
+    """The k-th output of a line is made of the k-th outputs of its parts; a line without parts is empty."""
+    if not parts:
+        return [Translation(text="", score=0.0, log_prob=0.0)]
+    return [
+        Translation(
+            text=" ".join(part.text for part in kth),
+            score=sum(part.score for part in kth),
+            log_prob=sum(part.log_prob for part in kth),
+        )
+        for kth in zip(*parts, strict=False)
+    ]

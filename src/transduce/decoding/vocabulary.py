@@ -1,0 +1,69 @@
+"""Reductions over the vocabulary: all that a search does with N x V numbers, and so most of what it costs.
+
+Two things make the plain calls slow on a processor. `torch.topk` moves each row into (value, index) pairs first, and
+`exp` of widely spread logits ends in denormal numbers, which take many times longer. And no N x V log-softmax is
+needed: the best pieces by logit are the best by log-probability, and one number per row turns the one into the other.
+"""
+
+import math
+
+import torch
+
+from transduce.shapes import Float, Int, Tensor
+
+_GROUP = 64  # neighbouring pieces of which `top_k` first looks at the largest only
+_CHUNK_CPU = 2**19  # logits taken at once, 2 MB in float32: the passes over them then stay in the cache
+_CHUNK_OTHER = 2**26  # elsewhere only memory bounds it
+_LOG2_E = 1 / math.log(2)
+_FLOOR = -100.0  # 2^-100: far from denormal (2^-126), and too little to change any sum that holds a 1
+
+
+def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """log(sum(exp(logits))) of each row, in float32: what to subtract from a logit for its log-probability.
+
+    Never below the row's largest logit, rounding included, so no log-probability comes out above 0. The beam's early
+    termination builds on that.
+    """
+    logits = logits.float()
+    largest = logits.amax(-1, keepdim=True)
+    terms = (logits - largest).mul_(_LOG2_E).clamp_(min=_FLOOR).exp2_()  # the largest contributes exactly 1
+    return largest.squeeze(-1) + terms.sum(-1).log()
+
+
+def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
+    """`torch.topk(values, k)` over the last axis, faster for long rows: values in descending order, and their indices.
+
+    The k largest lie in the k groups with the largest maxima, so only those groups are searched.
+    """
+    n, v = values.shape
+    groups = v // _GROUP
+    if groups <= 2 * k:
+        return values.topk(k, dim=-1)
+    grouped = values[:, : groups * _GROUP].view(n, groups, _GROUP)  # N (G 64) -> N G 64
+    best = grouped.amax(-1).topk(k, dim=-1, sorted=False).indices
+    rows = torch.arange(n, device=values.device)[:, None]
+    shortlist = grouped[rows, best].flatten(1)  # N k 64 -> N (k 64)
+    rest = values[:, groups * _GROUP :]
+    found, where = torch.cat([shortlist, rest], dim=-1).topk(k, dim=-1)
+    in_group = best.gather(-1, (where // _GROUP).clamp_(max=k - 1)) * _GROUP + where % _GROUP
+    in_rest = where + (groups - k) * _GROUP
+    return found, torch.where(where < k * _GROUP, in_group, in_rest)
+
+
+def best_pieces(
+    logits: Float[Tensor, "N V"], k: int, forbidden: Int[Tensor, " X"]
+) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"], Float[Tensor, " N"]]:
+    """Log-probabilities and ids of each row's `k` best pieces, best first, and each row's `log_normaliser`.
+
+    Forbidden pieces are left out *after* normalising, so what remains keeps its true probability; where fewer than k
+    pieces are allowed the rest has -inf. `logits` is left as it was.
+    """
+    chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
+    values, pieces, normalisers = [], [], []
+    for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
+        normaliser = log_normaliser(rows)
+        best, ids = top_k(rows.index_fill(-1, forbidden, -math.inf), k)
+        values.append(best.float() - normaliser[:, None])
+        pieces.append(ids)
+        normalisers.append(normaliser)
+    return torch.cat(values), torch.cat(pieces), torch.cat(normalisers)

@@ -1,0 +1,102 @@
+"""Is one system better than another, or only luckier on these lines? Paired bootstrap resampling (Koehn 2004)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transduce.errors import ConfigError
+from transduce.evaluation.metrics import higher_is_better
+from transduce.evaluation.statistics import LineStatistics, Numbers, check_metric, line_statistics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A score on the lines as they are, and the bounds between which 95% of the resampled scores fall."""
+
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Two systems on the same lines.
+
+    `delta` is b's score minus a's. `wins_a` and `wins_b` are the shares of the samples in which that system is the
+    better one (lower, for error rates); what is missing to 1 are ties. `p_value` is that of sacreBLEU's paired
+    bootstrap test: how often the difference, were there none, would come out larger than the one observed.
+    """
+
+    metric: str
+    signature: str
+    a: Interval
+    b: Interval
+    delta: Interval
+    p_value: float
+    wins_a: float
+    wins_b: float
+    samples: int
+
+
+def compare(
+    hypotheses_a: Sequence[str],
+    hypotheses_b: Sequence[str],
+    references: Sequence[Sequence[str]],
+    metric: str,
+    tokenize: str = "13a",
+    *,
+    samples: int = 1000,
+    seed: int = 12345,
+) -> Comparison:
+    """Score both systems on `samples` corpora drawn from the lines with replacement, the same ones for both.
+
+    With the default seed these are the samples that `sacrebleu --paired-bs` draws; intervals and p-value are its own.
+    Raises `ConfigError` on an unknown metric or fewer than one sample, `DataError` when the lines do not fit together.
+    """
+    if samples < 1:
+        raise ConfigError(f"samples = {samples}: resampling needs at least one; 1000 is usual.")
+    name = check_metric(metric)
+    a = line_statistics(name, hypotheses_a, references, tokenize)
+    b = line_statistics(name, hypotheses_b, references, tokenize)
+    scores_a, scores_b = _resample(a, b, samples, seed)
+    gain = scores_b - scores_a if higher_is_better(name) else scores_a - scores_b
+    n_refs, _, rest = a.signature.partition("|")
+    score_a, score_b = a.score(a.rows.sum(axis=0)), b.score(b.rows.sum(axis=0))
+    return Comparison(
+        metric=name,
+        signature=f"{n_refs}|bs:{samples}|seed:{seed}|{rest}",
+        a=_interval(score_a, scores_a),
+        b=_interval(score_b, scores_b),
+        delta=_interval(score_b - score_a, scores_b - scores_a),
+        p_value=_p_value(abs(score_b - score_a), scores_b - scores_a),
+        wins_a=float(np.mean(gain < 0)),
+        wins_b=float(np.mean(gain > 0)),
+        samples=samples,
+    )
+
+
+def _resample(a: LineStatistics, b: LineStatistics, samples: int, seed: int) -> tuple[Numbers, Numbers]:
+    """Scores of both systems on the same `samples` drawings of as many lines as there are: two arrays [samples]."""
+    generator = np.random.default_rng(seed)
+    scores_a, scores_b = np.empty(samples), np.empty(samples)
+    for i in range(samples):
+        lines = generator.choice(len(a.rows), size=len(a.rows))
+        scores_a[i] = a.score(a.rows[lines].sum(axis=0))
+        scores_b[i] = b.score(b.rows[lines].sum(axis=0))
+    return scores_a, scores_b
+
+
+def _interval(score: float, resampled: Numbers) -> Interval:
+    ordered = np.sort(resampled)
+    outside = len(ordered) // 40  # 2.5% at each end
+    return Interval(score=score, low=float(ordered[outside]), high=float(ordered[-1 - outside]))
+
+
+def _p_value(observed: float, deltas: Numbers) -> float:
+    """As sacreBLEU: absolute differences of the samples, shifted to mean 0, that are larger than the one observed.
+
+    The 1 above and below keeps a test with few samples from claiming more than it can know.
+    """
+    sizes = np.abs(deltas)
+    return float((np.sum(sizes - sizes.mean() > observed) + 1) / (len(sizes) + 1))

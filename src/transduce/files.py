@@ -1,0 +1,72 @@
+"""Writing that cannot be half done: a file or folder appears whole, by a rename, or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transduce.errors import SaveError
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill; when the block ends well it is flushed to disk and takes the place of `path`.
+
+    A `path` that exists is replaced. When the block fails, or the process is killed, `path` is as it was, and what is
+    left under the temporary name is removed by the next call.
+
+    Raises:
+        SaveError: the disk is full or not writable. Whatever stood at `path` before still does.
+    """
+    temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
+    try:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace the file at `path`. Raises `SaveError`; then the old file is untouched."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON, keys in the order given. Raises `SaveError`."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""Multi-head attention, section 3.2."""
+
+import math
+from typing import NamedTuple, final
+
+import torch
+from torch import nn
+
+from transduce.errors import ConfigError
+from transduce.shapes import Bool, Float, Int, Tensor
+
+
+class KeyValue(NamedTuple):
+    """Keys and values, projected and split into heads."""
+
+    k: Float[Tensor, "B H L K"]
+    v: Float[Tensor, "B H L Kv"]
+
+
+def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
+    """The last axis into heads."""
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)  # B T (H K) -> B H T K
+
+
+def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:
+    """The inverse of `split_heads`: the paper's Concat(head_1, ..., head_h)."""
+    return x.transpose(1, 2).flatten(2)  # B H T K -> B T (H K)
+
+
+def scaled_dot_product_attention(
+    q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
+) -> tuple[Float[Tensor, "B H T Kv"], Float[Tensor, "B H T L"]]:
+    """Eq. 1: softmax(Q K^T / sqrt(d_k)) V, and the weights. `mask` True = may attend, the same for all heads.
+
+    Two batched products and a softmax: for sentences they are faster on CPU than the fused kernels (docs/log.md).
+    """
+    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ kv.k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)  # B T L -> B 1 T L
+    weights = scores.softmax(-1)
+    return weights @ kv.v, weights
+
+
+@final
+class MultiHeadAttention(nn.Module):
+    """Section 3.2.2: h attention functions in parallel, their outputs concatenated and projected.
+
+    `d_k` and `d_v` are per head (Table 3, rows A and B); left out, they are the paper's d_model / h.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None) -> None:
+        super().__init__()
+        if (d_k is None or d_v is None) and d_model % n_heads:
+            raise ConfigError(f"d_model = {d_model} does not divide into {n_heads} heads. Give d_k and d_v.")
+        d_k = d_model // n_heads if d_k is None else d_k
+        d_v = d_model // n_heads if d_v is None else d_v
+        self.n_heads = n_heads
+        self.w_q = nn.Linear(d_model, n_heads * d_k)
+        self.w_k = nn.Linear(d_model, n_heads * d_k)
+        self.w_v = nn.Linear(d_model, n_heads * d_v)
+        self.w_o = nn.Linear(n_heads * d_v, d_model)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B T D"],
+        key: Float[Tensor, "B L D"],
+        value: Float[Tensor, "B L D"],
+        mask: Bool[Tensor, "#B #T L"] | None = None,
+        return_weights: bool = False,
+    ) -> Float[Tensor, "B T D"] | tuple[Float[Tensor, "B T D"], Float[Tensor, "B H T L"]]:
+        """Attend from `query` to `key` and `value`; with `return_weights` also each head's weights.
+
+        `mask` is True where position t may attend to position l; a row that may attend nowhere gives NaN.
+        """
+        kv = KeyValue(split_heads(self.w_k(key), self.n_heads), split_heads(self.w_v(value), self.n_heads))
+        heads, weights = self._heads(query, kv, mask)
+        y = self.w_o(join_heads(heads))
+        return (y, weights) if return_weights else y
+
+    def keys_values(self, x: Float[Tensor, "B L D"]) -> KeyValue:
+        """What positions `x` offer to be attended to: computed once, used by every `attend`."""
+        return KeyValue(split_heads(self.w_k(x), self.n_heads), split_heads(self.w_v(x), self.n_heads))
+
+    def attend(
+        self, query: Float[Tensor, "B T D"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
+    ) -> Float[Tensor, "B T D"]:
+        """Attend from `query` to what `keys_values` gave."""
+        heads, _ = self._heads(query, kv, mask)
+        return self.w_o(join_heads(heads))  # type: ignore[no-any-return]
+
+    def _heads(self, query: Tensor, kv: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        return scaled_dot_product_attention(split_heads(self.w_q(query), self.n_heads), kv, mask)
+
+
+@final
+class SelfAttentionState:
+    """What a decoding self-attention remembers: keys and values of every position so far, a value (never changed)."""
+
+    __slots__ = ("past",)
+
+    def __init__(self, past: KeyValue) -> None:
+        self.past = past
+
+    def select(self, rows: Int[Tensor, " M"]) -> "SelfAttentionState":
+        """The state whose row i is this one's row rows[i]."""
+        return SelfAttentionState(KeyValue(self.past.k.index_select(0, rows), self.past.v.index_select(0, rows)))
+
+
+@final
+class SelfAttention(nn.Module):
+    """Self-attention as a layer type: whole sequences by `forward`, one position at a time by `start` and `step`."""
+
+    def __init__(self, attention: MultiHeadAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "#B #T T"]) -> Float[Tensor, "B T D"]:
+        """Every position attends to the positions that `mask` allows it."""
+        return self.attention.attend(x, self.attention.keys_values(x), mask)
+
+    def start(self, n: int) -> SelfAttentionState:
+        """The state of `n` rows before any position."""
+        a = self.attention
+        k, v = (p.weight.new_empty(n, a.n_heads, 0, p.out_features // a.n_heads) for p in (a.w_k, a.w_v))
+        return SelfAttentionState(KeyValue(k, v))
+
+    def step(
+        self, x: Float[Tensor, "N D"], state: SelfAttentionState
+    ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
+        """The next position's output: it sees all positions before it and itself."""
+        new = self.attention.keys_values(x[:, None])
+        k = torch.cat((state.past.k.to(new.k.dtype), new.k), dim=2)  # N H L K -> N H (L+1) K
+        v = torch.cat((state.past.v.to(new.v.dtype), new.v), dim=2)
+        kv = KeyValue(k, v)
+        return self.attention.attend(x[:, None], kv, None)[:, 0], SelfAttentionState(kv)

@@ -1,0 +1,106 @@
+"""The decoder stack, section 3.1, over whole targets and one position at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttention, SelfAttentionState
+from transduce.nn.feed_forward import FeedForward
+from transduce.nn.sublayer import Plain, PostNorm, PreNorm
+from transduce.shapes import Bool, Float, Int, Tensor
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The encoder's output as one decoder layer reads it: per source, not per decoded row.
+
+    Rows `i * copies` to `(i + 1) * copies - 1` of a decoding batch read source i.
+    """
+
+    kv: KeyValue
+    mask: Bool[Tensor, "B 1 S"]
+    copies: int
+
+    def select(self, rows: Int[Tensor, " M"]) -> "Memory":
+        """Sources of the rows that stay. Rows of one source stay together, `copies` of them."""
+        sources = rows[:: self.copies] // self.copies
+        if torch.equal(sources, torch.arange(len(self.mask), device=sources.device)):
+            return self  # rows changed places inside their sources: nothing to copy
+        kv = KeyValue(self.kv.k.index_select(0, sources), self.kv.v.index_select(0, sources))
+        return Memory(kv, self.mask.index_select(0, sources), self.copies)
+
+
+@final
+class DecoderLayer(nn.Module):
+    """Masked self-attention, attention over the encoder's output, feed-forward, each inside a connection."""
+
+    def __init__(
+        self,
+        self_attention: SelfAttention,
+        cross_attention: MultiHeadAttention,
+        feed_forward: FeedForward,
+        connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.feed_forward = feed_forward
+        self.around_self_attention, self.around_cross_attention, self.around_feed_forward = connections
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "#B #T T"],
+        memory: Float[Tensor, "B S D"],
+        memory_mask: Bool[Tensor, "B 1 S"],
+    ) -> Float[Tensor, "B T D"]:
+        """One layer over whole targets."""
+        cross = self.cross_attention
+        x = self.around_self_attention(x, lambda y: self.self_attention(y, mask))
+        x = self.around_cross_attention(x, lambda y: cross.attend(y, cross.keys_values(memory), memory_mask))
+        return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
+
+    def step(
+        self, x: Float[Tensor, "N D"], state: SelfAttentionState, memory: Memory
+    ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
+        """One layer at one position of every row."""
+        after: list[SelfAttentionState] = []
+
+        def own_past(y: Tensor) -> Tensor:
+            out, new = self.self_attention.step(y, state)
+            after.append(new)
+            return out
+
+        def sources(y: Tensor) -> Tensor:
+            grouped = y.unflatten(0, (-1, memory.copies))  # (B W) D -> B W D: a source's rows are its queries
+            return self.cross_attention.attend(grouped, memory.kv, memory.mask).flatten(0, 1)
+
+        x = self.around_self_attention(x, own_past)
+        x = self.around_cross_attention(x, sources)
+        return self.around_feed_forward(x, self.feed_forward), after[0]
+
+
+@final
+class Decoder(nn.Module):
+    """N layers; `norm` is the last LayerNorm of a pre-norm stack, the identity after post-norm layers."""
+
+    def __init__(self, layers: Sequence[DecoderLayer], norm: nn.LayerNorm | nn.Identity) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "#B #T T"],
+        memory: Float[Tensor, "B S D"],
+        memory_mask: Bool[Tensor, "B 1 S"],
+    ) -> Float[Tensor, "B T D"]:
+        """Embedded target so far to states, position by position blind to what comes later (section 3.2.3)."""
+        for layer in self.layers:
+            x = layer(x, mask, memory, memory_mask)
+        return self.norm(x)  # type: ignore[no-any-return]

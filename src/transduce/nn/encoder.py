@@ -1,0 +1,48 @@
+"""The encoder stack, section 3.1."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import nn
+
+from transduce.nn.attention import SelfAttention
+from transduce.nn.feed_forward import FeedForward
+from transduce.nn.sublayer import Plain, PostNorm, PreNorm
+from transduce.shapes import Bool, Float, Tensor
+
+
+@final
+class EncoderLayer(nn.Module):
+    """Self-attention, then the feed-forward network, each inside a connection."""
+
+    def __init__(
+        self,
+        self_attention: SelfAttention,
+        feed_forward: FeedForward,
+        connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.feed_forward = feed_forward
+        self.around_self_attention, self.around_feed_forward = connections
+
+    def forward(self, x: Float[Tensor, "B S D"], mask: Bool[Tensor, "#B #S S"]) -> Float[Tensor, "B S D"]:
+        """One layer over whole sequences."""
+        x = self.around_self_attention(x, lambda y: self.self_attention(y, mask))
+        return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
+
+
+@final
+class Encoder(nn.Module):
+    """N layers; `norm` is the last LayerNorm of a pre-norm stack, the identity after post-norm layers."""
+
+    def __init__(self, layers: Sequence[EncoderLayer], norm: nn.LayerNorm | nn.Identity) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+    def forward(self, x: Float[Tensor, "B S D"], mask: Bool[Tensor, "#B #S S"]) -> Float[Tensor, "B S D"]:
+        """Embedded source to memory. `mask` True = may attend; padding must not be attended to."""
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""The Transformer, section 3: its config and the one place that builds it."""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from torch import nn
+
+from transduce.errors import ConfigError
+from transduce.nn.attention import MultiHeadAttention, SelfAttention, SelfAttentionState
+from transduce.nn.decoder import Decoder, DecoderLayer, Memory
+from transduce.nn.embedding import Embedding
+from transduce.nn.encoder import Encoder, EncoderLayer
+from transduce.nn.feed_forward import FeedForward
+from transduce.nn.init import initialise
+from transduce.nn.masks import causal, not_padding
+from transduce.nn.positions import LearnedPositions, SinusoidalPositions
+from transduce.nn.sublayer import Norm, Plain, PostNorm, PreNorm, build_connection
+from transduce.shapes import Float, Int, Tensor
+
+Positions = Literal["sinusoidal", "learned"]
+Sharing = Literal["all", "target", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransformerConfig:
+    """Table 3's columns, in its order, then what the paper fixes. The defaults are the paper's base model.
+
+    `d_k` and `d_v` are per head and not derived: rows (A) and (B) vary h and d_k apart. (eps_ls, the last column,
+    belongs to the loss: `training.label_smoothing`.)
+    """
+
+    n_layers: int = 6
+    d_model: int = 512
+    d_ff: int = 2048
+    n_heads: int = 8
+    d_k: int = 64
+    d_v: int = 64
+    p_drop: float = 0.1
+    positions: Positions = "sinusoidal"
+    norm: Norm = "post"
+    residual: bool = True
+    share_embeddings: Sharing = "all"
+    max_positions: int = 1024  # learned positions only
+
+    def __post_init__(self) -> None:
+        for name in ("n_layers", "d_model", "d_ff", "n_heads", "d_k", "d_v", "max_positions"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} = {getattr(self, name)}: must be at least 1.")
+        if not 0.0 <= self.p_drop < 1.0:
+            raise ConfigError(f"model.p_drop = {self.p_drop}: a probability, at least 0 and below 1.")
+        if self.d_model % 2:
+            raise ConfigError(f"model.d_model = {self.d_model}: must be even (sines and cosines come in pairs).")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TransformerState:
+    """Decoding state as a value: `step` takes one and returns the next."""
+
+    position: int
+    own: tuple[SelfAttentionState, ...]
+    memory: tuple[Memory, ...]
+
+    def select(self, rows: Int[Tensor, " M"]) -> "TransformerState":
+        """The state whose row i is this one's row rows[i]; rows of one source stay together."""
+        own = tuple(state.select(rows) for state in self.own)
+        return TransformerState(self.position, own, tuple(memory.select(rows) for memory in self.memory))
+
+
+@final
+class Transformer(nn.Module):
+    """Encoder and decoder with their embeddings. The loss and the search are outside."""
+
+    def __init__(self, source: Embedding, encoder: Encoder, target: Embedding, decoder: Decoder, pad: int) -> None:
+        super().__init__()
+        self.source = source
+        self.encoder = encoder
+        self.target = target
+        self.decoder = decoder
+        self.pad = pad
+        self.output: nn.Linear | None = None  # None: the target embedding's matrix (section 3.4)
+
+    @property
+    def output_weight(self) -> Float[Tensor, "V D"]:
+        """The pre-softmax linear transformation; states @ output_weight.T are the logits."""
+        return self.target.table.weight if self.output is None else self.output.weight
+
+    def forward(self, source: Int[Tensor, "B S"], target_in: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """The decoder's states for every position of `target_in`, given `source` (ids, padded at the right)."""
+        memory_mask = not_padding(source, self.pad)[:, None]
+        memory = self.encoder(self.source(source), memory_mask)
+        mask = causal(target_in.shape[1], target_in.device)
+        return self.decoder(self.target(target_in), mask, memory, memory_mask)  # type: ignore[no-any-return]
+
+    def start(self, source: Int[Tensor, "B S"], copies: int = 1) -> TransformerState:
+        """Encode; the state of B * copies empty targets, `copies` adjacent rows for each source."""
+        memory_mask = not_padding(source, self.pad)[:, None]
+        memory = self.encoder(self.source(source), memory_mask)
+        own, cross = [], []
+        for layer in self.decoder.layers:
+            assert isinstance(layer, DecoderLayer)
+            own.append(layer.self_attention.start(len(source) * copies))
+            cross.append(Memory(layer.cross_attention.keys_values(memory), memory_mask, copies))
+        return TransformerState(0, tuple(own), tuple(cross))
+
+    def step(
+        self, previous: Int[Tensor, " N"], state: TransformerState
+    ) -> tuple[Float[Tensor, "N V"], TransformerState]:
+        """Logits of the next piece after `previous` (the start symbol first), and the state that includes it."""
+        x = self.target(previous[:, None], first=state.position)[:, 0]
+        own = []
+        for layer, past, memory in zip(self.decoder.layers, state.own, state.memory, strict=True):
+            assert isinstance(layer, DecoderLayer)
+            x, after = layer.step(x, past, memory)
+            own.append(after)
+        logits = nn.functional.linear(self.decoder.norm(x), self.output_weight)
+        return logits, TransformerState(state.position + 1, tuple(own), state.memory)
+
+
+def build(config: TransformerConfig, source_size: int, target_size: int, pad: int) -> Transformer:
+    """A freshly initialised Transformer over vocabularies of the given sizes, from torch's global generator.
+
+    Raises:
+        ConfigError: all embeddings shared, but the two vocabularies differ in size.
+    """
+    c = config
+    if c.share_embeddings == "all" and source_size != target_size:
+        raise ConfigError(
+            f"model.share_embeddings = 'all' needs one vocabulary, but source has {source_size} pieces and target "
+            f"{target_size}. Set tokenizer.joint = true, or share_embeddings = 'target'."
+        )
+    target_table = nn.Embedding(target_size, c.d_model)
+    source_table = target_table if c.share_embeddings == "all" else nn.Embedding(source_size, c.d_model)
+    model = Transformer(
+        Embedding(source_table, _positions(c), c.p_drop),
+        Encoder([_encoder_layer(c) for _ in range(c.n_layers)], _last_norm(c)),
+        Embedding(target_table, _positions(c), c.p_drop),
+        Decoder([_decoder_layer(c) for _ in range(c.n_layers)], _last_norm(c)),
+        pad,
+    )
+    if c.share_embeddings == "none":
+        model.output = nn.Linear(c.d_model, target_size, bias=False)
+    initialise(model)
+    return model
+
+
+def _encoder_layer(c: TransformerConfig) -> EncoderLayer:
+    return EncoderLayer(SelfAttention(_attention(c)), FeedForward(c.d_model, c.d_ff), (_around(c), _around(c)))
+
+
+def _decoder_layer(c: TransformerConfig) -> DecoderLayer:
+    around = (_around(c), _around(c), _around(c))
+    return DecoderLayer(SelfAttention(_attention(c)), _attention(c), FeedForward(c.d_model, c.d_ff), around)
+
+
+def _attention(c: TransformerConfig) -> MultiHeadAttention:
+    return MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v)
+
+
+def _around(c: TransformerConfig) -> PostNorm | PreNorm | Plain:
+    return build_connection(c.d_model, c.p_drop, c.norm, c.residual)
+
+
+def _last_norm(c: TransformerConfig) -> nn.LayerNorm | nn.Identity:
+    return nn.LayerNorm(c.d_model) if c.norm == "pre" else nn.Identity()
+
+
+def _positions(c: TransformerConfig) -> SinusoidalPositions | LearnedPositions:
+    match c.positions:
+        case "sinusoidal":
+            return SinusoidalPositions(c.d_model)
+        case "learned":
+            return LearnedPositions(c.d_model, c.max_positions)

@@ -1,0 +1,326 @@
+"""Subword tokenizers: text to ids and back, losslessly where the kind of tokenizer allows it (paper, section 5.1).
+
+Differs: SentencePiece (BPE, unigram, characters, words) instead of the byte-pair and word-piece tools of the paper; BPE
+is the same algorithm (Sennrich et al., 2016), with the space kept inside the piece, so that text comes back unchanged.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import index
+from pathlib import Path
+from typing import Any, Literal, Self, SupportsIndex, assert_never, final, get_args
+
+import sentencepiece
+
+from transduce.errors import BundleError, ConfigError, DataError
+from transduce.files import write_atomically
+from transduce.text.pieces import IDS, PLACEHOLDERS, TAGS
+
+Kind = Literal["bpe", "unigram", "characters", "words"]
+"""`words` are whitespace-separated symbols (phones, actions); in `characters` a space is a character like any other."""
+
+_N_RESERVED = 4 + len(TAGS) + len(PLACEHOLDERS)
+_N_BYTES = 256
+_SPACE = "\u2581"  # what SentencePiece writes for a space inside pieces
+_UNUSABLE = ("\0", "\t", "\n", "\r", _SPACE, "\u2585")  # SentencePiece's trainer uses these itself or skips the line
+_LINE_CHARACTERS = 1000  # it also skips lines over 4,192 bytes; a character has at most 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerConfig:
+    """What kind of pieces each side has. `size` is an upper limit; small data may not support that many pieces.
+
+    Raises:
+        ConfigError: an unknown kind, a size below the reserved pieces, `joint` with two different kinds.
+    """
+
+    source: Kind = "bpe"
+    target: Kind = "bpe"
+    joint: bool = True
+    size: int = 8000
+
+    def __post_init__(self) -> None:
+        for side, kind in (("source", self.source), ("target", self.target)):
+            if kind not in get_args(Kind):
+                raise ConfigError(f"tokenizer.{side} = {kind!r}: choose one of {', '.join(get_args(Kind))}.")
+        if self.size <= _N_RESERVED:
+            raise ConfigError(f"tokenizer.size = {self.size}: {_N_RESERVED} pieces are reserved; it must be larger.")
+        if self.joint and self.source != self.target:
+            raise ConfigError(
+                f"tokenizer.joint = true, but source is {self.source!r} and target is {self.target!r}. "
+                "One vocabulary has one kind: set tokenizer.joint = false, or the same kind for both sides."
+            )
+
+
+@final
+class Tokenizer:
+    """An immutable SentencePiece model. Build one with `train`, `load` or `from_bytes`.
+
+    `decode(encode(text)) == text` for every string when trained on raw text: what has no piece of its own is spelled in
+    bytes. Two exceptions: `words`, and what was trained with `pretokenised`, have no bytes and turn the unknown into
+    `IDS.unk` (`words` also reduces runs of spaces to one); lone surrogates are not text and raise `DataError`.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._processor = _processor(model)
+        self._bytes: list[int] = self._processor.piece_to_id([f"<0x{value:02X}>" for value in range(_N_BYTES)])
+        self._has_bytes = all(self._processor.is_byte(self._bytes))
+        self._alphabet = frozenset().union(*self._processor.id_to_piece(list(range(self.size))))
+
+    @classmethod
+    def train(cls, lines: Iterable[str], kind: Kind, size: int, pretokenised: bool) -> Self:
+        """Learn a vocabulary of at most `size` pieces. The same lines in the same order give the same bytes.
+
+        `pretokenised`: the spaces in `lines` are token boundaries already, so they are the only ones that count, and
+        no bytes are reserved for the unseen.
+
+        Raises:
+            DataError: there is no text in `lines`, or nothing but what the reserved pieces look like (`<s>`, `<unk>`).
+            ConfigError: `size` leaves no room beside the reserved pieces.
+        """
+        usable = [line for line in lines if line.strip()]
+        if not usable:
+            raise DataError("There is no text to train a tokenizer on: every line is empty. Check the training files.")
+        with_bytes = kind != "words" and not pretokenised
+        room = size - _N_RESERVED - (_N_BYTES if with_bytes else 0)
+        if room < 2:
+            raise ConfigError(
+                f"tokenizer.size = {size}: {size - room} pieces are reserved (special, placeholders, tags"
+                f"{', the 256 bytes' if with_bytes else ''}), so it must be at least {size - room + 2}."
+            )
+        if kind == "words":
+            table = _blanks(_UNUSABLE)
+        else:  # bytes can spell rare characters, so merges get at least half of the room; without bytes they cannot
+            table = _blanks(_UNUSABLE) | _blanks(_rare_characters(usable, room // 2 if with_bytes else room - 1))
+        chunks = [_utf8(chunk) for line in usable for chunk in _chunks(line.translate(table))]
+        return cls(_train(chunks, size, {"byte_fallback": with_bytes} | _kind_options(kind, pretokenised)))
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> Self:
+        """The tokenizer that `to_bytes` gave. Raises `BundleError` when `model` is not one of ours."""
+        return cls(model)
+
+    def to_bytes(self) -> bytes:
+        """The SentencePiece model file, byte for byte."""
+        return self._model
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a SentencePiece model file. Raises `BundleError` when it is missing, truncated or foreign."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise BundleError(f"{path}: cannot read this tokenizer ({error.strerror}). Check the path.") from error
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the SentencePiece model file, whole or not at all. Raises `SaveError`."""
+        write_atomically(path, self._model)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, reserved ones included."""
+        return int(self._processor.get_piece_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without bos and eos. Raises `DataError` on lone surrogates."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, using all processors; the result does not depend on their number."""
+        stand_ins = [self._stand_in(text) for text in texts]
+        safe = [text.replace(_SPACE, mark) if mark else text for text, mark in zip(texts, stand_ins, strict=True)]
+        rows: list[list[int]] = self._processor.encode([_utf8(text) for text in safe])
+        return [self._put_back(row, mark) if mark else row for row, mark in zip(rows, stand_ins, strict=True)]
+
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
+        """Text of `ids`; special ids and tags give nothing, `unk` gives ⁇. Raises `IndexError` on ids out of range."""
+        return str(self._processor.decode(self._checked(ids)))
+
+    def id_to_piece(self, i: SupportsIndex) -> str:
+        """The piece with this id, `▁` for its spaces. Raises `IndexError` when out of range."""
+        return self.pieces([i])[0]
+
+    def pieces(self, ids: Iterable[SupportsIndex]) -> list[str]:
+        """The piece of every id, for people to look at."""
+        pieces: list[str] = self._processor.id_to_piece(self._checked(ids))
+        return pieces
+
+    def _checked(self, ids: Iterable[SupportsIndex]) -> list[int]:
+        numbers = [index(i) for i in ids]
+        if numbers and not 0 <= min(numbers) <= max(numbers) < self.size:
+            raise IndexError(f"ids from {min(numbers)} to {max(numbers)}, but the vocabulary has {self.size}")
+        return numbers
+
+    def _stand_in(self, text: str) -> str:
+        """A character to travel in place of U+2581, which SentencePiece would take for a space; empty if not needed.
+
+        It is neither in `text` nor in any piece, so SentencePiece spells it in bytes, which `_put_back` can find.
+        """
+        if _SPACE not in text or not self._has_bytes:
+            return ""
+        taken = self._alphabet.union(text)
+        return next(c for c in map(chr, range(0x10FFFF, 0, -1)) if c not in taken)
+
+    def _put_back(self, row: list[int], mark: str) -> list[int]:
+        """Replace the bytes of the stand-in by those of U+2581. UTF-8 never matches from the middle of a character."""
+        old = [self._bytes[value] for value in mark.encode()]
+        new = [self._bytes[value] for value in _SPACE.encode()]
+        out: list[int] = []
+        for i in row:
+            out.append(i)
+            if out[-len(old) :] == old:
+                out[-len(old) :] = new
+        return out
+
+
+@final
+class TokenizerPair:
+    """The tokenizers of the two sides; one and the same object when the vocabulary is joint."""
+
+    def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
+        self.source = source
+        self.target = target
+
+    @property
+    def joint(self) -> bool:
+        """Whether both sides share one vocabulary."""
+        return self.source is self.target
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.model`, or `source.model` and `target.model`, into a folder. Raises `SaveError`."""
+        if self.joint:
+            self.source.save(folder / "tokenizer.model")
+        else:
+            self.source.save(folder / "source.model")
+            self.target.save(folder / "target.model")
+            (folder / "tokenizer.model").unlink(missing_ok=True)  # of an earlier joint pair: `load` would take it
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote. Raises `BundleError` when the files are missing or broken."""
+        joint = folder / "tokenizer.model"
+        if joint.exists():
+            tokenizer = Tokenizer.load(joint)
+            return cls(tokenizer, tokenizer)
+        if not (folder / "source.model").exists():
+            raise BundleError(f"{folder}: no tokenizer here (tokenizer.model, or source.model and target.model).")
+        return cls(Tokenizer.load(folder / "source.model"), Tokenizer.load(folder / "target.model"))
+
+
+def train_tokenizers(pairs: Iterable[tuple[str, str]], config: TokenizerConfig, pretokenised: bool) -> TokenizerPair:
+    """Train what `config` asks for on both sides of `pairs`. Raises as `Tokenizer.train` does."""
+    sources: list[str] = []
+    targets = sources if config.joint else []
+    for source, target in pairs:
+        sources.append(source)
+        targets.append(target)
+    tokenizer = Tokenizer.train(sources, config.source, config.size, pretokenised)
+    if config.joint:
+        return TokenizerPair(tokenizer, tokenizer)
+    return TokenizerPair(tokenizer, Tokenizer.train(targets, config.target, config.size, pretokenised))
+
+
+def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model)
+    except (RuntimeError, TypeError) as error:
+        raise BundleError("not a SentencePiece model, or a truncated one. Copy it again from where it came.") from error
+    found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
+    if found != (IDS.pad, IDS.unk, IDS.bos, IDS.eos):
+        raise BundleError(
+            f"a SentencePiece model with pad, unk, bos, eos = {found}; transduce needs "
+            f"{(IDS.pad, IDS.unk, IDS.bos, IDS.eos)}. It is truncated, or was not trained by transduce."
+        )
+    return processor
+
+
+def _train(lines: Sequence[bytes], size: int, options: dict[str, Any]) -> bytes:
+    """A SentencePiece model: nothing normalised, no character left out, fewer pieces than `size` for small data."""
+    written = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=written,
+            vocab_size=size,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            pad_id=IDS.pad,
+            unk_id=IDS.unk,
+            bos_id=IDS.bos,
+            eos_id=IDS.eos,
+            control_symbols=list(TAGS),
+            minloglevel=2,
+            **options,
+        )
+    except RuntimeError as error:  # all that is left to go wrong is text without a usable character
+        raise DataError(f"The training text has nothing to learn pieces from ({error}). Check the files.") from error
+    return written.getvalue()
+
+
+def _kind_options(kind: Kind, pretokenised: bool) -> dict[str, Any]:
+    """The part of SentencePiece's options that depends on the kind."""
+    match kind:
+        case "bpe" | "unigram":
+            return {
+                "model_type": kind,
+                "user_defined_symbols": list(PLACEHOLDERS),
+                "remove_extra_whitespaces": False,
+                "split_by_unicode_script": not pretokenised,
+                "split_by_number": not pretokenised,
+            }
+        case "characters":  # no space is put before the text: it would only lengthen every sequence by one
+            return {
+                "model_type": "char",
+                "user_defined_symbols": list(PLACEHOLDERS),
+                "remove_extra_whitespaces": False,
+                "add_dummy_prefix": False,
+            }
+        case "words":  # every word is looked up with its space, so placeholders need one to be found
+            return {
+                "model_type": "word",
+                "user_defined_symbols": [_SPACE + piece for piece in PLACEHOLDERS],
+                "remove_extra_whitespaces": True,
+                "unk_surface": " \u2047",
+            }
+        case _:
+            assert_never(kind)
+
+
+def _blanks(characters: Iterable[str]) -> dict[int, str]:
+    """A table for `str.translate` that turns each of `characters` into a space."""
+    return dict.fromkeys(map(ord, characters), " ")
+
+
+def _rare_characters(lines: Sequence[str], limit: int) -> list[str]:
+    """All characters but the `limit` most frequent ones; ties go to the smaller code point."""
+    if len(set().union(*lines)) <= limit:
+        return []
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(line)
+    return sorted(counts, key=lambda c: (-counts[c], c))[limit:]
+
+
+def _chunks(line: str) -> Iterator[str]:
+    """Cut a line that SentencePiece would leave out for its length, at a space where there is one."""
+    start = 0
+    while len(line) - start > _LINE_CHARACTERS:
+        end = line.rfind(" ", start + 1, start + _LINE_CHARACTERS)
+        end = end if end > 0 else start + _LINE_CHARACTERS
+        yield line[start:end]
+        start = end
+    yield line[start:]
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{text[:60]!r} has a lone surrogate, so it is not text. Decode it as UTF-8 first.") from error

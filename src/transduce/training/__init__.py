@@ -1,0 +1,1 @@
+"""Training: schedules, optimizer, precision, the loop. Files and decoding are its caller's affair."""

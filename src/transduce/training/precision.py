@@ -1,0 +1,66 @@
+"""Number formats, and what the processor wants to be told once per process."""
+
+import contextlib
+import ctypes
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from transduce.errors import ConfigError
+
+Precision = Literal["auto", "fp32", "bf16"]
+Chosen = Literal["fp32", "bf16"]
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bf16 matrices in hardware (AMX or AVX512-BF16; a GPU from Ampere on)."""
+    match device.type:
+        case "cpu":
+            capabilities = torch.cpu.get_capabilities()
+            return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
+        case "cuda":
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        case _:
+            return False
+
+
+def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, str]:
+    """The format to compute in, and why, as a sentence.
+
+    bf16 means autocast: weights, their gradients' sums and the optimizer stay float32.
+
+    Raises:
+        ConfigError: bf16 on a device whose library cannot compute in it at all (mps).
+    """
+    if asked == "auto":
+        if has_bf16(device):
+            return "bf16", f"bf16: {device.type} multiplies bf16 matrices in hardware"
+        return "fp32", f"fp32: {device.type} has no bf16 units"
+    if asked == "bf16" and not has_bf16(device):
+        if device.type == "mps":
+            raise ConfigError("training.precision = 'bf16' does not run on mps. Use 'fp32' or 'auto'.")
+        return "bf16", f"bf16 as asked, but {device.type} has no bf16 units: slower than fp32 here"
+    return asked, f"{asked} as asked"
+
+
+def autocast(precision: Chosen, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which the forward pass runs."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def tune_process(threads: int) -> None:
+    """Threads, denormals and memory, once per process, before the first parallel work.
+
+    Denormals are flushed to zero: early in training, softmax makes so many that they take half of the step. Freed memory
+    is kept: giving it back to the kernel costs a page fault for every page of every activation of every step.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    with contextlib.suppress(OSError, AttributeError):  # not glibc: only slower
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        m_trim_threshold, m_mmap_max = -1, -4
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, -1)

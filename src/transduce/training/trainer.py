@@ -1,0 +1,268 @@
+"""The training loop: batches in, progress out. Files, clocks and decoding are the caller's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Protocol, final
+
+import numpy as np
+import torch
+from torch import nn
+
+from transduce.checkpoint import DevResult, Progress
+from transduce.data.batching import Numbers, rank_share, token_batches
+from transduce.data.collate import Batch, collate
+from transduce.data.shards import TokenisedCorpus
+from transduce.errors import ConfigError, TrainingError
+from transduce.nn.loss import label_smoothed_nll
+from transduce.nn.transformer import Transformer
+from transduce.training.precision import Chosen, Precision, autocast
+from transduce.training.schedule import Schedule
+from transduce.training.world import DeviceName, World
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchingConfig:
+    """A batch holds at most `max_tokens` padded source tokens and as many target tokens (bounds memory); an update sums
+    the gradients of `accumulate` batches (the paper's 25,000 tokens fit no small machine at once)."""
+
+    max_tokens: int = 4096
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"batching.{name} = {getattr(self, name)}: must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """Section 5. `checkpoint_every` steps a checkpoint is written and the dev set measured.
+
+    `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
+    one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
+    the last and of the best n checkpoints. `learning_rate` is the peak for `inverse_sqrt`; eq. 3 sets its own.
+    """
+
+    max_steps: int = 100_000
+    minutes: float = 0.0
+    seed: int = 1
+    checkpoint_every: int = 1000
+    patience: int = 0
+    precision: Precision = "auto"
+    device: DeviceName = "auto"
+    label_smoothing: float = 0.1
+    schedule: Schedule = "noam"
+    learning_rate: float = 0.0007
+    warmup: int = 4000
+    clip: float = 0.0
+    average: int = 5
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_steps", 1), ("checkpoint_every", 1), ("warmup", 1), ("average", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}.")
+        for name in ("minutes", "patience", "clip"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"training.{name} = {getattr(self, name)}: must not be negative (0 switches it off).")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ConfigError(f"training.label_smoothing = {self.label_smoothing}: at least 0 and below 1.")
+        if not 0.0 < self.learning_rate < float("inf"):
+            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """One update. `loss` is nats per target piece, with smoothing; the tokens are those that were not padding."""
+
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    source_tokens: int
+    target_tokens: int
+
+
+class Listener(Protocol):
+    """Who is told how training goes."""
+
+    def stepped(self, result: StepResult) -> None:
+        """After every update."""
+        ...
+
+    def validated(self, result: DevResult, progress: Progress) -> None:
+        """After every validation."""
+        ...
+
+
+Validate = Callable[[Transformer, int], DevResult]
+Save = Callable[[Progress], None]
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of one step's dropout: a step needs no other memory of the random state, so a run can go on anywhere."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def train_step(
+    model: Transformer,
+    micro_batches: Sequence[Batch],
+    optimizer: torch.optim.Optimizer,
+    *,
+    rate: float,
+    eps_ls: float,
+    clip: float,
+    precision: Chosen,
+) -> tuple[float, int]:
+    """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
+
+    Returns the loss per target piece and the number of pieces. When the loss is not finite nothing is updated.
+    """
+    n_global = sum(batch.n_target_tokens for batch in micro_batches)
+    device = model.output_weight.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    optimizer.zero_grad(set_to_none=True)
+    for batch in micro_batches:
+        with autocast(precision, device):
+            states = model(batch.source, batch.target_in)
+            nll, _ = label_smoothed_nll(states, model.output_weight, batch.target_out, eps_ls, model.pad)
+        (nll / n_global).backward()  # type: ignore[no-untyped-call]
+        total += nll.detach()
+    loss = float(total) / n_global
+    if np.isfinite(loss):
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip) if clip > 0 else torch.zeros(())
+        if bool(torch.isfinite(norm)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        else:
+            loss = float("nan")
+    return loss, n_global
+
+
+@final
+class Trainer:
+    """Holds what a run needs and takes it from one `Progress` to the next."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        optimizer: torch.optim.Optimizer,
+        corpus: TokenisedCorpus,
+        rate: Callable[[int], float],
+        batching: BatchingConfig,
+        training: TrainingConfig,
+        precision: Chosen,
+        world: World,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.corpus = corpus
+        self.rate = rate
+        self.batching = batching
+        self.training = training
+        self.precision: Chosen = precision
+        self.world = world
+
+    def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
+        """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""
+        batches = token_batches(
+            self.corpus.source_lengths + 1,
+            self.corpus.target_lengths + 1,
+            max_tokens=self.batching.max_tokens,
+            seed=self.training.seed,
+            epoch=epoch,
+        )
+        return rank_share(batches, self.world.rank, self.world.size)
+
+    def updates(self, progress: Progress) -> Iterator[tuple[Progress, list[Numbers]]]:
+        """From `progress` on, for ever: the batches of each update, and the progress once it is done.
+
+        Updates do not straddle epochs: the last of an epoch may have fewer batches.
+        """
+        k = self.batching.accumulate
+        while True:
+            batches = self.epoch_batches(progress.epoch)
+            for first in range(progress.batch, len(batches), k):
+                last = min(first + k, len(batches))
+                at_end = last == len(batches)
+                progress = replace(
+                    progress,
+                    step=progress.step + 1,
+                    epoch=progress.epoch + at_end,
+                    batch=0 if at_end else last,
+                )
+                yield progress, list(batches[first:last])
+
+    def update(self, progress: Progress, numbers: Sequence[Numbers]) -> StepResult:
+        """Do the update that leads to `progress`.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite; names step and pairs.
+        """
+        torch.manual_seed(step_seed(self.training.seed, progress.step, self.world.rank))
+        self.model.train()
+        batches = [collate([self.corpus.pair(int(i)) for i in n]).to(self.world.device) for n in numbers]
+        rate = self.rate(progress.step)
+        loss, n = train_step(
+            self.model,
+            batches,
+            self.optimizer,
+            rate=rate,
+            eps_ls=self.training.label_smoothing,
+            clip=self.training.clip,
+            precision=self.precision,
+        )
+        if not np.isfinite(loss):
+            pairs = ", ".join(str(int(i)) for i in islice((i for n in numbers for i in n), 8))
+            raise TrainingError(
+                f"step {progress.step} (epoch {progress.epoch}): the loss is not finite; the batch holds pairs {pairs}, ... "
+                f"(numbers in data/train). Nothing was updated. Lower the learning rate ({rate:.2g} now), lengthen "
+                f"training.warmup, or set training.clip = 1."
+            )
+        source_tokens = sum(int(batch.source.ne(self.model.pad).sum()) for batch in batches)
+        return StepResult(
+            step=progress.step,
+            epoch=progress.epoch,
+            loss=loss,
+            learning_rate=rate,
+            source_tokens=source_tokens,
+            target_tokens=n,
+        )
+
+    def run(
+        self, progress: Progress, *, validate: Validate, save: Save, listener: Listener, stop: Callable[[], bool]
+    ) -> Progress:
+        """Train until the steps or the patience are used up, or `stop()` says so after a step; returns the last progress.
+
+        `save` is called after every validation, and when stopped between two of them (then with `interim`).
+        """
+        if self._over(progress):
+            return self._finish(progress, save)
+        for after, numbers in self.updates(progress):
+            listener.stepped(self.update(after, numbers))
+            progress = replace(after, interim=False, history=progress.history)
+            due = progress.step % self.training.checkpoint_every == 0 or progress.step == self.training.max_steps
+            if due:
+                result = validate(self.model, progress.step)
+                progress = replace(progress, history=(*progress.history, result))
+                listener.validated(result, progress)
+                progress = replace(progress, finished=self._over(progress))
+                save(progress)
+                if progress.finished:
+                    break
+            if stop():
+                if not due:
+                    save(replace(progress, interim=True))
+                break
+        return progress
+
+    def _over(self, progress: Progress) -> bool:
+        impatient = self.training.patience > 0 and progress.stale >= self.training.patience
+        return impatient or progress.step >= self.training.max_steps
+
+    def _finish(self, progress: Progress, save: Save) -> Progress:
+        if not progress.finished:
+            progress = replace(progress, finished=True)
+            save(progress)
+        return progress

@@ -1,0 +1,143 @@
+"""How good a model is on the dev set, while it trains and when the one to keep is chosen."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import final
+
+import torch
+
+from transduce.bundle import load_weights_into
+from transduce.checkpoint import DevResult, Progress, load_weights
+from transduce.config import RunConfig
+from transduce.data.collate import Batch, collate
+from transduce.data.prepare import Prepared
+from transduce.decoding.translator import DecodingConfig, Translator
+from transduce.evaluation.metrics import MetricScore, evaluate, group_references, higher_is_better
+from transduce.nn.loss import label_smoothed_nll
+from transduce.nn.transformer import Transformer
+from transduce.shapes import Tensor
+from transduce.text.pieces import IDS
+from transduce.training.averaging import average
+from transduce.training.precision import Chosen, autocast
+
+DEV_LOSS_PAIRS = 2000  # the dev loss is of at most so many pairs, so that it cannot stall training
+SAMPLES = 3
+
+
+@final
+class DevSet:
+    """Measures models on the dev set: loss by teacher forcing, metric by real decoding of a fixed number of sentences."""
+
+    def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Chosen) -> None:
+        sources, references = group_references([s for s, _ in prepared.dev], [t for _, t in prepared.dev])
+        n = config.evaluation.sentences
+        self.sources, self.references = sources[:n], references[:n]
+        self.samples: list[dict[str, str]] = []
+        self._config = config
+        self._prepared = prepared
+        self._device = device
+        self._precision: Chosen = precision
+        self._batches = self._loss_batches()
+
+    def describe(self) -> str:
+        """How the score is computed, in words."""
+        return f"the first {len(self.sources)} of the dev inputs"
+
+    def validate(self, model: Transformer, step: int) -> DevResult:
+        """Loss and metric of `model` as it is, decoded greedily: a beam costs four times as much and ranks alike."""
+        metric = self._config.evaluation.metric
+        score = self.measure(model, replace(self._config.decoding, beam=1))[metric].score
+        return DevResult(
+            step=step, loss=self.loss(model), metric=metric, score=score, higher_is_better=higher_is_better(metric)
+        )
+
+    def measure(self, model: Transformer, decoding: DecodingConfig) -> dict[str, MetricScore]:
+        """The dev metric of `model`. Keeps a few outputs in `samples`."""
+        translator = Translator(
+            model,
+            self._prepared.tokenizers,
+            decoding,
+            device=self._device,
+            precision=self._precision,
+            max_source_length=self._config.data.max_length,
+            max_target_length=self._config.data.max_length,
+        )
+        outputs = translator.translate(self.sources, warn=lambda text: None)
+        self.samples = [
+            {"source": s, "reference": r[0], "output": o}
+            for s, r, o in list(zip(self.sources, self.references, outputs, strict=True))[:SAMPLES]
+        ]
+        e = self._config.evaluation
+        return evaluate(outputs, self.references, [e.metric], e.tokenize)
+
+    def loss(self, model: Transformer) -> float:
+        """Nats per target piece, without smoothing."""
+        total, n = 0.0, 0
+        model.eval()
+        with torch.no_grad(), autocast(self._precision, self._device):
+            for batch in self._batches:
+                states = model(batch.source, batch.target_in)
+                nll, count = label_smoothed_nll(states, model.output_weight, batch.target_out, 0.0, IDS.pad)
+                total, n = total + float(nll), n + count
+        return total / n
+
+    def _loss_batches(self) -> list[Batch]:
+        pairs = self._prepared.dev[:DEV_LOSS_PAIRS]
+        limit = self._config.data.max_length
+        sources = self._prepared.tokenizers.source.encode_batch([s for s, _ in pairs])
+        targets = self._prepared.tokenizers.target.encode_batch([t for _, t in pairs])
+        rows = [(s[:limit], t[:limit]) for s, t in zip(sources, targets, strict=True)]
+        rows.sort(key=lambda row: (len(row[1]), len(row[0])))
+        budget = max(1, self._config.batching.max_tokens)
+        batches, current = [], list[tuple[list[int], list[int]]]()
+        for row in rows:
+            widest = max(len(row[0]), len(row[1]), *(max(map(len, r)) for r in current)) + 1 if current else 0
+            if current and widest * (len(current) + 1) > budget:
+                batches.append(current)
+                current = []
+            current.append(row)
+        batches.append(current)
+        return [collate(batch).to(self._device) for batch in batches]
+
+
+def last_steps(progress: Progress, n: int) -> list[int]:
+    """Steps of the last `n` validations."""
+    return [r.step for r in progress.history[-n:]]
+
+
+def best_steps(progress: Progress, n: int) -> list[int]:
+    """Steps of the best `n` validations, in order."""
+    ranked = sorted(progress.history, key=lambda r: r.rank, reverse=True)
+    return sorted(r.step for r in ranked[:n])
+
+
+def choose_model(
+    run: Path, config: RunConfig, progress: Progress, model: Transformer, dev: DevSet, say: Callable[[str], None]
+) -> tuple[str, dict[str, Tensor], dict[str, MetricScore]]:
+    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint alone."""
+    n = config.training.average
+    candidates = {
+        f"average of the last {n}": last_steps(progress, n),
+        f"average of the best {n}": best_steps(progress, n),
+        "best checkpoint": best_steps(progress, 1),
+    }
+    model = copy.deepcopy(model)
+    found: list[tuple[float, str, dict[str, Tensor], dict[str, MetricScore]]] = []
+    tried: list[list[int]] = []
+    for name, steps in candidates.items():
+        if steps in tried:
+            continue
+        tried.append(steps)
+        weights = average(load_weights(run, step) for step in steps)
+        load_weights_into(model, weights, name)
+        scores = dev.measure(model, config.decoding)
+        score = scores[config.evaluation.metric].score
+        label = f"{name} ({', '.join(map(str, steps))})"
+        say(f"  {label}: {config.evaluation.metric} {score:.2f}")
+        found.append((score if higher_is_better(config.evaluation.metric) else -score, label, weights, scores))
+    best = max(found, key=lambda f: f[0])
+    return best[1], best[2], best[3]
+
+

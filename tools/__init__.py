@@ -1,0 +1,1 @@
+"""Scripts that keep the documentation honest. Not part of the package."""
