@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from transduce.errors import BundleError, TransduceError
+from transduce.errors import BundleError, ConfigError
 from transduce.files import atomic_folder, write_json
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.shapes import Tensor
@@ -75,7 +75,14 @@ def load_weights_into(model: Transformer, weights: Mapping[str, Tensor], where: 
 def save_bundle(
     path: Path, config: BundleConfig, weights: Mapping[str, Tensor], tokenizers: TokenizerPair, card: str
 ) -> None:
-    """Write the folder whole or not at all; one that stood there is replaced. `card` is its README.md."""
+    """Write the folder whole or not at all; a bundle that stood there is replaced. `card` is its README.md.
+
+    Raises:
+        BundleError: `path` is something else, which is left alone.
+        SaveError: the disk is full or not writable.
+    """
+    if path.exists() and not (path / "config.json").is_file() and not _is_empty_folder(path):
+        raise BundleError(f"{path}: exists, and is not a model of transduce. Choose another place, or delete it first.")
     with atomic_folder(path) as folder:
         ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
         write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
@@ -85,6 +92,10 @@ def save_bundle(
             raise OSError(None, str(error)) from error
         tokenizers.save(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and next(path.iterdir(), None) is None
 
 
 def bundle_folder(path: Path) -> Path:
@@ -99,7 +110,9 @@ def bundle_folder(path: Path) -> Path:
     if not path.exists():
         raise BundleError(f"{path}: no such folder. Give a model directory, or the run directory that holds one.")
     if (path / "checkpoints").is_dir():
-        raise BundleError(f"{path}: this run has no model yet. Continue it, or make one with `transduce average {path}`.")
+        raise BundleError(
+            f"{path}: this run has no model yet. Continue it, or make one with `transduce average {path}`."
+        )
     raise BundleError(f"{path}: no config.json here, nor in {path / 'model'}: not a model of transduce.")
 
 
@@ -112,7 +125,7 @@ def load_config(folder: Path) -> BundleConfig:
             raise BundleError(f"{path}: format other than {FORMAT}. Use the version of transduce that made it.")
         fields.pop("special_ids")
         return BundleConfig(model=TransformerConfig(**fields.pop("model")), **fields)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
 
 
@@ -125,16 +138,19 @@ def load_bundle(path: Path, device: torch.device) -> Bundle:
     folder = bundle_folder(path)
     config = load_config(folder)
     tokenizers = TokenizerPair.load(folder)
-    if (config.source_size, config.target_size) != (tokenizers.source.size, tokenizers.target.size):
-        raise BundleError(f"{folder}: the tokenizer does not have the {config.target_size} pieces that config.json says.")
+    sizes, found = (config.source_size, config.target_size), (tokenizers.source.size, tokenizers.target.size)
+    if sizes != found:
+        raise BundleError(
+            f"{folder / 'config.json'}: says {sizes} pieces (source, target), the tokenizers beside it have {found}. "
+            f"They do not belong together: copy the whole folder again."
+        )
     try:
         weights = load_file(folder / "model.safetensors")
-        model = build(config.model, config.source_size, config.target_size, IDS.pad)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{folder / 'model.safetensors'}: missing or truncated ({error}).") from error
-    except BundleError:
-        raise
-    except TransduceError as error:
+    try:
+        model = build(config.model, config.source_size, config.target_size, IDS.pad)
+    except (TypeError, ConfigError) as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
     load_weights_into(model, weights, folder / "model.safetensors")
     return Bundle(config, model.to(device).eval(), tokenizers)

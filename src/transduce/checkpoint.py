@@ -94,7 +94,10 @@ def load_progress(run: Path, step: int) -> Progress:
         if fields.pop("format") != FORMAT:
             raise CheckpointError(f"{path}: made by another version of transduce. Start over with --fresh.")
         fields["history"] = tuple(DevResult(**r) for r in fields["history"])
-        return Progress(**fields)
+        progress = Progress(**fields)
+        if progress.step != step:
+            raise ValueError(f"it is of step {progress.step}")
+        return progress
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, error) from error
 
@@ -110,11 +113,16 @@ def load_optimizer(run: Path, step: int) -> dict[str, Tensor]:
 
 
 def prune(run: Path, keep: Sequence[int], keep_optimizer: Sequence[int]) -> None:
-    """Delete checkpoints that nothing needs any more, and optimizer states of those kept only for averaging."""
+    """Delete checkpoints that nothing needs any more, and optimizer states of those kept only for averaging.
+
+    Also deletes what a process left that was killed while saving or pruning.
+    """
+    for leftover in (run / "checkpoints").glob("step-*.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     for step in saved_steps(run):
         folder = step_folder(run, step)
         if step not in keep:
-            doomed = folder.with_name(folder.name + ".old")
+            doomed = folder.with_name(folder.name + ".gone")
             folder.rename(doomed)  # so that a kill in the middle of deleting leaves no half checkpoint
             shutil.rmtree(doomed, ignore_errors=True)
         elif step not in keep_optimizer:

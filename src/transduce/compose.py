@@ -39,8 +39,8 @@ from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.optimizer import adam, moments, restore_moments
-from transduce.training.precision import Chosen as ChosenPrecision
-from transduce.training.precision import choose_precision, tune_process
+from transduce.device import Chosen as ChosenPrecision
+from transduce.device import choose_precision, tune_process
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, default_threads, environment
@@ -204,7 +204,9 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
     weights = average(load_weights(run, step) for step in chosen_steps)
     name = f"average of steps {', '.join(map(str, chosen_steps))}"
     bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]})
-    save_bundle(out, bundle, weights, prepared.tokenizers, model_card(bundle, config, prepared.manifest, chosen, name, "", {}))
+    save_bundle(
+        out, bundle, weights, prepared.tokenizers, model_card(bundle, config, prepared.manifest, chosen, name, "", {})
+    )
     return chosen_steps
 
 
@@ -276,7 +278,9 @@ def _choose(
             chosen = _fit_minutes(config, chosen, world, prepared, reporter)
     else:
         if origin is not None and chosen.start_from != str(origin):
-            raise ConfigError(f"{run}: was begun from {chosen.start_from or 'nothing'}, not {origin}. Use another --out.")
+            raise ConfigError(
+                f"{run}: was begun from {chosen.start_from or 'nothing'}, not {origin}. Use another --out."
+            )
         world = World.from_env(environment(), chosen.device)  # type: ignore[arg-type]
         tune_process(chosen.threads)
         steps = asked.max_steps
@@ -308,7 +312,9 @@ def _fit_minutes(config: RunConfig, chosen: Chosen, world: World, prepared: Prep
     # choosing the model at the end decodes three candidates with a beam: about six validations
     per_step = step + validation / every
     steps = max(1, min(config.training.max_steps, int((seconds - 6 * validation) / per_step)))
-    reporter.say(f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes")
+    reporter.say(
+        f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes"
+    )
     return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), seconds_per_step=seconds / steps)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,29 @@ from transduce.errors import SaveError
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder to fill; when the block ends well it is flushed to disk and takes the place of `path`.
 
-    A `path` that exists is replaced. When the block fails, or the process is killed, `path` is as it was, and what is
-    left under the temporary name is removed by the next call.
+    A `path` that exists is replaced. When the block fails, or the process is killed, `path` is as it was. What a killed
+    process left under temporary names is removed by the next call, or put back where it was.
 
     Raises:
         SaveError: the disk is full or not writable. Whatever stood at `path` before still does.
     """
     temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
     try:
+        _put_back(old, path)
         for leftover in (temporary, old):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
+        for written in (*temporary.rglob("*"), temporary):
+            sync(written)
         if path.exists():
             path.rename(old)
         temporary.rename(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
     finally:
+        _put_back(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -52,9 +52,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
 
 
@@ -63,10 +64,17 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names inside a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Undo a replacement of `path` that ended between its two renames."""
+    if old.exists() and not path.exists():
+        with suppress(OSError):
+            old.rename(path)

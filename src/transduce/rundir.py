@@ -85,7 +85,9 @@ def load_asked(run: Path) -> RunConfig:
     try:
         return build_config(parse_toml(path.read_text(encoding="utf-8"), str(path)), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}): not a run of transduce. Give its directory.") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}): not a run of transduce. Give its directory."
+        ) from error
 
 
 def load_chosen(run: Path) -> Chosen | None:

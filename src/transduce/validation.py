@@ -20,7 +20,7 @@ from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.text.pieces import IDS
 from transduce.training.averaging import average
-from transduce.training.precision import Chosen, autocast
+from transduce.device import Chosen, autocast
 
 DEV_LOSS_PAIRS = 2000  # the dev loss is of at most so many pairs, so that it cannot stall training
 SAMPLES = 3
@@ -139,5 +139,3 @@ def choose_model(
         found.append((score if higher_is_better(config.evaluation.metric) else -score, label, weights, scores))
     best = max(found, key=lambda f: f[0])
     return best[1], best[2], best[3]
-
-

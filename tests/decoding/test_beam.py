@@ -98,7 +98,7 @@ def test_early_termination_changes_nothing(ending: float, alpha: float, beam: in
 
 
 def test_the_search_does_stop_early_and_finished_sentences_leave() -> None:
-    model = TinyModel(3, sources=8, ending=6.0)
+    model = TinyModel(3, sources=8, size=12, ending=4.0)
     search(model, [60] * 8, beam=3, alpha=0.6)
     assert len(model.rows) < 30
     assert model.rows[0] == 24
@@ -107,11 +107,11 @@ def test_the_search_does_stop_early_and_finished_sentences_leave() -> None:
 
 
 def test_a_beam_of_one_is_greedy_whatever_alpha_is() -> None:
-    for seed in range(10):
+    for seed in range(6):
         model = TinyModel(seed, sources=3, ending=seed % 3)
-        found = search(model, [7, 2, 30], beam=1, alpha=seed / 5)
-        followed = greedy(model.step, model.start(), [7, 2, 30], IDS)
-        for source, limit in enumerate([7, 2, 30]):
+        found = search(model, [7, 2, 15], beam=1, alpha=seed / 5)
+        followed = greedy(model.step, model.start(), [7, 2, 15], IDS)
+        for source, limit in enumerate([7, 2, 15]):
             expected = slow_greedy(model, source, limit)
             assert found[source][0].ids == followed[source].ids == expected.ids
             assert found[source][0].log_prob == pytest.approx(expected.log_prob, abs=1e-4)
@@ -120,7 +120,7 @@ def test_a_beam_of_one_is_greedy_whatever_alpha_is() -> None:
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])
 def test_scores_are_the_teacher_forced_ones(sharpness: float) -> None:
     model = transformer(50, 1, sharpness)
-    sources = random_sources(12, 50, longest=9)
+    sources = random_sources(6, 50, longest=9)
     config = BeamConfig(beam=3, alpha=0.6)
     found = search_transformer(model, sources, [len(s) + 30 for s in sources], config, n_best=3)
     for source, hypotheses in zip(sources, found, strict=True):
@@ -134,11 +134,11 @@ def test_scores_are_the_teacher_forced_ones(sharpness: float) -> None:
 
 def test_batching_does_not_matter() -> None:
     model = transformer(50, 2, sharpness=4.0)
-    sources = random_sources(15, 50, longest=12)
-    limits = [len(s) + 10 for s in sources]
+    sources = random_sources(6, 50, longest=10)
+    limits = [len(s) + 5 for s in sources]
     config = BeamConfig(beam=4)
     together = search_transformer(model, sources, limits, config, n_best=4)
-    for n in (1, 4):
+    for n in (1, 4):  # alone, and in other company
         apart = [
             found
             for i in range(0, len(sources), n)
@@ -169,7 +169,7 @@ def test_there_may_be_fewer_outputs_than_asked_for() -> None:
 
 def test_limits_are_kept_and_reached() -> None:
     limits = [0, 1, 2, 17]
-    found = search(TinyModel(1, sources=4, ending=-20.0), limits, beam=2, alpha=0.6)
+    found = search(TinyModel(1, sources=4, size=12, ending=-20.0), limits, beam=2, alpha=0.6)
     assert [len(hypotheses[0].ids) for hypotheses in found] == limits
 
 

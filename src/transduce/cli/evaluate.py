@@ -1,9 +1,184 @@
-"""x"""
+"""`transduce evaluate` and `transduce compare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transduce.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transduce.evaluation.metrics import MetricScore
+
+Metric = Annotated[str | None, typer.Option(help="bleu, chrf, ter, wer, per, accuracy; several with commas.")]
+Tokenize = Annotated[str | None, typer.Option(help="BLEU's tokenizer: 13a for text, none for tokenised files, ...")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
-def evaluate() -> None:
-    """p"""
+def evaluate(
+    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A model or run directory.")] = None,
+    source: Annotated[Path | None, typer.Option(metavar="F", help="Inputs, one a line.")] = None,
+    reference: Annotated[Path | None, typer.Option(metavar="F", help="Right outputs, line by line.")] = None,
+    pairs: Annotated[Path | None, typer.Option(metavar="F", help="Instead of both: one pair a line.")] = None,
+    hypothesis: Annotated[Path | None, typer.Option(metavar="F", help="Score these outputs; no model needed.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
+    metric: Metric = None,
+    tokenize: Tokenize = None,
+    beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="F", help="Also write the outputs, one a line.")] = None,
+    as_json: Json = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+) -> None:
+    """Measure a model on a test set, or outputs that exist already. Lines with the same source are several
+    references of one input. A RUN without --source or --pairs is measured on its recipe's test set.
+
+    \b
+    Examples:
+      transduce evaluate runs/multi30k_ende
+      transduce evaluate runs/mine --source test.en --reference test.de --metric bleu,chrf
+      transduce evaluate --hypothesis out.de --reference test.de
+    """  # noqa: D205, D301
+    from transduce.evaluation.metrics import evaluate as measure  # noqa: PLC0415
+
+    if bundle is None or hypothesis is not None:
+        if hypothesis is None or reference is None or bundle is not None:
+            raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
+        outputs, references = _existing(hypothesis, reference, source)
+        metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
+    else:
+        from transduce.bundle import bundle_folder, load_config  # noqa: PLC0415
+
+        config = load_config(bundle_folder(bundle))
+        metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
+        check = measure([""], [[""]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
+        assert check
+        sources, references = _test_set(bundle, source, reference, pairs, columns)
+        outputs = _decode(bundle, sources, beam, alpha, device, precision)
+        if output is not None:
+            _write(output, outputs)
+    _print(measure(outputs, references, metrics, tokenizer), as_json)
 
 
-def compare() -> None:
-    """p"""
+def compare(
+    hypothesis_a: Annotated[Path, typer.Argument(metavar="HYP_A", help="Outputs of one system, one a line.")],
+    hypothesis_b: Annotated[Path, typer.Argument(metavar="HYP_B", help="Outputs of the other.")],
+    reference: Annotated[Path, typer.Option(metavar="F", help="Right outputs, line by line.")],
+    metric: Metric = None,
+    tokenize: Tokenize = None,
+    samples: Annotated[int, typer.Option(help="Resamplings.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 12345,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a metric.")] = False,
+) -> None:
+    """Is one system better than the other? Paired bootstrap resampling (Koehn 2004).
+
+    Example: transduce compare --reference test.de a.out b.out --metric bleu,chrf
+    """
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from transduce.cli.display import print_json  # noqa: PLC0415
+    from transduce.cli.files import read_all  # noqa: PLC0415
+    from transduce.evaluation.compare import compare as paired  # noqa: PLC0415
+
+    a, b, right = read_all(hypothesis_a), read_all(hypothesis_b), read_all(reference)
+    for path, lines in ((hypothesis_a, a), (hypothesis_b, b)):
+        _same_length(path, lines, reference, right)
+    for name in _metrics(metric or "bleu"):
+        found = paired(a, b, [[r] for r in right], name, tokenize or "13a", samples=samples, seed=seed)
+        if as_json:
+            print_json({"metric": name, **asdict(found)})
+            continue
+        low, high = found.delta_interval
+        print(f"{name}: A {found.a:.2f}, B {found.b:.2f}, B - A {found.delta:+.2f} (95%: {low:+.2f} to {high:+.2f})")
+        print(f"  p = {found.p_value:.4f}; B better in {found.wins_b:.1%} of {samples} samples, A in {found.wins_a:.1%}")
+        print(f"  {found.signature}")
+
+
+def _metrics(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[list[str], list[list[str]]]:
+    """Outputs and references; with sources, repeated ones are one input with several references."""
+    from transduce.cli.files import read_all  # noqa: PLC0415
+    from transduce.evaluation.metrics import group_references  # noqa: PLC0415
+
+    outputs, right = read_all(hypothesis), read_all(reference)
+    _same_length(hypothesis, outputs, reference, right)
+    if source is None:
+        return outputs, [[r] for r in right]
+    inputs = read_all(source)
+    _same_length(source, inputs, reference, right)
+    first = dict(zip(reversed(inputs), reversed(outputs), strict=True))
+    sources, references = group_references(inputs, right)
+    return [first[s] for s in sources], references
+
+
+def _test_set(
+    bundle: Path, source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None
+) -> tuple[list[str], list[list[str]]]:
+    from transduce.cli.train import parse_columns  # noqa: PLC0415
+    from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs  # noqa: PLC0415
+    from transduce.evaluation.metrics import group_references  # noqa: PLC0415
+
+    files: AlignedFiles | PairsFile
+    if pairs is not None:
+        if source is not None or reference is not None:
+            raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
+        sides = [(c,) if isinstance(c, int) else tuple(c) for c in parse_columns(columns or "1,2")]
+        files = PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1])
+    elif source is not None and reference is not None:
+        files = AlignedFiles(source=source, target=reference)
+    elif source is None and reference is None:
+        files = _recipe_test(bundle)
+    else:
+        raise ConfigError("--source and --reference belong together: one of them is missing.")
+    read = list(read_pairs(files))
+    return group_references([s for s, _ in read], [t for _, t in read])
+
+
+def _recipe_test(bundle: Path) -> Any:
+    from transduce.rundir import load_asked  # noqa: PLC0415
+
+    if not (bundle / "recipe.toml").is_file():
+        raise ConfigError(f"{bundle}: a model without a recipe. Give a test set: --source and --reference, or --pairs.")
+    data = load_asked(bundle).data
+    if data.test is None:
+        raise ConfigError(f"{bundle}: its recipe names no test set. Give --source and --reference, or --pairs.")
+    return data.files(data.test)
+
+
+def _decode(
+    bundle: Path, sources: list[str], beam: int | None, alpha: float | None, device: str, precision: str
+) -> list[str]:
+    from rich.progress import track  # noqa: PLC0415
+
+    from transduce.cli.console import err, warn  # noqa: PLC0415
+    from transduce.cli.translate import load_translator  # noqa: PLC0415
+
+    translator = load_translator(bundle, device, precision, beam, alpha)
+    found = translator.translate_stream(sources, window=500, warn=warn)
+    shown = track(found, "translating", total=len(sources), console=err, disable=not err.is_terminal, transient=True)
+    return [outputs[0].text for outputs in shown]
+
+
+def _print(scores: dict[str, "MetricScore"], as_json: bool) -> None:
+    from transduce.cli.display import print_json  # noqa: PLC0415
+
+    if as_json:
+        print_json({name: {"score": s.score, "signature": s.signature} for name, s in scores.items()})
+        return
+    for name, s in scores.items():
+        print(f"{name:9}{s.score:7.2f}   {s.signature}")
+
+
+def _same_length(path: Path, lines: list[str], reference: Path, right: list[str]) -> None:
+    if len(lines) != len(right):
+        raise DataError(f"{path} has {len(lines):,} lines, {reference} has {len(right):,}: they do not belong together.")
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    from transduce.files import write_atomically  # noqa: PLC0415
+
+    write_atomically(path, "".join(line + "\n" for line in lines).encode())

@@ -1,5 +1,6 @@
 """`transduce`: one command a verb. Starting up imports neither torch nor anything else that takes time."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -44,7 +45,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
+    ] = False,
 ) -> None:
     """Train, measure and ship the Transformer of 'Attention Is All You Need' on your own pairs of text."""
 
@@ -57,6 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
+    # Threads that wait by spinning make training 30 times slower as soon as anything else runs (docs/log.md). The OpenMP
+    # library reads this when torch loads it, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app([a for a in arguments if a != "--debug"], standalone_mode=False, prog_name="transduce")
     except click.exceptions.NoArgsIsHelpError as error:

@@ -21,15 +21,23 @@ Settings = Annotated[
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")
+    ] = None,
     source: Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")] = None,
-    target: Annotated[Path | None, typer.Option(help="Target sentences, line by line translations of --source.")] = None,
-    dev_source: Annotated[Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="Target sentences, line by line translations of --source.")
+    ] = None,
+    dev_source: Annotated[
+        Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")
+    ] = None,
     dev_target: Annotated[Path | None, typer.Option(help="Targets of --dev-source.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="Instead: one pair a line, tab-separated.")] = None,
     dev_pairs: Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")] = "auto",
     minutes: Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")] = None,
     langs: Annotated[str | None, typer.Option(help="Language codes, as en-de; else the files' suffixes.")] = None,
@@ -71,19 +79,23 @@ def train(
         )
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
-        print_json({"run": str(run), "step": outcome.step, "finished": outcome.finished, config.evaluation.metric: score})
+        print_json(
+            {"run": str(run), "step": outcome.step, "finished": outcome.finished, config.evaluation.metric: score}
+        )
     if not outcome.finished:
         display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run the same command again:")
         display.say(f"  {_command()}")
         return 130
-    display.say(f"done: {run / 'model'}. Try: transduce translate {run} \"...\"")
+    display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
     return 0
 
 
 def average(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     last: Annotated[int, typer.Option(help="How many of the last checkpoints.")] = 5,
-    out: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="Where to; RUN/average-<last> if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Where to; RUN/average-<last> if not given.")
+    ] = None,
 ) -> None:
     """Average the last checkpoints of a run into a model (section 6.1 of the paper).
 

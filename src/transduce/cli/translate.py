@@ -1,9 +1,153 @@
 """`transduce translate` and `transduce score`."""
 
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def translate() -> None:
-    """placeholder"""
+import typer
+
+from transduce.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transduce.decoding.translator import Translation, Translator
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
-def score() -> None:
-    """placeholder"""
+def translate(
+    bundle: Bundle,
+    text: Annotated[str | None, typer.Argument(help="Text to translate; else --input or standard input.")] = None,
+    input_file: Annotated[str, typer.Option("--input", metavar="F", help="File of lines; - is standard input.")] = "-",
+    output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
+    beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    n_best: Annotated[int, typer.Option(help="Outputs per line, at most the beam.")] = 1,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
+    temperature: Annotated[float, typer.Option(help="For --sample: below 1 safer, above 1 wilder.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="For --sample.")] = 1,
+    scores: Annotated[bool, typer.Option("--scores", help="Write score, tab, text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Translate text: one line in, one line out (n lines with --n-best n), in order.
+
+    \b
+    Examples:
+      transduce translate runs/mine "A dog runs."
+      transduce translate runs/mine --input a.en --output a.de
+      echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
+    """  # noqa: D301 - \b is click's mark for lines that must not be joined
+    from transduce.cli.files import open_output, read_input  # noqa: PLC0415
+
+    if text is not None and input_file != "-":
+        raise ConfigError("A text and --input: give one of them.")
+    if sample and n_best > 1:
+        raise ConfigError("--sample draws one output a line: --n-best does not go with it.")
+    translator = load_translator(bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best)
+    lines = text.split("\n") if text is not None else _watched(read_input(input_file))
+    with open_output(output_file) as out:
+        for source, outputs in _outputs(translator, lines, n_best, sample, temperature, seed):
+            for line in _format(source, outputs, scores, as_json):
+                out.write(line + "\n")
+            if output_file == "-" and sys.stdout.isatty():
+                out.flush()
+
+
+def score(
+    bundle: Bundle,
+    source: Annotated[Path, typer.Option(metavar="F", help="Source sentences, one a line.")],
+    target: Annotated[Path, typer.Option(metavar="F", help="Targets of --source, line by line.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Log-probability (natural) of every target given its source: one a line, end symbol included, no length penalty.
+
+    Example: transduce score runs/mine --source a.en --target a.de
+    """
+    from transduce.cli.display import print_json  # noqa: PLC0415
+    from transduce.data.corpus import AlignedFiles, read_pairs  # noqa: PLC0415
+
+    translator = load_translator(bundle, device, precision, None, None)
+    pairs = read_pairs(AlignedFiles(source=source, target=target))
+    try:
+        for log_prob in translator.score_stream(pairs):
+            if as_json:
+                print_json({"log_prob": log_prob})
+            else:
+                print(f"{log_prob:.6f}")
+    except DataError as error:
+        raise error if str(error).startswith(str(source.parent)) else DataError(f"{source}: {error}") from error
+
+
+def load_translator(
+    bundle: Path, device: str, precision: str, beam: int | None, alpha: float | None, n_best: int = 1
+) -> "Translator":
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}.")
+    from transduce.decoding.translator import Translator  # noqa: PLC0415
+    from transduce.device import tune_process  # noqa: PLC0415
+    from transduce.training.world import default_threads, environment  # noqa: PLC0415
+
+    tune_process(default_threads(environment()))
+    translator = Translator.load(bundle, device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
+    if n_best > translator.config.beam:
+        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
+    return translator
+
+
+def _outputs(
+    translator: "Translator", lines: Iterable[str], n_best: int, sample: bool, temperature: float, seed: int
+) -> Iterator[tuple[str, list["Translation"]]]:
+    from transduce.cli.console import warn  # noqa: PLC0415
+
+    sources: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            sources.append(line)
+            yield line
+
+    if sample:
+        import torch  # noqa: PLC0415
+
+        generator = torch.Generator(translator.device).manual_seed(seed)
+        found = ([one] for one in translator.sample_stream(remembered(), generator, temperature, warn=warn))
+    else:
+        found = translator.translate_stream(remembered(), n_best=n_best, warn=warn)
+    for outputs in found:
+        yield sources.pop(0), outputs
+
+
+def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bool) -> Iterator[str]:
+    import json  # noqa: PLC0415
+
+    if as_json:
+        best = [{"text": o.text, "score": o.score, "log_prob": o.log_prob} for o in outputs]
+        value: dict[str, Any] = {"source": source, "translation": outputs[0].text, "outputs": best}
+        yield json.dumps(value, ensure_ascii=False)
+        return
+    for o in outputs:
+        yield f"{o.score:.4f}\t{o.text}" if scores else o.text
+
+
+def _watched(lines: Iterator[str]) -> Iterator[str]:
+    """The same lines, with a counter on a terminal."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    from transduce.cli.console import err  # noqa: PLC0415
+
+    if not err.is_terminal or sys.stdin.isatty():
+        yield from lines
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} lines read"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        for line in lines:
+            bar.advance(task)
+            yield line

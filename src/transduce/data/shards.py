@@ -68,7 +68,10 @@ def write_shards(
 
 @final
 class TokenisedCorpus:
-    """The pairs of a folder that `write_shards` made, by number. Build one with `open`."""
+    """The pairs of a folder that `write_shards` made, by number. Build one with `open`.
+
+    `source_lengths` and `target_lengths` count pieces without special ids; `tokenizer_hashes` says whose pieces.
+    """
 
     def __init__(self, report: ShardReport, hashes: dict[str, str], shards: list[_Mapped]) -> None:
         self.report = report

@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, final
+from pathlib import Path
+from typing import Literal, Self, final
 
 import torch
 
+from transduce.bundle import load_bundle
 from transduce.data.collate import collate, pad_rows
 from transduce.decoding.beam import BeamConfig, beam_search
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis
+from transduce.device import DeviceName, choose_device, choose_precision
+from transduce.device import Precision as WantedPrecision
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.positions import LearnedPositions
@@ -62,7 +66,7 @@ class Translation:
 
 def warn_python(message: str) -> None:
     """Give a warning the way libraries do."""
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=2)
 
 
 @final
@@ -116,6 +120,39 @@ class Translator:
         target = tokenizers.target
         self._tags = [i for i in range(target.size) if target.id_to_piece(i) in TAGS]  # they would decode to nothing
 
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: DeviceName = "auto",
+        precision: WantedPrecision = "auto",
+        beam: int | None = None,
+        alpha: float | None = None,
+    ) -> Self:
+        """The translator of a bundle, or of a run. Beam and alpha are the bundle's unless given.
+
+        Raises:
+            BundleError: `path` is missing, truncated or not a model of transduce.
+            ConfigError: the device or precision is not there; beam or alpha impossible.
+        """
+        place = choose_device(device)
+        chosen, _ = choose_precision(precision, place)
+        bundle = load_bundle(Path(path), place)
+        search = DecodingConfig(
+            beam=bundle.config.beam if beam is None else beam, alpha=bundle.config.alpha if alpha is None else alpha
+        )
+        limit = bundle.config.max_length
+        return cls(
+            bundle.model,
+            bundle.tokenizers,
+            search,
+            device=place,
+            precision=chosen,
+            max_source_length=limit,
+            max_target_length=limit + search.extra_length,
+        )
+
     def translate(self, texts: Sequence[str], *, warn: Warn = warn_python) -> list[str]:
         """The best output of every text, in order; blank texts give empty ones. See `translate_stream`."""
         return [outputs[0].text for outputs in self.translate_stream(texts, warn=warn)]
@@ -138,6 +175,7 @@ class Translator:
             ConfigError: n_best outside 1 to the beam, a window below 1.
             DataError: text that is not Unicode (lone surrogates).
         """
+        _check_window(window)
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
@@ -183,7 +221,11 @@ class Translator:
 
         The same lines, settings and `generator` state (a generator of `device`) give the same outputs. Scores are
         log-probabilities, without length penalty.
+
+        Raises:
+            ConfigError: as `sampling.sample`; a window below 1.
         """
+        _check_window(window)
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             found = sample(
@@ -217,11 +259,15 @@ class Translator:
         Blank sides are scored like any other text.
 
         Raises:
+            ConfigError: a window below 1.
             DataError: a side is longer than the model takes (a score of parts would not be the score of the whole).
         """
-        iterator = iter(pairs)
+        _check_window(window)
+        return self._scores(iter(pairs), window)
+
+    def _scores(self, pairs: Iterator[tuple[str, str]], window: int) -> Iterator[float]:
         first = 1
-        while chunk := list(islice(iterator, window)):
+        while chunk := list(islice(pairs, window)):
             yield from self._score_window(chunk, first)
             first += len(chunk)
 
@@ -247,8 +293,6 @@ class Translator:
     def _stream(
         self, lines: Iterable[str], decode: _Decode, copies: int, window: int, warn: Warn
     ) -> Iterator[list[Translation]]:
-        if window < 1:
-            raise ConfigError(f"window = {window}: must be at least 1 line.")
         first = 1
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
             yield from self._translate_window([_one_line(text) for text in texts], first, decode, copies, warn)
@@ -319,6 +363,11 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
     if isinstance(positions, LearnedPositions):
         return min(wanted, len(positions.weight) - 1)
     return wanted
+
+
+def _check_window(window: int) -> None:
+    if window < 1:
+        raise ConfigError(f"window = {window}: must be at least 1 line.")
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,8 @@ class KeyValue(NamedTuple):
 
 def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
     """The last axis into heads."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)  # B T (H K) -> B H T K
+    # B T (H K) -> B H T K
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:

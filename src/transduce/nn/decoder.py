@@ -76,7 +76,8 @@ class DecoderLayer(nn.Module):
             return out
 
         def sources(y: Tensor) -> Tensor:
-            grouped = y.unflatten(0, (-1, memory.copies))  # (B W) D -> B W D: a source's rows are its queries
+            # (B W) D -> B W D: a source's rows are its queries
+            grouped = y.unflatten(0, (-1, memory.copies))  # type: ignore[no-untyped-call]
             return self.cross_attention.attend(grouped, memory.kv, memory.mask).flatten(0, 1)
 
         x = self.around_self_attention(x, own_past)

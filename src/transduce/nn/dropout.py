@@ -26,7 +26,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.p)
-        return x * _keep_mask(x, round(self.p * LEVELS))
+        return x * _keep_mask(x, min(round(self.p * LEVELS), LEVELS - 1))
 
 
 def _keep_mask(like: Tensor, dropped_levels: int) -> Tensor:

@@ -12,7 +12,7 @@ from transduce.shapes import Float, Int, Tensor
 
 @final
 class Embedding(nn.Module):
-    """Dropout(E[ids] * sqrt(d_model) + PE). `table` may be shared with the other side and with the output (section 3.4)."""
+    """Dropout(E[ids] * sqrt(d_model) + PE). `table` may be shared with the other side and the output (section 3.4)."""
 
     def __init__(self, table: nn.Embedding, positions: SinusoidalPositions | LearnedPositions, p_drop: float) -> None:
         super().__init__()

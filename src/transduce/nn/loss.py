@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from transduce.shapes import Float, Int, Tensor
 
@@ -52,7 +53,8 @@ class _FusedNll(torch.autograd.Function):
         needs_rows, needs_weight = ctx.needs_input_grad[:2]
         grad_rows = torch.empty_like(rows) if needs_rows else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        total = torch.zeros((), dtype=torch.float64, device=rows.device)
+        wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
+        total = torch.zeros((), dtype=wide, device=rows.device)
         logits = torch.empty(min(CHUNK, len(rows)), len(w), dtype=dtype, device=rows.device)
         with torch.autocast(rows.device.type, enabled=False):
             for first in range(0, len(rows), CHUNK):
@@ -63,7 +65,7 @@ class _FusedNll(torch.autograd.Function):
                 top, where = zf.max(-1, keepdim=True)
                 log_z = top - g.gather(1, where).log_()  # exp(z - max) underflows slowly: softmax alone flushes
                 right, mean = zf.gather(1, y) - log_z, zf.mean(-1, keepdim=True) - log_z
-                total -= ((1 - eps_ls) * right + eps_ls * mean).sum(dtype=torch.float64)
+                total -= ((1 - eps_ls) * right + eps_ls * mean).sum(dtype=wide)
                 if grad_rows is None and grad_weight is None:
                     continue
                 # d(loss)/d(logits) = p - eps/V - (1 - eps) [v = y]
@@ -77,6 +79,7 @@ class _FusedNll(torch.autograd.Function):
         return total.float()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         grad_rows, grad_weight = ctx.saved_tensors
         scale = grads[0]

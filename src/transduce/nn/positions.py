@@ -42,7 +42,7 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, d_model: int, max_positions: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(max_positions, d_model))
+        self.weight = nn.Parameter(torch.zeros(max_positions, d_model))
 
     def forward(self, first: int, n: int) -> Float[Tensor, "T D"]:
         """Encodings of positions `first` to `first + n - 1`.

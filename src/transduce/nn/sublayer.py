@@ -1,7 +1,7 @@
 """What stands around every sub-layer: residual connection, dropout and layer normalisation (sections 3.1, 5.4)."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, final, runtime_checkable
 
 from torch import nn
 
@@ -12,6 +12,7 @@ Norm = Literal["post", "pre"]
 Function = Callable[[Tensor], Tensor]
 
 
+@runtime_checkable  # so that tests can check annotations at run time
 class Connection(Protocol):
     """Applies a sub-layer to x with everything that stands around it."""
 

@@ -1,7 +1,7 @@
 """The Transformer, section 3: its config and the one place that builds it."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 from torch import nn
 
@@ -46,6 +46,11 @@ class TransformerConfig:
         for name in ("n_layers", "d_model", "d_ff", "n_heads", "d_k", "d_v", "max_positions"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} = {getattr(self, name)}: must be at least 1.")
+        for name, known in (("positions", Positions), ("norm", Norm), ("share_embeddings", Sharing)):
+            if getattr(self, name) not in get_args(known):
+                raise ConfigError(
+                    f"model.{name} = {getattr(self, name)!r}: no such choice. Use one of {', '.join(get_args(known))}."
+                )
         if not 0.0 <= self.p_drop < 1.0:
             raise ConfigError(f"model.p_drop = {self.p_drop}: a probability, at least 0 and below 1.")
         if self.d_model % 2:

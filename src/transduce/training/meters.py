@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 from transduce.checkpoint import DevResult, Progress
+from transduce.errors import SaveError
 from transduce.training.trainer import StepResult
 
 
+@runtime_checkable  # so that tests can check annotations at run time
 class Curves(Protocol):
     """The part of TensorBoard's `SummaryWriter` that is used."""
 
@@ -57,15 +59,18 @@ class EventLog:
     """Appends to events.jsonl one object a line: every `every` steps, and each validation. `curves` get the same."""
 
     def __init__(self, path: Path, curves: Curves | None, every: int = 10) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._file = path.open("ab", buffering=0)  # what cannot be written must not wait to fail again in `close`
         self._curves = curves
         self._every = every
         self._meter = Meter()
 
     def write(self, **event: Any) -> None:
-        """One event, at once."""
-        self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """One event, at once. Raises `SaveError` when the disk is full."""
+        try:
+            self._file.write((json.dumps(event, ensure_ascii=False) + "\n").encode())
+        except OSError as error:
+            raise SaveError(f"{self._path}: cannot be written ({error.strerror}). Free space, then go on.") from error
 
     def stepped(self, result: StepResult) -> None:
         """Count a step; tell of it when enough have gathered."""

@@ -17,7 +17,7 @@ def adam(model: nn.Module) -> torch.optim.Adam:
 
 
 def moments(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    """Both moment estimates of every parameter, as `exp_avg.NAME` and `exp_avg_sq.NAME`; empty before the first step."""
+    """Both moments of every parameter, as `exp_avg.NAME` and `exp_avg_sq.NAME`; empty before the first step."""
     return {
         f"{moment}.{name}": optimizer.state[parameter][moment]
         for name, parameter in model.named_parameters()
@@ -39,6 +39,9 @@ def restore_moments(model: nn.Module, optimizer: torch.optim.Adam, saved: Mappin
         for moment in MOMENTS:
             value = saved.get(f"{moment}.{name}")
             if value is None or value.shape != parameter.shape:
-                raise CheckpointError(f"The optimizer's {moment} of {name} is missing or has another shape.")
+                raise CheckpointError(
+                    f"The optimizer's {moment} of {name} is missing or has another shape: the checkpoint is of "
+                    f"another model. Start over with --fresh."
+                )
             state[moment] = value.to(parameter.device).clone()
         optimizer.state[parameter] = state

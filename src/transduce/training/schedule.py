@@ -8,14 +8,14 @@ Schedule = Literal["noam", "inverse_sqrt"]
 
 def noam(step: int, d_model: int, warmup: int) -> float:
     """Eq. 3: d_model^-0.5 * min(step^-0.5, step * warmup^-1.5)."""
-    return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
+    return float(d_model**-0.5 * min(step**-0.5, step * warmup**-1.5))
 
 
 def inverse_sqrt(step: int, peak: float, warmup: int) -> float:
     """Linear to `peak` over `warmup` steps, then falling with the square root of the step.
 
     Differs: eq. 3 with its height set by hand; eq. 3 is the case peak = (d_model * warmup)^-0.5."""
-    return peak * min(step / warmup, (warmup / step) ** 0.5)
+    return float(peak * min(step / warmup, (warmup / step) ** 0.5))
 
 
 def learning_rate(schedule: Schedule, *, d_model: int, peak: float, warmup: int) -> Callable[[int], float]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from transduce.checkpoint import DevResult, Progress
 from transduce.data.batching import Numbers, rank_share, token_batches
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import TokenisedCorpus
+from transduce.device import Chosen, DeviceName, Precision, autocast
 from transduce.errors import ConfigError, TrainingError
 from transduce.nn.loss import label_smoothed_nll
 from transduce.nn.transformer import Transformer
-from transduce.training.precision import Chosen, Precision, autocast
 from transduce.training.schedule import Schedule
-from transduce.training.world import DeviceName, World
+from transduce.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +83,7 @@ class StepResult:
     target_tokens: int
 
 
+@runtime_checkable  # so that tests can check annotations at run time
 class Listener(Protocol):
     """Who is told how training goes."""
 
@@ -116,27 +117,29 @@ def train_step(
 ) -> tuple[float, int]:
     """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
 
-    Returns the loss per target piece and the number of pieces. When the loss is not finite nothing is updated.
+    Returns the loss per target piece and the number of pieces. When the loss or its gradient is not finite nothing is
+    updated, and the loss returned is not finite either.
     """
     n_global = sum(batch.n_target_tokens for batch in micro_batches)
     device = model.output_weight.device
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    sums = []
     optimizer.zero_grad(set_to_none=True)
     for batch in micro_batches:
         with autocast(precision, device):
             states = model(batch.source, batch.target_in)
             nll, _ = label_smoothed_nll(states, model.output_weight, batch.target_out, eps_ls, model.pad)
         (nll / n_global).backward()  # type: ignore[no-untyped-call]
-        total += nll.detach()
-    loss = float(total) / n_global
+        sums.append(nll.detach())
+    loss = sum(map(float, sums)) / n_global
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if not bool(torch.isfinite(norm)):
+        return float("nan"), n_global
     if np.isfinite(loss):
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip) if clip > 0 else torch.zeros(())
-        if bool(torch.isfinite(norm)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-        else:
-            loss = float("nan")
+        if clip > 0:
+            nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     return loss, n_global
 
 
@@ -216,9 +219,9 @@ class Trainer:
         if not np.isfinite(loss):
             pairs = ", ".join(str(int(i)) for i in islice((i for n in numbers for i in n), 8))
             raise TrainingError(
-                f"step {progress.step} (epoch {progress.epoch}): the loss is not finite; the batch holds pairs {pairs}, ... "
-                f"(numbers in data/train). Nothing was updated. Lower the learning rate ({rate:.2g} now), lengthen "
-                f"training.warmup, or set training.clip = 1."
+                f"step {progress.step} (epoch {progress.epoch}): the loss or its gradient is not finite; the batch "
+                f"holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
+                f"({rate:.2g} now), lengthen training.warmup, or set training.clip = 1."
             )
         source_tokens = sum(int(batch.source.ne(self.model.pad).sum()) for batch in batches)
         return StepResult(
@@ -233,12 +236,12 @@ class Trainer:
     def run(
         self, progress: Progress, *, validate: Validate, save: Save, listener: Listener, stop: Callable[[], bool]
     ) -> Progress:
-        """Train until the steps or the patience are used up, or `stop()` says so after a step; returns the last progress.
+        """Train until steps or patience are used up, or `stop()` says so after a step; returns the last progress.
 
         `save` is called after every validation, and when stopped between two of them (then with `interim`).
         """
         if self._over(progress):
-            return self._finish(progress, save)
+            return replace(progress, finished=True)
         for after, numbers in self.updates(progress):
             listener.stepped(self.update(after, numbers))
             progress = replace(after, interim=False, history=progress.history)
@@ -260,9 +263,3 @@ class Trainer:
     def _over(self, progress: Progress) -> bool:
         impatient = self.training.patience > 0 and progress.stale >= self.training.patience
         return impatient or progress.step >= self.training.max_steps
-
-    def _finish(self, progress: Progress, save: Save) -> Progress:
-        if not progress.finished:
-            progress = replace(progress, finished=True)
-            save(progress)
-        return progress

@@ -1,15 +1,15 @@
 """What runs where. The only file of the library that reads the process environment."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 
+from transduce.device import DeviceName, choose_device
 from transduce.errors import ConfigError
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,20 +33,14 @@ class World:
         return cls(rank=rank, size=size, device=choose_device(device))
 
 
-def choose_device(asked: DeviceName) -> torch.device:
-    """`auto` takes a GPU where there is one. Raises `ConfigError` when what was asked for is not there."""
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if asked == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
-    if not present[asked]:
-        raise ConfigError(f"device = '{asked}', but this machine has none that PyTorch can use. Use 'cpu', or 'auto'.")
-    return torch.device(asked)
-
-
 def default_threads(env: Mapping[str, str]) -> int:
     """Threads to compute with: `OMP_NUM_THREADS` if set, else one per processor that this process may use."""
     asked = env.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def environment() -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Number formats, and what the processor wants to be told once per process."""
+"""Devices, number formats, and what the processor wants to be told once per process."""
 
 import contextlib
 import ctypes
@@ -9,8 +9,21 @@ import torch
 
 from transduce.errors import ConfigError
 
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 Chosen = Literal["fp32", "bf16"]
+
+
+def choose_device(asked: DeviceName) -> torch.device:
+    """`auto` takes a GPU where there is one. Raises `ConfigError` when what was asked for is not there."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked not in ("auto", *present):
+        raise ConfigError(f"device = '{asked}': choose one of auto, {', '.join(present)}.")
+    if asked == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
+    if not present[asked]:
+        raise ConfigError(f"device = '{asked}', but this machine has none that PyTorch can use. Use 'cpu', or 'auto'.")
+    return torch.device(asked)
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -20,7 +33,7 @@ def has_bf16(device: torch.device) -> bool:
             capabilities = torch.cpu.get_capabilities()
             return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
         case "cuda":
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         case _:
             return False
 
@@ -39,7 +52,7 @@ def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, st
         return "fp32", f"fp32: {device.type} has no bf16 units"
     if asked == "bf16" and not has_bf16(device):
         if device.type == "mps":
-            raise ConfigError("training.precision = 'bf16' does not run on mps. Use 'fp32' or 'auto'.")
+            raise ConfigError("precision = 'bf16' does not run on mps. Use 'fp32' or 'auto'.")
         return "bf16", f"bf16 as asked, but {device.type} has no bf16 units: slower than fp32 here"
     return asked, f"{asked} as asked"
 
@@ -54,8 +67,8 @@ def autocast(precision: Chosen, device: torch.device) -> AbstractContextManager[
 def tune_process(threads: int) -> None:
     """Threads, denormals and memory, once per process, before the first parallel work.
 
-    Denormals are flushed to zero: early in training, softmax makes so many that they take half of the step. Freed memory
-    is kept: giving it back to the kernel costs a page fault for every page of every activation of every step.
+    Denormals are flushed to zero: early in training, softmax makes so many that they take half of the step. Freed
+    memory is kept: giving it back to the kernel costs a page fault for every page of every activation of every step.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)

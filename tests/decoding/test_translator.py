@@ -1,0 +1,290 @@
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from transduce.data.collate import collate
+from transduce.decoding import DecodingConfig, Translation, Translator, score_pairs
+from transduce.decoding.lines import cut
+from transduce.errors import ConfigError, DataError
+from transduce.nn import Transformer, TransformerConfig, build
+from transduce.text.pieces import TAGS
+from transduce.text.tokenizer import Tokenizer, TokenizerPair
+
+pytestmark = pytest.mark.unit
+
+WORDS = ["a", "the", "dog", "cat", "bird", "man", "tree", "runs", "sleeps", "sees", "green", "big", "small", "house"]
+SHORT = DecodingConfig(beam=3, extra_length=4)
+
+
+def sentence(words: int) -> str:
+    return " ".join(random.choices(WORDS, k=words)) + "."
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> TokenizerPair:
+    chosen = random.Random(0)
+    lines = [" ".join(chosen.choices(WORDS, k=6)) + "." for _ in range(300)]
+    tokenizer = Tokenizer.train(lines, "bpe", 340, pretokenised=False)
+    return TokenizerPair(tokenizer, tokenizer)
+
+
+@pytest.fixture
+def model(tokenizers: TokenizerPair) -> Transformer:
+    return tiny(tokenizers)
+
+
+def tiny(tokenizers: TokenizerPair, **changes: object) -> Transformer:
+    torch.manual_seed(0)
+    config = TransformerConfig(n_layers=1, d_model=16, d_ff=32, n_heads=2, d_k=8, d_v=8, share_embeddings="none")
+    size = tokenizers.source.size
+    built = build(replace(config, **changes), size, size, 0)  # type: ignore[arg-type]
+    assert built.output is not None
+    built.output.weight.data *= 4  # distributions as peaked as a trained model's, so outputs follow the sources
+    return built
+
+
+@pytest.fixture
+def translator(model: Transformer, tokenizers: TokenizerPair) -> Translator:
+    return Translator(model, tokenizers, SHORT)
+
+
+def no_warning(message: str) -> None:
+    raise AssertionError(message)
+
+
+def assert_close(found: Sequence[Translation], expected: Sequence[Translation]) -> None:
+    assert [t.text for t in found] == [t.text for t in expected]
+    assert [t.score for t in found] == pytest.approx([t.score for t in expected], abs=1e-4)
+    assert [t.log_prob for t in found] == pytest.approx([t.log_prob for t in expected], abs=1e-4)
+
+
+def test_every_line_gets_its_own_translation_in_order(translator: Translator) -> None:
+    texts = [sentence(n) for n in (3, 9, 1, 5, 5, 2, 8)]
+    together = translator.translate_n_best(texts, 2, warn=no_warning)
+    assert len({outputs[0].text for outputs in together}) > 3
+    for text, outputs in zip(texts, together, strict=True):
+        assert_close(outputs, translator.translate_n_best([text], 2)[0])
+    assert translator.translate(texts) == [outputs[0].text for outputs in together]
+
+
+def test_batch_sizes_do_not_matter(model: Transformer, tokenizers: TokenizerPair, translator: Translator) -> None:
+    texts = [sentence(n) for n in (3, 9, 1, 5, 5, 2)]
+    small = Translator(model, tokenizers, SHORT, batch_tokens=60, batch_rows=6)
+    for one, other in zip(small.translate_n_best(texts, 1), translator.translate_n_best(texts, 1), strict=True):
+        assert_close(one, other)
+
+
+def test_blank_lines_give_empty_lines(translator: Translator) -> None:
+    texts = ["", sentence(2), "   ", "\u3000", "\n", "\t"]
+    found = translator.translate(texts, warn=no_warning)
+    assert [bool(text) for text in found] == [False, True, False, False, False, False]
+    assert translator.translate_n_best([""], 3) == [[Translation(text="", score=0.0, log_prob=0.0)]]
+    assert translator.translate([]) == []
+
+
+def test_line_breaks_are_not_text(translator: Translator) -> None:
+    line = sentence(4)
+    assert len({*translator.translate([line, line + "\n", line + "\r\n"])}) == 1
+    assert translator.translate([line + "\n" + line]) == translator.translate([line + " " + line])
+
+
+def test_outputs_are_one_line(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: "one\r\ntwo\nthree\n")
+    assert translator.translate([sentence(3)]) == ["one two three"]
+
+
+def test_n_best_texts_are_distinct_and_sorted(translator: Translator) -> None:
+    for outputs in translator.translate_n_best([sentence(n) for n in (2, 4, 6)], 3):
+        assert len({t.text for t in outputs}) == len(outputs) <= 3
+        assert [t.score for t in outputs] == sorted((t.score for t in outputs), reverse=True)
+
+
+def test_outputs_of_the_same_text_are_given_once(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = sentence(4)
+    best = translator.translate_n_best([line], 3)[0][0]
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: "the same")
+    assert translator.translate_n_best([line], 3) == [[replace(best, text="the same")]]
+
+
+def test_long_lines_are_translated_in_parts(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=16)
+    before, after = sentence(3), sentence(2)
+    texts = [before, " ".join(sentence(n) for n in (5, 6, 4, 7)), after]
+    parts = cut(texts[1], lambda part: len(tokenizers.source.encode(part)) <= 16)
+    warned: list[str] = []
+    found = translator.translate_n_best(texts, 2, warn=warned.append)
+    expected = translator.translate_n_best(parts, 2, warn=no_warning)
+    assert found[1][0].text == " ".join(outputs[0].text for outputs in expected)
+    assert found[1][0].log_prob == pytest.approx(sum(outputs[0].log_prob for outputs in expected), abs=1e-4)
+    assert found[1][0].score == pytest.approx(sum(outputs[0].score for outputs in expected), abs=1e-4)
+    assert_close(found[0], translator.translate_n_best([before], 2)[0])
+    assert_close(found[2], translator.translate_n_best([after], 2)[0])
+    [message] = warned
+    pieces = len(tokenizers.source.encode(texts[1]))
+    assert message.startswith(f"line 2: {pieces} pieces, and this model takes 16 at once.")
+    assert f"in {len(parts)} parts" in message
+
+
+def test_the_default_warning_is_pythons(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=10)
+    with pytest.warns(UserWarning, match="line 1: "):
+        translator.translate([sentence(20)])
+
+
+@pytest.mark.parametrize("text", ["ab" * 300, "语" * 50, "\U0001f600" * 20, ". " * 100, "a\u0301" * 40])
+def test_whatever_the_line_there_is_a_translation(text: str, tokenizers: TokenizerPair) -> None:
+    model = tiny(tokenizers, positions="learned", max_positions=9)
+    translator = Translator(model, tokenizers, SHORT)
+    warned: list[str] = []
+    [found] = translator.translate([text], warn=warned.append)
+    assert found
+    assert len(warned) == 1
+
+
+def test_learned_positions_bound_outputs_too(tokenizers: TokenizerPair) -> None:
+    model = tiny(tokenizers, positions="learned", max_positions=9)
+    assert model.output is not None
+    model.output.weight.data.zero_()  # uniform: the longest output is always the best under a large alpha
+    translator = Translator(model, tokenizers, DecodingConfig(beam=2, alpha=5.0))
+    [found] = translator.translate_n_best(["a dog"], 1)
+    assert found[0].log_prob / found[0].score == pytest.approx(((5 + 9) / 6) ** 5.0)
+
+
+def test_a_stream_is_read_lazily_and_a_window_at_a_time(translator: Translator) -> None:
+    texts = [sentence(n % 4 + 1) for n in range(10)]
+    read = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for text in texts:
+            read += 1
+            yield text
+
+    stream = translator.translate_stream(lines(), window=3)
+    assert read == 0
+    found = []
+    for i, outputs in enumerate(stream):
+        assert read <= 3 * (i // 3 + 1)
+        found.append(outputs[0].text)
+        assert torch.is_grad_enabled()  # nothing of the decoding leaks into the caller between two lines
+    assert found == translator.translate(texts)
+
+
+def test_line_numbers_go_on_from_window_to_window(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=10)
+    warned: list[str] = []
+    lines = [sentence(2), sentence(2), sentence(2), sentence(15)]
+    assert len(list(translator.translate_stream(lines, window=2, warn=warned.append))) == 4
+    assert warned[0].startswith("line 4: ")
+
+
+def test_the_model_is_left_as_it_was(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT)
+    line = sentence(5)
+    model.eval()
+    expected = translator.translate([line])
+    model.train()
+    assert translator.translate([line, line])[1:] == expected  # dropout is off
+    assert model.training
+    assert model.encoder.training
+    translator.score([line], [line])
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_tags_are_never_produced(model: Transformer, tokenizers: TokenizerPair) -> None:
+    assert model.output is not None
+    tags = [i for i in range(tokenizers.target.size) if tokenizers.target.id_to_piece(i) in TAGS]
+    assert len(tags) == len(TAGS)
+    weight = model.output.weight.data
+    weight[tags] = weight[20] * 3  # in some contexts far more likely than anything else
+    seen: list[int] = []
+    decode = Tokenizer.decode
+
+    def spy(self: Tokenizer, ids: Sequence[int]) -> str:
+        seen.extend(ids)
+        return decode(self, ids)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tokenizer, "decode", spy)
+        translator = Translator(model, tokenizers, SHORT)
+        translator.translate([sentence(n) for n in range(1, 8)])
+        translator.sample([sentence(n) for n in range(1, 8)], torch.Generator().manual_seed(0))
+    assert seen
+    assert not {*tags, 0, 1, 2, 3} & set(seen)
+
+
+def test_bfloat16_is_close_to_float32(model: Transformer, tokenizers: TokenizerPair) -> None:
+    texts = [sentence(3), sentence(5)]
+    exact = Translator(model, tokenizers, SHORT).score(texts, texts)
+    translator = Translator(model, tokenizers, SHORT, precision="bf16")
+    rough = translator.score(texts, texts)
+    assert rough != exact
+    assert rough == pytest.approx(exact, rel=0.02)
+    assert all(translator.translate(texts))
+
+
+def test_scores_are_teacher_forced_whatever_the_batch(translator: Translator, model: Transformer) -> None:
+    sources = [sentence(n) for n in (2, 7, 4, 1, 3)]
+    targets = [sentence(n) for n in (5, 1, 4, 2, 2)]
+    found = translator.score(sources, targets)
+    model.eval()
+    encode = translator.tokenizers.source.encode
+    for source, target, score in zip(sources, targets, found, strict=True):
+        with torch.no_grad():
+            assert score_pairs(model, collate([(encode(source), encode(target))])) == pytest.approx([score], abs=1e-4)
+    assert list(translator.score_stream(zip(sources, targets, strict=True), window=2)) == pytest.approx(found, abs=1e-4)
+    assert translator.score([], []) == []
+
+
+def test_blank_sides_have_scores(translator: Translator) -> None:
+    assert all(score < 0 for score in translator.score(["", "a dog", ""], ["a cat", "", ""]))
+
+
+def test_scores_that_cannot_be_given(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=10, max_target_length=12)
+    with pytest.raises(DataError, match="2 sources, but 1 targets"):
+        translator.score(["a", "b"], ["a"])
+    long, short = sentence(20), sentence(1)
+    with pytest.raises(DataError, match=r"line 2: \d+ source pieces, but this model takes 10"):
+        translator.score([short, long], [short, short])
+    with pytest.raises(DataError, match=r"line 3: \d+ target pieces, but this model takes 12"):
+        list(translator.score_stream([(short, short), (short, short), (short, long)], window=2))
+
+
+def test_samples_are_reproducible_and_scored(translator: Translator) -> None:
+    texts = [sentence(3), "", sentence(12), sentence(5)]
+
+    def once(seed: int, temperature: float = 1.0) -> list[Translation]:
+        return translator.sample(texts, torch.Generator().manual_seed(seed), temperature, warn=no_warning)
+
+    assert once(1) == once(1)
+    assert once(1) != once(2)
+    assert once(1)[1] == Translation(text="", score=0.0, log_prob=0.0)
+    greedy = Translator(translator._model, translator.tokenizers, replace(SHORT, beam=1)).translate(texts)
+    assert [t.text for t in once(3, temperature=1e-9)] == greedy
+    stream = translator.sample_stream(iter(texts), torch.Generator().manual_seed(1), top_k=5, window=2)
+    assert len(list(stream)) == 4
+
+
+def test_impossible_settings(model: Transformer, tokenizers: TokenizerPair, translator: Translator) -> None:
+    with pytest.raises(ConfigError, match="beam = 0"):
+        DecodingConfig(beam=0)
+    with pytest.raises(ConfigError, match="alpha"):
+        DecodingConfig(alpha=-1.0)
+    with pytest.raises(ConfigError, match="extra_length = -1"):
+        DecodingConfig(extra_length=-1)
+    with pytest.raises(ConfigError, match="at least 1"):
+        Translator(model, tokenizers, SHORT, max_source_length=0)
+    for n in (0, 4):
+        with pytest.raises(ConfigError, match=f"n_best = {n}"):
+            translator.translate_n_best(["a dog"], n)
+        with pytest.raises(ConfigError, match=f"n_best = {n}"):
+            translator.translate_stream(["a dog"], n_best=n)  # at once, not when the first line is asked for
+    with pytest.raises(ConfigError, match="window = 0"):
+        translator.translate_stream(["a dog"], window=0)
+    with pytest.raises(ConfigError, match="window = 0"):
+        translator.score_stream([("a dog", "a cat")], window=0)

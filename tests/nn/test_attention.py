@@ -1,0 +1,193 @@
+"""Attention against loops over single numbers, against `torch.nn.MultiheadAttention`, and its laws."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.nn.laws import causal_mask, no_peeking, padding_is_inert, step_equals_forward
+from tests.nn.tiny import backward, grad
+from transduce.errors import ConfigError
+from transduce.nn.attention import (
+    KeyValue,
+    MultiHeadAttention,
+    SelfAttention,
+    join_heads,
+    scaled_dot_product_attention,
+    split_heads,
+)
+
+pytestmark = pytest.mark.unit
+
+Array = npt.NDArray[np.float64]
+
+B, T, L, D, H = 2, 3, 4, 6, 3
+MASKS = {
+    "none": None,
+    "full": torch.tensor(
+        [[[1, 0, 1, 1], [0, 0, 0, 1], [1, 1, 1, 1]], [[1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 0, 1]]]
+    ).bool(),
+    "same for all queries": torch.tensor([[[1, 1, 0, 1]], [[0, 1, 0, 0]]]).bool(),
+    "same for all sentences": torch.tensor([[[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]]).bool(),
+}
+SIZES = {"d_k = d_v = d_model / h": (2, 2), "d_k < d_v": (2, 5), "d_k > d_v": (4, 1)}
+
+
+def random_attention(d_k: int, d_v: int, n_heads: int = H, d_model: int = D) -> MultiHeadAttention:
+    attention = MultiHeadAttention(d_model, n_heads, d_k, d_v).double()
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter)
+    return attention
+
+
+def rand(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def in_loops(a: MultiHeadAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> list[Array]:
+    """Section 3.2.2 written out: outputs and weights, one sentence, head, query and key at a time."""
+
+    def linear(layer: nn.Linear, x: Tensor) -> Array:
+        return np.asarray(x.numpy() @ layer.weight.detach().numpy().T + layer.bias.detach().numpy())
+
+    d_k, d_v = a.w_k.out_features // a.n_heads, a.w_v.out_features // a.n_heads
+    q, k, v = linear(a.w_q, query), linear(a.w_k, key), linear(a.w_v, value)
+    all_weights = np.zeros((len(query), a.n_heads, query.shape[1], key.shape[1]))
+    concat = np.zeros((len(query), query.shape[1], a.n_heads * d_v))
+    allowed = np.ones((len(query), query.shape[1], key.shape[1])) if mask is None else mask.expand(B, T, L).numpy()
+    for b in range(len(query)):
+        for h in range(a.n_heads):
+            for i in range(query.shape[1]):
+                exponentials = []
+                for j in range(key.shape[1]):
+                    dot = sum(q[b, i, h * d_k + c] * k[b, j, h * d_k + c] for c in range(d_k))
+                    exponentials.append(math.exp(dot / math.sqrt(d_k)) if allowed[b, i, j] else 0.0)
+                for j in range(key.shape[1]):
+                    all_weights[b, h, i, j] = exponentials[j] / sum(exponentials)
+                    for c in range(d_v):
+                        concat[b, i, h * d_v + c] += all_weights[b, h, i, j] * v[b, j, h * d_v + c]
+    return [linear(a.w_o, torch.from_numpy(concat)), all_weights]
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize(("d_k", "d_v"), SIZES.values(), ids=SIZES.keys())
+def test_attention_is_the_loops(d_k: int, d_v: int, mask: Tensor | None) -> None:
+    attention = random_attention(d_k, d_v)
+    query, key, value = rand(B, T, D), rand(B, L, D), rand(B, L, D)
+    y, weights = attention(query, key, value, mask, return_weights=True)
+    expected_y, expected_weights = in_loops(attention, query, key, value, mask)
+    np.testing.assert_allclose(y.detach().numpy(), expected_y, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(weights.detach().numpy(), expected_weights, rtol=1e-10, atol=1e-12)
+    assert torch.equal(attention(query, key, value, mask), y)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
+def test_attention_is_torch_s_with_the_same_weights(mask: Tensor | None) -> None:
+    ours = random_attention(D // H, D // H)
+    theirs = nn.MultiheadAttention(D, H, batch_first=True, dtype=torch.float64)
+    projections = (ours.w_q, ours.w_k, ours.w_v)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
+        theirs.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
+        theirs.out_proj.weight.copy_(ours.w_o.weight)
+        theirs.out_proj.bias.copy_(ours.w_o.bias)
+    inputs = [rand(B, n, D).requires_grad_() for n in (T, L, L)]
+    copies = [x.detach().clone().requires_grad_() for x in inputs]
+    forbidden = None if mask is None else ~mask.expand(B, T, L).repeat_interleave(H, dim=0)  # B T L -> (B H) T L
+    y, weights = ours(*inputs, mask, return_weights=True)
+    expected_y, expected_weights = theirs(*copies, attn_mask=forbidden, average_attn_weights=False)
+    torch.testing.assert_close(y, expected_y)
+    torch.testing.assert_close(weights, expected_weights)
+    direction = torch.randn_like(y)
+    backward((y * direction).sum())
+    backward((expected_y * direction).sum())
+    for x, copy in zip(inputs, copies, strict=True):
+        torch.testing.assert_close(x.grad, copy.grad)
+    torch.testing.assert_close(torch.cat([grad(p.weight) for p in projections]), theirs.in_proj_weight.grad)
+    torch.testing.assert_close(torch.cat([grad(p.bias) for p in projections]), theirs.in_proj_bias.grad)
+    torch.testing.assert_close(ours.w_o.weight.grad, theirs.out_proj.weight.grad)
+
+
+def test_sizes_are_the_paper_s_unless_given() -> None:
+    attention = MultiHeadAttention(d_model=512, n_heads=8)
+    assert [attention.w_k.out_features, attention.w_v.out_features] == [512, 512]
+    assert MultiHeadAttention(6, 4, d_k=3, d_v=1).w_o.in_features == 4
+    with pytest.raises(ConfigError, match="d_model = 6 does not divide into 4 heads. Give d_k and d_v."):
+        MultiHeadAttention(6, 4, d_k=3)
+
+
+def test_heads_are_split_and_joined_without_loss() -> None:
+    x = rand(B, T, 6)
+    heads = split_heads(x, 2)
+    assert heads.shape == (B, 2, T, 3)
+    assert torch.equal(heads[:, 1], x[:, :, 3:])
+    assert torch.equal(join_heads(heads), x)
+
+
+def test_weights_are_a_distribution_over_what_the_mask_allows() -> None:
+    mask = MASKS["full"]
+    assert mask is not None
+    _, weights = random_attention(2, 5)(rand(B, T, D), rand(B, L, D), rand(B, L, D), mask, return_weights=True)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, H, T, dtype=torch.float64))
+    assert torch.equal(weights > 0, mask[:, None].expand_as(weights))
+
+
+def test_nothing_flows_through_a_masked_position() -> None:
+    mask = MASKS["same for all queries"]
+    assert mask is not None
+    key, value = rand(B, L, D).requires_grad_(), rand(B, L, D).requires_grad_()
+    y = random_attention(2, 5)(rand(B, T, D), key, value, mask)
+    backward((y * torch.randn_like(y)).sum())
+    for x in (key, value):
+        assert (grad(x)[~mask[:, 0]] == 0).all()
+    assert (grad(value)[mask[:, 0]].abs().amax(-1) > 0).all()
+
+
+def test_keys_have_no_order() -> None:
+    attention, order = random_attention(2, 5), torch.tensor([2, 0, 3, 1])
+    mask = MASKS["full"]
+    assert mask is not None
+    query, key, value = rand(B, T, D), rand(B, L, D), rand(B, L, D)
+    y = attention(query, key, value, mask)
+    torch.testing.assert_close(attention(query, key[:, order], value[:, order], mask[:, :, order]), y)
+
+
+def test_huge_scores_do_not_overflow() -> None:
+    q = k = torch.tensor([[[[1e4, 0.0], [0.0, 1e4]]]])
+    y, weights = scaled_dot_product_attention(q, KeyValue(k, k), None)
+    assert torch.equal(weights, torch.eye(2)[None, None])
+    assert torch.equal(y, k)
+
+
+def test_a_row_that_may_attend_nowhere_gives_nan() -> None:
+    mask = torch.tensor([[[True, True], [False, False]]])
+    y = random_attention(2, 2)(x := rand(1, 2, D), x, x, mask)
+    assert torch.equal(y.isnan().any(-1), torch.tensor([[False, True]]))
+
+
+def test_projecting_keys_ahead_changes_nothing() -> None:
+    attention, mask = random_attention(2, 5), MASKS["full"]
+    query, x = rand(B, T, D), rand(B, L, D)
+    assert torch.equal(attention.attend(query, attention.keys_values(x), mask), attention(query, x, x, mask))
+
+
+def test_self_attention_obeys_the_laws() -> None:
+    layer = SelfAttention(random_attention(2, 5))
+    step_equals_forward(layer, rand(4, 6, D))
+    no_peeking(lambda x: torch.as_tensor(layer(x, causal_mask(5))), rand(B, 5, D))
+    padding_is_inert(lambda x, mask: torch.as_tensor(layer(x, mask)), rand(3, 5, D), [5, 2, 1])
+
+
+def test_self_attention_steps_under_autocast() -> None:
+    layer = SelfAttention(random_attention(2, 5).float())
+    x = torch.randn(B, 3, D)
+    state = layer.start(B)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = layer(x, causal_mask(3))
+        for t in range(3):
+            y, state = layer.step(x[:, t], state)
+            torch.testing.assert_close(y, whole[:, t], rtol=0.05, atol=0.05)
+    assert state.past.k.dtype == torch.bfloat16

@@ -1,0 +1,54 @@
+"""Initial weights: what their docstring says, from torch's generator."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from transduce.nn.init import initialise
+from transduce.nn.transformer import Transformer, TransformerConfig, build
+
+pytestmark = pytest.mark.unit
+
+
+def fresh() -> Transformer:
+    config = TransformerConfig(
+        n_layers=1, d_model=64, d_ff=96, n_heads=2, d_k=8, positions="learned", max_positions=300
+    )
+    return build(config, 500, 500, 0)
+
+
+def test_matrices_are_glorot_uniform_and_biases_zero() -> None:
+    for module in fresh().modules():
+        if isinstance(module, nn.Linear):
+            bound = math.sqrt(6 / (module.in_features + module.out_features))
+            assert module.weight.abs().max() <= bound
+            assert module.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+            assert (module.bias == 0).all()
+        if isinstance(module, nn.LayerNorm):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+
+
+def test_embeddings_times_sqrt_d_model_have_unit_variance() -> None:
+    model = fresh()
+    assert (model.target.table.weight.std() * 8).item() == pytest.approx(1, abs=0.02)
+    for side in (model.source, model.target):
+        assert isinstance(weight := side.positions.weight, nn.Parameter)
+        assert (weight.std() * 8).item() == pytest.approx(1, abs=0.03)
+
+
+def test_the_seed_decides() -> None:
+    models = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        models.append(nn.utils.parameters_to_vector(fresh().parameters()))
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])
+
+
+def test_a_layer_without_bias_is_fine() -> None:
+    layer = nn.Linear(3, 4, bias=False)
+    initialise(layer)
+    assert layer.weight.abs().max() <= math.sqrt(6 / 7)
