@@ -1,8 +1,9 @@
 """The model directory that people ship: config.json, model.safetensors, tokenizer, model card. Never pickle."""
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class BundleConfig:
     """config.json: what is needed to use the model, and what to say about its outputs.
 
     `max_length` is the longest source the model was trained on, in pieces. `metric` and `tokenize` are the ones its
-    quality is quoted in; `pretokenised` says that its text has spaces between tokens.
+    quality is quoted in; `pretokenised` says that its text has spaces between tokens. `tokenizers` are the SHA-256 of
+    the tokenizer files of source and target, which `save_bundle` fills in: a truncated one may still look whole.
     """
 
     model: TransformerConfig
@@ -40,6 +42,7 @@ class BundleConfig:
     metric: str = "bleu"
     tokenize: str = "13a"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tokenizers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ def save_bundle(
         raise BundleError(f"{path}: exists, and is not a model of transduce. Choose another place, or delete it first.")
     with atomic_folder(path) as folder:
         ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
+        config = replace(config, tokenizers=_hashes(tokenizers))
         write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
         try:
             save_file({n: w.cpu().contiguous() for n, w in weights.items()}, folder / "model.safetensors")
@@ -92,6 +96,11 @@ def save_bundle(
             raise OSError(None, str(error)) from error
         tokenizers.save(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _hashes(tokenizers: TokenizerPair) -> dict[str, str]:
+    sides = {"source": tokenizers.source, "target": tokenizers.target}
+    return {side: hashlib.sha256(tokenizer.to_bytes()).hexdigest() for side, tokenizer in sides.items()}
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -138,6 +147,10 @@ def load_bundle(path: Path, device: torch.device) -> Bundle:
     folder = bundle_folder(path)
     config = load_config(folder)
     tokenizers = TokenizerPair.load(folder)
+    for side, found_hash in _hashes(tokenizers).items():
+        if config.tokenizers.get(side, found_hash) != found_hash:
+            name = "tokenizer.model" if tokenizers.joint else f"{side}.model"
+            raise BundleError(f"{folder / name}: not the file that this model was saved with. Copy the folder again.")
     sizes, found = (config.source_size, config.target_size), (tokenizers.source.size, tokenizers.target.size)
     if sizes != found:
         raise BundleError(

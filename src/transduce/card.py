@@ -29,7 +29,7 @@ def model_card(
     """README.md: what the model is, what it was made from and with, and how good it is on the dev set."""
     name = config.name or "model"
     direction = f"{bundle.source_lang} to {bundle.target_lang}" if bundle.source_lang else "source to target"
-    quality = [f"| {m} | {s.score:.2f} | `{s.signature}` |" for m, s in scores.items()]
+    quality = [f"| {m} | {s.score:.2f} | `{s.signature.replace('|', chr(92) + '|')}` |" for m, s in scores.items()]
     inputs = [f"| `{i['path']}` | {i['bytes']:,} | `{i['sha256']}` |" for i in manifest["inputs"]]
     train, held = manifest["train"], manifest["dev"]["held_out_of_train"]
     c = config.model
@@ -42,8 +42,8 @@ def model_card(
             "",
             f"# {name}: {direction}",
             "",
-            f"A Transformer of {c.n_layers} + {c.n_layers} layers, d_model {c.d_model}, d_ff {c.d_ff}, {c.n_heads} heads, "
-            f"{bundle.source_size:,} source and {bundle.target_size:,} target pieces, trained with transduce.",
+            f"A Transformer of {c.n_layers} + {c.n_layers} layers, d_model {c.d_model}, d_ff {c.d_ff}, {c.n_heads} "
+            f"heads, {bundle.source_size:,} source and {bundle.target_size:,} target pieces, trained with transduce.",
             "",
             "```",
             f'transduce translate PATH "{"some text" if not bundle.pretokenised else "text , split into tokens"}"',
@@ -56,8 +56,8 @@ def model_card(
             *(["| metric | score | signature |", "|---|---|---|", *quality, ""] if quality else []),
             "## Data",
             "",
-            f"{train['kept']:,} training pairs ({train['source_tokens']:,} source and {train['target_tokens']:,} target "
-            f"pieces); left out: {train['empty']:,} with an empty side, {train['too_long']:,} too long. "
+            f"{train['kept']:,} training pairs ({train['source_tokens']:,} source and {train['target_tokens']:,} "
+            f"target pieces); left out: {train['empty']:,} with an empty side, {train['too_long']:,} too long. "
             f"{manifest['dev']['pairs']:,} dev pairs{', held out of the training files' if held else ''}.",
             "",
             "| file | bytes | SHA-256 |",

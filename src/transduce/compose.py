@@ -30,17 +30,28 @@ from transduce.checkpoint import (
 )
 from transduce.config import RunConfig
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
+from transduce.device import Chosen as ChosenPrecision
+from transduce.device import choose_precision, tune_process
 from transduce.errors import CheckpointError, ConfigError
 from transduce.evaluation.metrics import MetricScore
 from transduce.nn.transformer import build
-from transduce.rundir import Chosen, claim, load_asked, load_chosen, resolve, save_resolved, truncate_events
+from transduce.rundir import (
+    Chosen,
+    check_same,
+    is_begun,
+    load_asked,
+    load_chosen,
+    new_data,
+    record,
+    resolve,
+    save_resolved,
+    truncate_events,
+)
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.optimizer import adam, moments, restore_moments
-from transduce.device import Chosen as ChosenPrecision
-from transduce.device import choose_precision, tune_process
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, default_threads, environment
@@ -125,12 +136,15 @@ def train(
     run, reporter = Path(out), reporter or Quiet()
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
-    continued = claim(run, config, fresh)
-    if (run / "data").is_dir():
+    continued = is_begun(run, config) and not fresh
+    if continued:
+        check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)
     else:
         tokenizer = config.tokenizer if origin is None else TokenizerPair.load(origin)
-        prepare(run / "data", _sources(config), tokenizer, reporter.say, lambda n: None)
+        with new_data(run) as data:  # bad input is known before anything that stood here is gone
+            prepare(data, _sources(config), tokenizer, reporter.say, lambda n: None)
+    record(run, config)
     prepared = load_prepared(run / "data")
     chosen, world = _choose(run, config, prepared, origin, command, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
@@ -155,6 +169,7 @@ def _train(
     reporter: Reporter,
     stop: Callable[[], bool],
 ) -> Outcome:
+    wall, cpu = time.perf_counter(), time.process_time()
     truncate_events(run, progress.step)
     log = EventLog(run / "events.jsonl", _curves(run))
     dev = DevSet(config, prepared, trainer.world.device, trainer.precision)
@@ -181,6 +196,8 @@ def _train(
         log.write(event="model", step=progress.step, choice=name, score=dev_score.score, signature=dev_score.signature)
         return Outcome(step=progress.step, finished=True, dev=dev_score)
     finally:
+        seconds = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        log.write(event="session", step=progress.step, threads=chosen.threads, **seconds)
         log.close()
 
 
@@ -371,7 +388,7 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
 def _curves(run: Path) -> Curves | None:
     """TensorBoard's writer where the extra is installed."""
     try:
-        from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415 - an extra
+        from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call, no-any-return]
+    return SummaryWriter(str(run / "tensorboard"))

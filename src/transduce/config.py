@@ -47,9 +47,9 @@ Column = int | tuple[int, ...]
 class DataConfig:
     """Where the data is. A set left out is absent: without `dev`, part of `train` is held out.
 
-    `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1, each one number
-    or several to be joined; `pattern` is a regular expression whose groups are the columns, instead of tabs. Pairs with
-    a side over `max_length` pieces are left out of training.
+    `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1, each one
+    number or several to be joined; `pattern` is a regular expression whose groups are the columns, instead of tabs.
+    Pairs with a side over `max_length` pieces are left out of training.
     """
 
     root: str = "data"
@@ -243,23 +243,24 @@ def to_toml(values: Mapping[str, Any]) -> str:
     return tomli_w.dumps(values)
 
 
-def differences(a: RunConfig, b: RunConfig) -> list[str]:
-    """Keys, as `section.key`, in which two configs differ."""
-    left, right = _flat(to_values(a)), _flat(to_values(b))
-    return sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
-
-
-_ADAPTER = TypeAdapter(RunConfig)
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+def flat_values(config: RunConfig) -> dict[str, Any]:
+    """Every value under its `section.key`."""
     flat: dict[str, Any] = {}
-    for section, inner in values.items():
+    for section, inner in to_values(config).items():
         if isinstance(inner, dict):
             flat |= {f"{section}.{key}": value for key, value in inner.items()}
         else:
             flat[section] = inner
     return flat
+
+
+def differences(a: RunConfig, b: RunConfig) -> list[str]:
+    """Keys, as `section.key`, in which two configs differ."""
+    left, right = flat_values(a), flat_values(b)
+    return sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+
+
+_ADAPTER = TypeAdapter(RunConfig)
 
 
 def _without_none(value: Any) -> Any:

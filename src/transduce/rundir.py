@@ -2,17 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transduce.config import RunConfig, build_config, differences, parse_toml, to_toml, to_values
-from transduce.errors import CheckpointError, ConfigError
+from transduce.config import RunConfig, build_config, differences, flat_values, parse_toml, to_toml, to_values
+from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import write_atomically
 
 MAY_BE_RAISED = ("training.max_steps", "training.minutes", "training.patience")
-OURS = ("recipe.toml", "resolved.toml", "events.jsonl", "data", "checkpoints", "model", "tensorboard")
+OURS = ("data-new", "recipe.toml", "resolved.toml", "events.jsonl", "data", "checkpoints", "model", "tensorboard")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,50 +34,67 @@ class Chosen:
     start_from: str
 
 
-def claim(run: Path, config: RunConfig, fresh: bool) -> bool:
-    """Make `run` this recipe's directory; True if it has been begun before and is to be continued.
+def is_begun(run: Path, config: RunConfig) -> bool:
+    """Whether `run` was begun with this recipe, so that it can be continued. Writes nothing.
 
     Raises:
-        ConfigError: the run was begun with another recipe; names the first difference.
-        CheckpointError: the directory holds something else, or a broken recipe.
+        CheckpointError: there is something else at `run`, or a broken recipe.
     """
     if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
-    begun = (run / "recipe.toml").is_file()
-    if not begun and run.is_dir() and any(f.name not in OURS and f.suffix != ".tmp" for f in run.iterdir()):
+    if (run / "recipe.toml").is_file():
+        return True
+    if run.is_dir() and any(f.name not in OURS and f.suffix != ".tmp" for f in run.iterdir()):
         raise CheckpointError(f"{run}: not empty, and not a run of transduce. Choose another --out.")
-    if begun and fresh:
-        for name in OURS:
-            doomed = run / name
-            if doomed.is_dir():
-                shutil.rmtree(doomed)
-            else:
-                doomed.unlink(missing_ok=True)
-        begun = False
-    if begun:
-        check_same(run, config)
-    run.mkdir(parents=True, exist_ok=True)
+    return False
+
+
+@contextmanager
+def new_data(run: Path) -> Iterator[Path]:
+    """Where to prepare the data of a run that starts, or starts over. Once it is there, the old run is deleted.
+
+    When preparing fails, an old run is as it was, and a new one leaves no directory behind.
+    """
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{run}: cannot be made ({error.strerror}). Choose another --out.") from error
+    try:
+        yield run / "data-new"
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+    (run / "recipe.toml").unlink(missing_ok=True)  # from here on the old run is not begun: a kill cannot mix the two
+    for name in OURS:
+        if name != "data-new":
+            _delete(run / name)
+    (run / "data-new").rename(run / "data")
+
+
+def record(run: Path, config: RunConfig) -> None:
+    """Write recipe.toml: from now on `run` is this recipe's."""
     write_atomically(run / "recipe.toml", to_toml(to_values(config)).encode())
-    return begun
 
 
 def check_same(run: Path, config: RunConfig) -> None:
     """Raise `ConfigError` unless `config` is what `run` was begun with; steps, minutes and patience may be raised."""
     before = load_asked(run)
+    old, new = flat_values(before), flat_values(config)
     for key in differences(before, config):
-        section, _, name = key.partition(".")
-        old = to_values(before).get(section, {})
-        new = to_values(config).get(section, {})
-        old, new = (old.get(name), new.get(name)) if name else (old, new)
-        if key in MAY_BE_RAISED:
-            if name == "max_steps" or 0 < old <= new or new == 0:
-                if name != "max_steps" or new >= old:
-                    continue
-            raise ConfigError(f"{run}: {key} was {old}; it may be raised on continuing, but not lowered to {new}.")
-        raise ConfigError(
-            f"{run}: this run was begun with {key} = {old!r}, now it is {new!r}. Use another --out, the old value, "
-            f"or --fresh to start over."
-        )
+        if key not in MAY_BE_RAISED:
+            raise ConfigError(
+                f"{run}: this run was begun with {key} = {old.get(key)!r}, now it is {new.get(key)!r}. "
+                f"Use another --out, the old value, or --fresh to start over."
+            )
+        unlimited = key != "training.max_steps" and new[key] == 0
+        lowered = new[key] < old[key] or (key != "training.max_steps" and old[key] == 0)
+        if lowered and not unlimited:
+            raise ConfigError(
+                f"{run}: {key} was {old[key]}; it may be raised on continuing, but not lowered to {new[key]}."
+            )
 
 
 def load_asked(run: Path) -> RunConfig:
@@ -128,3 +146,10 @@ def truncate_events(run: Path, step: int) -> None:
         if isinstance(event, dict) and event.get("step", 0) <= step and event.get("event") != "model":
             kept.append(line)
     write_atomically(path, b"".join(line + b"\n" for line in kept))
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -14,13 +14,13 @@ from transduce.config import RunConfig
 from transduce.data.collate import Batch, collate
 from transduce.data.prepare import Prepared
 from transduce.decoding.translator import DecodingConfig, Translator
+from transduce.device import Chosen, autocast
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references, higher_is_better
 from transduce.nn.loss import label_smoothed_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.text.pieces import IDS
 from transduce.training.averaging import average
-from transduce.device import Chosen, autocast
 
 DEV_LOSS_PAIRS = 2000  # the dev loss is of at most so many pairs, so that it cannot stall training
 SAMPLES = 3
@@ -28,7 +28,7 @@ SAMPLES = 3
 
 @final
 class DevSet:
-    """Measures models on the dev set: loss by teacher forcing, metric by real decoding of a fixed number of sentences."""
+    """Measures models on the dev set: loss by teacher forcing, metric by decoding a fixed number of sentences."""
 
     def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Chosen) -> None:
         sources, references = group_references([s for s, _ in prepared.dev], [t for _, t in prepared.dev])
@@ -116,7 +116,7 @@ def best_steps(progress: Progress, n: int) -> list[int]:
 def choose_model(
     run: Path, config: RunConfig, progress: Progress, model: Transformer, dev: DevSet, say: Callable[[str], None]
 ) -> tuple[str, dict[str, Tensor], dict[str, MetricScore]]:
-    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint alone."""
+    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint."""
     n = config.training.average
     candidates = {
         f"average of the last {n}": last_steps(progress, n),

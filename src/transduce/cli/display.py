@@ -1,8 +1,7 @@
-"""The progress of a training run, on standard error; and JSON, on standard output."""
+"""The progress of a training run, on standard error."""
 
-import json
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Self, final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -12,11 +11,6 @@ from transduce.cli.console import err
 from transduce.config import RunConfig
 from transduce.training.meters import Meter
 from transduce.training.trainer import StepResult
-
-
-def print_json(value: Any) -> None:
-    """One object, one line, on standard output."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 @final
@@ -53,8 +47,7 @@ class TrainingDisplay:
         if progress.step:
             self.say(f"continuing at step {progress.step}")
         self._max_steps = config.training.max_steps
-        fields = {"loss": 0.0, "speed": 0.0}
-        self._task = self._bar.add_task("training", total=self._max_steps, completed=progress.step, **fields)
+        self._task = self._bar.add_task("training", total=self._max_steps, completed=progress.step, loss=0.0, speed=0.0)
         self._bar.start()
         self._meter.reset()
 

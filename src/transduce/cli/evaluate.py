@@ -39,8 +39,8 @@ def evaluate(
       transduce evaluate runs/multi30k_ende
       transduce evaluate runs/mine --source test.en --reference test.de --metric bleu,chrf
       transduce evaluate --hypothesis out.de --reference test.de
-    """  # noqa: D205, D301
-    from transduce.evaluation.metrics import evaluate as measure  # noqa: PLC0415
+    """
+    from transduce.evaluation.metrics import evaluate as measure
 
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
@@ -48,12 +48,11 @@ def evaluate(
         outputs, references = _existing(hypothesis, reference, source)
         metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
     else:
-        from transduce.bundle import bundle_folder, load_config  # noqa: PLC0415
+        from transduce.bundle import bundle_folder, load_config
 
         config = load_config(bundle_folder(bundle))
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
-        check = measure([""], [[""]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        assert check
+        measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
         sources, references = _test_set(bundle, source, reference, pairs, columns)
         outputs = _decode(bundle, sources, beam, alpha, device, precision)
         if output is not None:
@@ -75,11 +74,11 @@ def compare(
 
     Example: transduce compare --reference test.de a.out b.out --metric bleu,chrf
     """
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from transduce.cli.display import print_json  # noqa: PLC0415
-    from transduce.cli.files import read_all  # noqa: PLC0415
-    from transduce.evaluation.compare import compare as paired  # noqa: PLC0415
+    from transduce.cli.console import print_json
+    from transduce.cli.files import read_all
+    from transduce.evaluation.compare import compare as paired
 
     a, b, right = read_all(hypothesis_a), read_all(hypothesis_b), read_all(reference)
     for path, lines in ((hypothesis_a, a), (hypothesis_b, b)):
@@ -89,9 +88,11 @@ def compare(
         if as_json:
             print_json({"metric": name, **asdict(found)})
             continue
-        low, high = found.delta_interval
-        print(f"{name}: A {found.a:.2f}, B {found.b:.2f}, B - A {found.delta:+.2f} (95%: {low:+.2f} to {high:+.2f})")
-        print(f"  p = {found.p_value:.4f}; B better in {found.wins_b:.1%} of {samples} samples, A in {found.wins_a:.1%}")
+        for label, i in (("A", found.a), ("B", found.b), ("B - A", found.delta)):
+            print(f"{name:9}{label:6}{i.score:+8.2f}   95%: {i.low:+.2f} to {i.high:+.2f}")
+        print(
+            f"  p = {found.p_value:.4f}; B better in {found.wins_b:.1%} of {samples} samples, A in {found.wins_a:.1%}"
+        )
         print(f"  {found.signature}")
 
 
@@ -101,8 +102,8 @@ def _metrics(text: str) -> list[str]:
 
 def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[list[str], list[list[str]]]:
     """Outputs and references; with sources, repeated ones are one input with several references."""
-    from transduce.cli.files import read_all  # noqa: PLC0415
-    from transduce.evaluation.metrics import group_references  # noqa: PLC0415
+    from transduce.cli.files import read_all
+    from transduce.evaluation.metrics import group_references
 
     outputs, right = read_all(hypothesis), read_all(reference)
     _same_length(hypothesis, outputs, reference, right)
@@ -118,9 +119,9 @@ def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[l
 def _test_set(
     bundle: Path, source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None
 ) -> tuple[list[str], list[list[str]]]:
-    from transduce.cli.train import parse_columns  # noqa: PLC0415
-    from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs  # noqa: PLC0415
-    from transduce.evaluation.metrics import group_references  # noqa: PLC0415
+    from transduce.cli.train import parse_columns
+    from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+    from transduce.evaluation.metrics import group_references
 
     files: AlignedFiles | PairsFile
     if pairs is not None:
@@ -139,7 +140,7 @@ def _test_set(
 
 
 def _recipe_test(bundle: Path) -> Any:
-    from transduce.rundir import load_asked  # noqa: PLC0415
+    from transduce.rundir import load_asked
 
     if not (bundle / "recipe.toml").is_file():
         raise ConfigError(f"{bundle}: a model without a recipe. Give a test set: --source and --reference, or --pairs.")
@@ -152,10 +153,10 @@ def _recipe_test(bundle: Path) -> Any:
 def _decode(
     bundle: Path, sources: list[str], beam: int | None, alpha: float | None, device: str, precision: str
 ) -> list[str]:
-    from rich.progress import track  # noqa: PLC0415
+    from rich.progress import track
 
-    from transduce.cli.console import err, warn  # noqa: PLC0415
-    from transduce.cli.translate import load_translator  # noqa: PLC0415
+    from transduce.cli.console import err, warn
+    from transduce.cli.translate import load_translator
 
     translator = load_translator(bundle, device, precision, beam, alpha)
     found = translator.translate_stream(sources, window=500, warn=warn)
@@ -164,7 +165,7 @@ def _decode(
 
 
 def _print(scores: dict[str, "MetricScore"], as_json: bool) -> None:
-    from transduce.cli.display import print_json  # noqa: PLC0415
+    from transduce.cli.console import print_json
 
     if as_json:
         print_json({name: {"score": s.score, "signature": s.signature} for name, s in scores.items()})
@@ -175,10 +176,12 @@ def _print(scores: dict[str, "MetricScore"], as_json: bool) -> None:
 
 def _same_length(path: Path, lines: list[str], reference: Path, right: list[str]) -> None:
     if len(lines) != len(right):
-        raise DataError(f"{path} has {len(lines):,} lines, {reference} has {len(right):,}: they do not belong together.")
+        raise DataError(
+            f"{path} has {len(lines):,} lines, {reference} has {len(right):,}: they do not belong together."
+        )
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    from transduce.files import write_atomically  # noqa: PLC0415
+    from transduce.files import write_atomically
 
     write_atomically(path, "".join(line + "\n" for line in lines).encode())

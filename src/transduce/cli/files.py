@@ -11,7 +11,7 @@ from transduce.errors import DataError, SaveError
 
 def read_input(path: str) -> Iterator[str]:
     """Lines of a file, or of standard input for `-`, as they come. Raises `DataError` with path and line."""
-    from transduce.data.corpus import read_lines  # noqa: PLC0415
+    from transduce.data.corpus import read_lines
 
     if path != "-":
         yield from read_lines(Path(path))
@@ -20,12 +20,14 @@ def read_input(path: str) -> Iterator[str]:
         try:
             yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
-            raise DataError(f"standard input:{number}: not UTF-8. Convert it with `iconv -f latin1 -t utf-8`.") from error
+            raise DataError(
+                f"standard input:{number}: not UTF-8. Convert it with `iconv -f latin1 -t utf-8`."
+            ) from error
 
 
 def read_all(path: Path) -> list[str]:
     """All lines of a file. Raises `DataError`."""
-    from transduce.data.corpus import read_lines  # noqa: PLC0415
+    from transduce.data.corpus import read_lines
 
     return list(read_lines(path))
 

@@ -4,19 +4,19 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from transduce.cli import demo, evaluate, info, train, translate
 from transduce.cli.errors import report
 
+# click's own class or, in later versions of typer, that of typer's copy of click
+UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 EPILOG = "Start with `transduce demo`, then `transduce train --source a.en --target a.de --out runs/mine`."
 
 app = typer.Typer(
     name="transduce",
     help="Train, measure and ship the Transformer of 'Attention Is All You Need' on your own pairs of text.",
     epilog=EPILOG,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -37,7 +37,7 @@ for command in (
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version
 
         print(f"transduce {version('transduce')}")
         raise typer.Exit
@@ -60,22 +60,17 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
-    # Threads that wait by spinning make training 30 times slower as soon as anything else runs (docs/log.md). The OpenMP
-    # library reads this when torch loads it, which is later.
+    # Threads that wait by spinning make training 30 times slower as soon as anything else runs (docs/log.md). The
+    # OpenMP library reads this when torch loads it, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        status = app([a for a in arguments if a != "--debug"], standalone_mode=False, prog_name="transduce")
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else error, file=sys.stderr)
-        return 2
-    except click.UsageError as error:
+        arguments = [a for a in arguments if a != "--debug"] or ["--help"]
+        status = app(arguments, standalone_mode=False, prog_name="transduce")
+    except UsageError as error:
         where = error.ctx.command_path if error.ctx else "transduce"
         print(f"error: {error.format_message()} See `{where} --help`.", file=sys.stderr)
         return 2
-    except click.ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        return 2
-    except click.Abort:
+    except typer.Abort:
         return report(KeyboardInterrupt(), debug)
     except (Exception, KeyboardInterrupt) as error:
         return report(error, debug)

@@ -54,9 +54,10 @@ def train(
       transduce train multi30k_ende --set data.root=data
       transduce train --source a.en --target a.de --out runs/mine --minutes 30
       transduce train --pairs dictionary.tsv --out runs/words
-    """  # noqa: D301 - \b is click's mark for lines that must not be joined
-    from transduce.cli.display import TrainingDisplay, print_json  # noqa: PLC0415
-    from transduce.compose import train as run_training  # noqa: PLC0415
+    """
+    from transduce.cli.console import print_json
+    from transduce.cli.display import TrainingDisplay
+    from transduce.compose import train as run_training
 
     more = [*(settings or [])]
     if minutes is not None:
@@ -73,7 +74,7 @@ def train(
     else:
         config = _from_files(files, columns, langs, preset, more)
     run = out or Path("runs") / (config.name or "model")
-    with TrainingDisplay() as display, _stop_on_interrupt(display.say) as stop:
+    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
         outcome = run_training(
             config, run, fresh=fresh, start_from=start_from, command=_command(), reporter=display, stop=stop
         )
@@ -101,8 +102,8 @@ def average(
 
     Example: transduce average runs/multi30k_ende --last 5
     """
-    from transduce.cli.console import say  # noqa: PLC0415
-    from transduce.compose import average_run  # noqa: PLC0415
+    from transduce.cli.console import say
+    from transduce.compose import average_run
 
     bundle = out or run / f"average-{last}"
     steps = average_run(run, last, bundle)
@@ -110,8 +111,8 @@ def average(
 
 
 def _from_recipe(recipe: str, settings: list[str]) -> "RunConfig":
-    from transduce.config import load_recipe  # noqa: PLC0415
-    from transduce.training.world import environment  # noqa: PLC0415
+    from transduce.config import load_recipe
+    from transduce.training.world import environment
 
     root = environment().get("TRANSDUCE_DATA")
     if root and not any(s.replace(" ", "").startswith("data.root=") for s in settings):
@@ -122,8 +123,8 @@ def _from_recipe(recipe: str, settings: list[str]) -> "RunConfig":
 def _from_files(
     files: dict[str, Path | None], columns: str | None, langs: str | None, preset_name: str, settings: list[str]
 ) -> "RunConfig":
-    from transduce.config import apply_settings, build_config, derive  # noqa: PLC0415
-    from transduce.presets import languages, preset  # noqa: PLC0415
+    from transduce.config import apply_settings, build_config, derive
+    from transduce.presets import languages, preset
 
     data = _data_section(files, columns)
     given = {name: str(path) for name, path in files.items() if path is not None}
@@ -186,7 +187,7 @@ def _command() -> str:
 
 
 @contextmanager
-def _stop_on_interrupt(say: Any) -> Iterator[Any]:
+def stop_on_interrupt(say: Any) -> Iterator[Any]:
     """The first Ctrl-C (or SIGTERM) asks the loop to stop after its step; the second one stops at once."""
     asked: list[int] = []
 

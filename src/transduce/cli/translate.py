@@ -41,14 +41,16 @@ def translate(
       transduce translate runs/mine "A dog runs."
       transduce translate runs/mine --input a.en --output a.de
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
-    """  # noqa: D301 - \b is click's mark for lines that must not be joined
-    from transduce.cli.files import open_output, read_input  # noqa: PLC0415
+    """
+    from transduce.cli.files import open_output, read_input
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
     if sample and n_best > 1:
         raise ConfigError("--sample draws one output a line: --n-best does not go with it.")
-    translator = load_translator(bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best)
+    translator = load_translator(
+        bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best
+    )
     lines = text.split("\n") if text is not None else _watched(read_input(input_file))
     with open_output(output_file) as out:
         for source, outputs in _outputs(translator, lines, n_best, sample, temperature, seed):
@@ -70,8 +72,8 @@ def score(
 
     Example: transduce score runs/mine --source a.en --target a.de
     """
-    from transduce.cli.display import print_json  # noqa: PLC0415
-    from transduce.data.corpus import AlignedFiles, read_pairs  # noqa: PLC0415
+    from transduce.cli.console import print_json
+    from transduce.data.corpus import AlignedFiles, read_pairs
 
     translator = load_translator(bundle, device, precision, None, None)
     pairs = read_pairs(AlignedFiles(source=source, target=target))
@@ -88,11 +90,12 @@ def score(
 def load_translator(
     bundle: Path, device: str, precision: str, beam: int | None, alpha: float | None, n_best: int = 1
 ) -> "Translator":
+    """The model behind a command, with its options checked. Raises `ConfigError` and `BundleError`."""
     if precision not in PRECISIONS:
         raise ConfigError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}.")
-    from transduce.decoding.translator import Translator  # noqa: PLC0415
-    from transduce.device import tune_process  # noqa: PLC0415
-    from transduce.training.world import default_threads, environment  # noqa: PLC0415
+    from transduce.decoding.translator import Translator
+    from transduce.device import tune_process
+    from transduce.training.world import default_threads, environment
 
     tune_process(default_threads(environment()))
     translator = Translator.load(bundle, device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
@@ -104,28 +107,32 @@ def load_translator(
 def _outputs(
     translator: "Translator", lines: Iterable[str], n_best: int, sample: bool, temperature: float, seed: int
 ) -> Iterator[tuple[str, list["Translation"]]]:
-    from transduce.cli.console import warn  # noqa: PLC0415
+    from transduce.cli.console import warn
 
     sources: list[str] = []
+    window = 1 if isinstance(lines, Iterator) and sys.stdin.isatty() else 2000  # someone who types wants an answer
 
     def remembered() -> Iterator[str]:
         for line in lines:
             sources.append(line)
             yield line
 
+    found: Iterator[list[Translation]]
     if sample:
-        import torch  # noqa: PLC0415
+        import torch
 
         generator = torch.Generator(translator.device).manual_seed(seed)
-        found = ([one] for one in translator.sample_stream(remembered(), generator, temperature, warn=warn))
+        found = (
+            [one] for one in translator.sample_stream(remembered(), generator, temperature, window=window, warn=warn)
+        )
     else:
-        found = translator.translate_stream(remembered(), n_best=n_best, warn=warn)
+        found = translator.translate_stream(remembered(), n_best=n_best, window=window, warn=warn)
     for outputs in found:
         yield sources.pop(0), outputs
 
 
 def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bool) -> Iterator[str]:
-    import json  # noqa: PLC0415
+    import json
 
     if as_json:
         best = [{"text": o.text, "score": o.score, "log_prob": o.log_prob} for o in outputs]
@@ -138,9 +145,9 @@ def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bo
 
 def _watched(lines: Iterator[str]) -> Iterator[str]:
     """The same lines, with a counter on a terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from transduce.cli.console import err  # noqa: PLC0415
+    from transduce.cli.console import err
 
     if not err.is_terminal or sys.stdin.isatty():
         yield from lines

@@ -1,4 +1,4 @@
-"""From files of text to everything training reads: vocabulary, tokenised shards, dev set, and a record of the inputs."""
+"""From files of text to what training reads: vocabulary, tokenised shards, dev set, and a record of the inputs."""
 
 import hashlib
 import heapq

@@ -150,7 +150,7 @@ class Trainer:
     def __init__(
         self,
         model: Transformer,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Adam,
         corpus: TokenisedCorpus,
         rate: Callable[[int], float],
         batching: BatchingConfig,

@@ -1,0 +1,124 @@
+"""`make results`: the committed recipes, trained and measured; docs/results.md from docs/results.jsonl.
+
+    python -m benchmarks.results multi30k_ende scan_simple        train (or continue) and measure these, then the page
+    python -m benchmarks.results                                   only the page
+
+A run is one line of results.jsonl, appended when it is done. Interrupted, the same command goes on where it was. The
+test set is scored once, by `transduce evaluate RUN` with the recipe's own decoding.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from transduce.config import flat_values, load_recipe
+from transduce.rundir import load_asked
+
+DOCS = Path(__file__).parents[1] / "docs"
+RECORDS = DOCS / "results.jsonl"
+PAGE = DOCS / "results.md"
+
+PUBLISHED = {
+    "multi30k_ende": "41.02 BLEU (Wu et al. 2021, Transformer-Tiny, beam 5)",
+    "scan_simple": "99.8 accuracy (Lake and Baroni 2018, recurrent)",
+    "cmudict": "30.2 WER (g2p-seq2seq, Transformer; its split is nearly this one)",
+    "multi30k_ende_raw": "none on raw text, cased, sacreBLEU 13a, that we know of",
+}
+
+
+def record(recipe: str, run: Path) -> dict[str, Any]:
+    """Measure the finished `run` of `recipe` on its test set, and say where and with what it was made."""
+    metrics = "bleu,chrf,ter" if load_asked(run).evaluation.metric == "bleu" else "wer,per,accuracy"
+    command = ["transduce", "evaluate", str(run), "--metric", metrics, "--json"]
+    scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    sessions = [e for e in events if e["event"] == "session"]
+    model = next(e for e in reversed(events) if e["event"] == "model")
+    asked = load_asked(run)
+    changed = {k: v for k, v in flat_values(asked).items() if v != flat_values(load_recipe(recipe)).get(k)}
+    return {
+        "recipe": recipe,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "command": f"transduce train {recipe}; transduce evaluate runs/{recipe} --metric {metrics}",
+        "settings": {k: v for k, v in changed.items() if k != "data.root"},
+        "seed": asked.training.seed,
+        "steps": model["step"],
+        "choice": model["choice"],
+        "dev": model["score"],
+        "wall_minutes": round(sum(s["wall_seconds"] for s in sessions) / 60, 1),
+        "cpu_minutes": round(sum(s["cpu_seconds"] for s in sessions) / 60, 1),
+        "hardware": hardware(),
+        "scores": scores,
+    }
+
+
+def hardware() -> str:
+    """The processor and its number of cores, in words."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
+
+
+def page(records: list[dict[str, Any]]) -> str:
+    """docs/results.md."""
+    lines = [
+        "# Results",
+        "",
+        "Generated from `results.jsonl` by `python -m benchmarks.results`; every row is one run of a committed recipe,",
+        "test set scored once with the recipe's own decoding. Wall time depends on what else ran on the machine;",
+        "processor time (all threads) is given beside it.",
+    ]
+    for recipe in dict.fromkeys(r["recipe"] for r in records):
+        rows = [r for r in records if r["recipe"] == recipe]
+        lines += ["", f"## {recipe}", "", f"Published: {PUBLISHED.get(recipe, 'nothing that we know of')}.", ""]
+        names = list(rows[0]["scores"])
+        lines += [f"| {' | '.join(names)} | dev | seed | steps | wall, processor minutes | commit | date |"]
+        lines += ["|" + "---|" * (len(names) + 6)]
+        for r in rows:
+            scores = " | ".join(f"{r['scores'][n]['score']:.2f}" if n in r["scores"] else "" for n in names)
+            time = f"{r['wall_minutes']}, {r['cpu_minutes']}"
+            lines += [
+                f"| {scores} | {r['dev']:.2f} | {r['seed']} | {r['steps']} | {time} | {r['commit']} | {r['date']} |"
+            ]
+        last = rows[-1]
+        lines += [
+            "",
+            f"`{last['command']}`, on {last['hardware']}; the model is the {last['choice']}, chosen on dev.",
+            "",
+        ]
+        lines += [f"- {n}: `{s['signature']}`" for n, s in last["scores"].items()]
+        if last.get("note"):
+            lines += ["", last["note"]]
+    return "\n".join(lines) + "\n"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS).stdout.strip()
+
+
+def main() -> None:
+    """Train and measure what the command line names; write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    a = parser.parse_args()
+    for recipe in a.recipes:
+        run = a.runs / recipe
+        train = subprocess.run(["transduce", "train", recipe, "--out", str(run)], check=False)
+        if train.returncode:
+            sys.exit(train.returncode)
+        with RECORDS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record(recipe, run), ensure_ascii=False) + "\n")
+    lines = RECORDS.read_text(encoding="utf-8").splitlines() if RECORDS.is_file() else []
+    PAGE.write_text(page([json.loads(line) for line in lines]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

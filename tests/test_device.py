@@ -1,0 +1,122 @@
+"""Devices and number formats: what is chosen, why, and what is refused."""
+
+import ctypes
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from transduce import device
+from transduce.device import autocast, choose_device, choose_precision, has_bf16, tune_process
+from transduce.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Which devices PyTorch says are there."""
+    there = {"cuda": False, "mps": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there["cuda"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there["mps"])
+    return there
+
+
+@pytest.fixture
+def process() -> Iterator[None]:
+    """What `tune_process` changes, put back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+# ---- devices
+
+
+def test_auto_takes_a_gpu_where_there_is_one(gpus: dict[str, bool]) -> None:
+    assert choose_device("auto") == CPU
+    gpus["mps"] = True
+    assert choose_device("auto") == MPS
+    gpus["cuda"] = True
+    assert choose_device("auto") == CUDA
+    assert choose_device("cpu") == CPU
+    assert choose_device("mps") == MPS
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_what_is_not_there_is_an_error(gpus: dict[str, bool], name: device.DeviceName) -> None:
+    with pytest.raises(ConfigError, match=f"device = '{name}', but this machine has none .* Use 'cpu', or 'auto'."):
+        choose_device(name)
+
+
+# ---- precision
+
+
+def test_bf16_units_are_the_processor_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capabilities, expected in (
+        ({}, False),
+        ({"avx2": True, "amx_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+        assert has_bf16(CPU) is expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    assert has_bf16(CUDA)
+    assert not has_bf16(MPS)
+
+
+def test_precision_follows_the_hardware_or_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda where: False)
+    assert choose_precision("auto", CPU) == ("fp32", "fp32: cpu has no bf16 units")
+    assert choose_precision("fp32", CPU) == ("fp32", "fp32 as asked")
+    chosen, why = choose_precision("bf16", CPU)
+    assert chosen == "bf16"
+    assert "slower than fp32 here" in why
+    monkeypatch.setattr(device, "has_bf16", lambda where: True)
+    assert choose_precision("auto", CPU)[0] == "bf16"
+    assert choose_precision("bf16", CPU) == ("bf16", "bf16 as asked")
+
+
+def test_bf16_is_refused_where_it_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="precision = 'bf16' does not run on mps. Use 'fp32' or 'auto'."):
+        choose_precision("bf16", MPS)
+
+
+def test_autocast_multiplies_in_bf16_and_keeps_weights() -> None:
+    layer = torch.nn.Linear(2, 2)
+    with autocast("bf16", CPU):
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert layer(torch.ones(1, 2)).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+# ---- the process
+
+
+@pytest.mark.usefixtures("process")
+def test_a_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Libc:
+        def mallopt(self, parameter: int, value: int) -> int:
+            asked.append((parameter, value))
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Libc())
+    tune_process(1)
+    assert torch.get_num_threads() == 1
+    assert (torch.tensor([1e-38]) * 1e-2).item() == 0  # a denormal, flushed
+    assert asked == [(-4, 0), (-1, -1)]
+
+
+@pytest.mark.usefixtures("process")
+def test_without_glibc_it_is_only_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: no such library")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    tune_process(1)

@@ -1,0 +1,377 @@
+"""The training loop: sums over micro-batches, stopping, and the law that a resumed run is one that never stopped."""
+
+import math
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.tiny import (
+    CPU,
+    TINY,
+    TRAINING,
+    Witness,
+    adam_of,
+    copying_corpus,
+    everything,
+    make_trainer,
+    restore,
+    same_bits,
+    with_training,
+)
+from transduce.checkpoint import Progress, saved_steps
+from transduce.data.collate import Batch, collate
+from transduce.data.shards import TokenisedCorpus
+from transduce.device import Chosen
+from transduce.errors import ConfigError, TrainingError
+from transduce.nn.loss import reference_nll
+from transduce.nn.transformer import Transformer, build
+from transduce.text.pieces import IDS
+from transduce.training.trainer import BatchingConfig, Listener, TrainingConfig, step_seed, train_step
+from transduce.training.world import World
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenisedCorpus:
+    return copying_corpus(tmp_path_factory.mktemp("corpus") / "train")
+
+
+# ---- one update
+
+
+RAGGED = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), ([7], [4, 5, 6]), ([6, 6, 6], [8] * 9)]
+
+
+def gradients_of_step(batches: list[Batch], eps_ls: float = 0.1, clip: float = 0.0) -> tuple[float, int, list[Tensor]]:
+    torch.manual_seed(1)
+    model = build(replace(TINY, p_drop=0.0), 12, 12, IDS.pad).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    loss, n = train_step(model, batches, optimizer, rate=0.0, eps_ls=eps_ls, clip=clip, precision="fp32")
+    return loss, n, [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("cuts", [[1], [4], [2, 3], [1, 2, 3, 4]])
+def test_loss_and_gradients_do_not_depend_on_the_split_into_micro_batches(cuts: list[int]) -> None:
+    whole_loss, whole_n, whole = gradients_of_step([collate(RAGGED)])
+    pieces = [collate(RAGGED[a:b]) for a, b in zip([0, *cuts], [*cuts, len(RAGGED)], strict=True)]
+    assert len({p.target_in.shape for p in pieces}) > 1  # each is padded to its own longest
+    loss, n, gradients = gradients_of_step(pieces)
+    assert n == whole_n == sum(len(target) + 1 for _, target in RAGGED)
+    assert loss == pytest.approx(whole_loss, rel=1e-6)
+    assert len(gradients) == len(whole) > 20
+    for split, one in zip(gradients, whole, strict=True):
+        torch.testing.assert_close(split, one, rtol=1e-5, atol=1e-7)
+
+
+def test_the_step_is_the_gradient_of_the_mean_loss_per_piece() -> None:
+    loss, n, gradients = gradients_of_step([collate(RAGGED[:2]), collate(RAGGED[2:])])
+    torch.manual_seed(1)
+    model = build(replace(TINY, p_drop=0.0), 12, 12, IDS.pad).double()
+    batch = collate(RAGGED)
+    nll, count = reference_nll(
+        model(batch.source, batch.target_in), model.output_weight, batch.target_out, 0.1, IDS.pad
+    )
+    assert (n, loss) == (count, pytest.approx(nll.item() / count, rel=1e-6))
+    for ours, expected in zip(gradients, torch.autograd.grad(nll / count, list(model.parameters())), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def norm_of(gradients: list[Tensor]) -> float:
+    return math.sqrt(sum(float(g.pow(2).sum()) for g in gradients))
+
+
+def test_clipping_shortens_long_gradients_and_only_those() -> None:
+    _, _, free = gradients_of_step([collate(RAGGED)])
+    length = norm_of(free)
+    _, _, unchanged = gradients_of_step([collate(RAGGED)], clip=length * 2)
+    assert all(torch.equal(a, b) for a, b in zip(free, unchanged, strict=True))
+    _, _, clipped = gradients_of_step([collate(RAGGED)], clip=length / 5)
+    assert norm_of(clipped) == pytest.approx(length / 5, rel=1e-4)
+    for a, b in zip(free, clipped, strict=True):
+        torch.testing.assert_close(a / 5, b, rtol=1e-4, atol=1e-9)
+
+
+def test_gradients_of_the_step_before_are_gone_and_the_rate_is_set(corpus: TokenisedCorpus) -> None:
+    torch.manual_seed(1)
+    model = build(TINY, 12, 12, IDS.pad).eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=99.0)
+    for _ in range(2):
+        train_step(model, [collate(RAGGED)], optimizer, rate=0.0, eps_ls=0.0, clip=0.0, precision="fp32")
+        found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    _, _, once = gradients_of_step([collate(RAGGED)], eps_ls=0.0)
+    for a, b in zip(found, once, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-5)
+    before = [p.clone() for p in model.parameters()]
+    train_step(model, [collate(RAGGED)], optimizer, rate=0.5, eps_ls=0.0, clip=0.0, precision="fp32")
+    for old, p in zip(before, model.parameters(), strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(p, old - 0.5 * p.grad)
+
+
+def test_an_update_tells_what_it_did(corpus: TokenisedCorpus) -> None:
+    trainer = make_trainer(corpus, config=replace(TINY, p_drop=0.0))
+    after, numbers = next(trainer.updates(Progress()))
+    reference = make_trainer(corpus, config=replace(TINY, p_drop=0.0)).model
+    result = trainer.update(after, numbers)
+    nll, count, sources = 0.0, 0, 0
+    for batch in (collate([corpus.pair(int(i)) for i in n]) for n in numbers):
+        states = reference(batch.source, batch.target_in)
+        one, n = reference_nll(states, reference.output_weight, batch.target_out, 0.1, IDS.pad)
+        nll, count, sources = nll + one.item(), count + n, sources + int((batch.source != IDS.pad).sum())
+    assert (result.step, result.epoch, result.learning_rate) == (1, 0, trainer.rate(1))
+    assert (result.target_tokens, result.source_tokens) == (count, sources)
+    assert result.loss == pytest.approx(nll / count, rel=1e-5)
+    assert trainer.optimizer.param_groups[0]["lr"] == trainer.rate(1)
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_stops_and_leaves_everything_as_it_was(
+    corpus: TokenisedCorpus, what: str, clip: float
+) -> None:
+    trainer = make_trainer(corpus, training=with_training(clip=clip))
+    (first, numbers), (second, more) = islice(trainer.updates(Progress()), 2)
+    trainer.update(first, numbers)
+    if what == "loss":
+        with torch.no_grad():
+            trainer.model.output_weight[IDS.eos] = 1e38
+    else:
+        trainer.model.output_weight.register_hook(lambda g: g * math.inf)
+    before = everything(trainer)
+    pairs = ", ".join(str(int(i)) for i in more[0][:3])
+    message = (
+        rf"step 2 \(epoch 0\): the loss or its gradient is not finite; the batch holds pairs {pairs}, .* Nothing was"
+    )
+    with pytest.raises(TrainingError, match=message):
+        trainer.update(second, more)
+    assert same_bits(everything(trainer), before)
+    assert adam_of(trainer).state[next(iter(trainer.model.parameters()))]["step"].item() == 1
+
+
+def test_a_run_ends_with_the_loss_and_keeps_its_checkpoints(corpus: TokenisedCorpus, tmp_path: Path) -> None:
+    trainer = make_trainer(corpus, rate=lambda step: 1e-3 if step < 7 else 1e30)
+    witness = Witness(tmp_path)
+    with pytest.raises(TrainingError, match="step 8 .* Lower the learning rate .1e[+]30 now"):
+        witness.train(trainer, Progress())
+    assert saved_steps(tmp_path) == [4]
+    assert all(p.isfinite().all() for p in restored_model(corpus, tmp_path).parameters())
+
+
+def restored_model(corpus: TokenisedCorpus, run: Path) -> Transformer:
+    trainer = make_trainer(corpus)
+    restore(run, trainer)
+    return trainer.model
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (BatchingConfig, {"max_tokens": 0}, "batching.max_tokens = 0: must be at least 1."),
+        (BatchingConfig, {"accumulate": 0}, "batching.accumulate = 0: must be at least 1."),
+        *(
+            (TrainingConfig, {n: 0}, f"training.{n} = 0: must be at least 1.")
+            for n in ("max_steps", "warmup", "average")
+        ),
+        (TrainingConfig, {"checkpoint_every": 0}, "training.checkpoint_every = 0: must be at least 1."),
+        (TrainingConfig, {"seed": -1}, "training.seed = -1: must be at least 0."),
+        *(
+            (TrainingConfig, {n: v}, f"training.{n} = {v}: must not be negative .0 switches it off")
+            for n, v in (("minutes", -1.0), ("patience", -1), ("clip", math.inf), ("minutes", math.nan))
+        ),
+        *(
+            (TrainingConfig, {"label_smoothing": v}, f"training.label_smoothing = {v}: at least 0 and below 1.")
+            for v in (-0.1, 1.0, math.nan)
+        ),
+        *(
+            (TrainingConfig, {"learning_rate": v}, f"training.learning_rate = {v}: must be above 0.")
+            for v in (0.0, -1.0, math.inf, math.nan)
+        ),
+    ],
+)
+def test_impossible_values_are_refused(config: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(**changes)
+
+
+# ---- which batches when
+
+
+def numbers_of(updates: list[tuple[Progress, list[Any]]]) -> list[list[list[int]]]:
+    return [[n.tolist() for n in numbers] for _, numbers in updates]
+
+
+def test_an_epoch_uses_every_pair_once_and_the_last_update_may_be_smaller(corpus: TokenisedCorpus) -> None:
+    trainer = make_trainer(corpus, batching=BatchingConfig(max_tokens=40, accumulate=2))
+    per_epoch = [trainer.epoch_batches(epoch) for epoch in (0, 1)]
+    assert len(per_epoch[0]) % 2 == 1
+    updates = list(islice(trainer.updates(Progress()), math.ceil(len(per_epoch[0]) / 2) + 1))
+    first_epoch = [p for p in updates if p is not updates[-1]]
+    assert sorted(i for numbers in numbers_of(first_epoch) for n in numbers for i in n) == list(range(len(corpus)))
+    assert [p.step for p, _ in updates] == list(range(1, len(updates) + 1))
+    assert [(p.epoch, p.batch) for p, _ in first_epoch[:2]] == [(0, 2), (0, 4)]
+    assert (first_epoch[-1][0].epoch, first_epoch[-1][0].batch) == (1, 0)
+    assert len(first_epoch[-1][1]) == 1
+    assert (updates[-1][0].epoch, updates[-1][0].batch) == (1, 2)
+    assert numbers_of(updates[-1:])[0] == [n.tolist() for n in per_epoch[1][:2]]
+    assert numbers_of(first_epoch) != numbers_of(updates[-1:])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+def test_what_comes_next_follows_from_the_progress_alone(corpus: TokenisedCorpus, accumulate: int) -> None:
+    batching = BatchingConfig(max_tokens=40, accumulate=accumulate)
+    updates = list(islice(make_trainer(corpus, batching=batching).updates(Progress()), 30))
+    assert updates[-1][0].epoch > 0
+    for k in range(29):
+        (after, numbers) = next(make_trainer(corpus, batching=batching).updates(updates[k][0]))
+        assert after == updates[k + 1][0]
+        assert numbers_of([(after, numbers)]) == numbers_of([updates[k + 1]])
+
+
+def test_ranks_share_the_batches(corpus: TokenisedCorpus) -> None:
+    whole = make_trainer(corpus)
+    shares = []
+    for rank in (0, 1):
+        trainer = make_trainer(corpus)
+        trainer.world = World(rank=rank, size=2, device=CPU)
+        shares.append([n.tolist() for n in trainer.epoch_batches(0)])
+    assert len(shares[0]) == len(shares[1])
+    assert {tuple(n) for share in shares for n in share} == {tuple(n.tolist()) for n in whole.epoch_batches(0)}
+
+
+def test_seeds_of_steps_are_all_different_and_torch_takes_them() -> None:
+    seeds = {step_seed(seed, step, rank) for seed in range(5) for step in range(50) for rank in range(3)}
+    assert len(seeds) == 750
+    assert step_seed(1, 2, 0) == step_seed(1, 2, 0)
+    for seed in (min(seeds), max(seeds)):
+        torch.manual_seed(seed)
+
+
+# ---- when it ends
+
+
+def test_validations_and_checkpoints_come_when_due_and_at_the_end(corpus: TokenisedCorpus) -> None:
+    witness = Witness()
+    assert isinstance(witness, Listener)
+    last = witness.train(make_trainer(corpus), Progress())
+    assert [r.step for r in witness.steps] == list(range(1, 12))
+    assert [r.step for r in witness.validations] == [4, 8, 11] == [p.step for p in witness.saved]
+    assert [p.finished for p in witness.saved] == [False, False, True]
+    assert not any(p.interim for p in witness.saved)
+    assert last == witness.saved[-1]
+    assert last.history == tuple(witness.validations)
+
+
+@pytest.mark.parametrize(
+    ("scores", "ends"),
+    [([1, 2, 3, 4, 5, 6], 24), ([3, 2, 2, 9, 9, 9], 12), ([1, 0, 2, 1, 2, 9], 20), ([5, 5, 5, 5, 5, 5], 12)],
+)
+def test_patience_counts_validations_without_a_better_one(
+    corpus: TokenisedCorpus, scores: list[float], ends: int
+) -> None:
+    trainer = make_trainer(corpus, training=with_training(max_steps=24, patience=2))
+    witness = Witness(scores=[float(score) for score in scores])
+    last = witness.train(trainer, Progress())
+    assert (last.step, last.finished) == (ends, True)
+    assert witness.saved[-1] == last
+
+
+@pytest.mark.parametrize(("stop_at", "interim"), [(1, True), (4, False), (6, True), (11, False)])
+def test_stopping_saves_once_what_was_done(corpus: TokenisedCorpus, stop_at: int, interim: bool) -> None:
+    witness = Witness()
+    last = witness.train(make_trainer(corpus), Progress(), stop_at)
+    assert last.step == stop_at == witness.saved[-1].step
+    assert [p.step for p in witness.saved] == [s for s in (4, 8, 11) if s < stop_at] + [stop_at]
+    assert witness.saved[-1].interim == interim
+    assert last.finished == (stop_at == 11)
+
+
+def test_a_run_that_is_over_does_nothing(corpus: TokenisedCorpus) -> None:
+    witness = Witness()
+    trainer = make_trainer(corpus)
+    before = everything(trainer)
+    over = Progress(step=11, epoch=1, batch=2)
+    assert witness.train(trainer, over) == replace(over, finished=True)
+    assert same_bits(everything(trainer), before)
+    assert not witness.steps
+    assert not witness.saved
+
+
+def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
+    trainer = make_trainer(corpus)
+    over = Witness().train(trainer, Progress())
+    witness = Witness()
+    trainer.training = with_training(max_steps=13)
+    last = witness.train(trainer, over)
+    assert [r.step for r in witness.steps] == [12, 13]
+    assert (last.step, last.finished) == (13, True)
+    assert [r.step for r in last.history] == [4, 8, 11, 13]
+
+
+# ---- a resumed run is one that never stopped
+
+
+@pytest.mark.parametrize("stops", [[1], [4], [5], [10], [2, 3, 9]], ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_resuming_from_disk_changes_no_bit(
+    corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen
+) -> None:
+    whole = make_trainer(corpus, precision=precision)
+    straight = Witness()
+    end = straight.train(whole, Progress())
+    assert end.epoch > 0  # the border of an epoch was crossed
+
+    progress, history = Progress(), list[Any]()
+    for stop_at in (*stops, 0):
+        trainer = make_trainer(corpus, precision=precision)
+        with torch.no_grad():
+            for parameter in trainer.model.parameters():
+                parameter.fill_(7.0)  # nothing but the disk may carry anything over
+        if saved_steps(tmp_path):
+            progress = restore(tmp_path, trainer)
+            assert progress.interim == (progress.step not in (4, 8, 11))
+        else:
+            trainer = make_trainer(corpus, precision=precision)
+        torch.rand(stop_at + 1)  # nor may the random state
+        witness = Witness(tmp_path)
+        progress = witness.train(trainer, progress, stop_at)
+        history += witness.steps
+    assert same_bits(everything(trainer), everything(whole))
+    assert progress == end
+    assert history == straight.steps
+
+
+def test_a_kill_costs_only_the_work_since_the_last_checkpoint(corpus: TokenisedCorpus, tmp_path: Path) -> None:
+    """Steps 5 to 7 were done and lost: they are done again, in the same way."""
+    straight, whole = Witness(), make_trainer(corpus)
+    straight.train(whole, Progress())
+    lost = Witness(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        lost.train(make_trainer(corpus, rate=lambda step: whole.rate(step) / (step != 8)), Progress())
+    assert [r.step for r in lost.steps] == list(range(1, 8))
+    trainer, witness = make_trainer(corpus), Witness(tmp_path)
+    progress = restore(tmp_path, trainer)
+    assert progress.step == 4
+    witness.train(trainer, progress)
+    assert witness.steps == straight.steps[4:]
+    assert same_bits(everything(trainer), everything(whole))
+
+
+def test_the_seed_matters(corpus: TokenisedCorpus) -> None:
+    """And so the equalities above are not those of runs that have no randomness in them."""
+    ends = []
+    for training in (TRAINING, with_training(seed=4)):
+        torch.manual_seed(0)
+        trainer = make_trainer(corpus)
+        trainer.training = training
+        Witness().train(trainer, Progress())
+        ends.append(everything(trainer))
+    assert not same_bits(*ends)
