@@ -22,6 +22,7 @@ from transduce.evaluation.metrics import METRICS
 from transduce.nn.transformer import TransformerConfig
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.training.trainer import BatchingConfig, TrainingConfig
+from transduce.training.world import environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,12 +224,17 @@ def build_config(values: Mapping[str, Any], where: str) -> RunConfig:
 def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     """The recipe `recipe` (a TOML file, or a name such as `multi30k_ende`) with `section.key=value` settings.
 
+    Where nothing says what `data.root` is, it is `$TRANSDUCE_DATA`, or else `data`.
+
     Raises:
         ConfigError: not found, or not a valid recipe.
     """
     name, text = recipe_text(str(recipe))
     values = apply_settings(parse_toml(text, str(recipe)), settings)
     values.setdefault("name", name)
+    root = environment().get("TRANSDUCE_DATA")
+    if root and isinstance(values.get("data"), dict):
+        values["data"].setdefault("root", root)
     return build_config(derive(values), str(recipe))
 
 

@@ -100,7 +100,30 @@ def _recipe(config: "RunConfig") -> dict[str, Any]:
         "minutes": t.minutes,
         "schedule": f"{t.schedule}, warm-up {t.warmup}",
         "metric": f"{config.evaluation.metric}, tokenize {config.evaluation.tokenize}",
+        "seconds": _seconds(config),
     }
+
+
+def _seconds(config: "RunConfig") -> float:
+    """About how long the steps will take here: counted FLOPs over half the rate of a matrix product measured now."""
+    import time
+
+    import torch
+
+    from transduce.sizes import flops_per_token
+
+    if config.training.minutes > 0:
+        return config.training.minutes * 60
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    rate = 2 * 1024**3 / min(times) / 2
+    size, batch = config.tokenizer.size, config.batching
+    tokens = config.training.max_steps * batch.max_tokens * batch.accumulate
+    return round(tokens * flops_per_token(config.model, size, size) / rate, 1)
 
 
 def _run(run: Path) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def train(
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
     from transduce.compose import train as run_training
+    from transduce.config import load_recipe
 
     more = [*(settings or [])]
     if minutes is not None:
@@ -70,7 +71,7 @@ def train(
         extra = [f"--{name}" for name, path in files.items() if path is not None]
         if extra:
             raise ConfigError(f"{extra[0]} and a recipe: the recipe names its files. Give one or the other.")
-        config = _from_recipe(recipe, more)
+        config = load_recipe(recipe, more)
     else:
         config = _from_files(files, columns, langs, preset, more)
     run = out or Path("runs") / (config.name or "model")
@@ -108,16 +109,6 @@ def average(
     bundle = out or run / f"average-{last}"
     steps = average_run(run, last, bundle)
     say(f"{bundle}: average of steps {', '.join(map(str, steps))}")
-
-
-def _from_recipe(recipe: str, settings: list[str]) -> "RunConfig":
-    from transduce.config import load_recipe
-    from transduce.training.world import environment
-
-    root = environment().get("TRANSDUCE_DATA")
-    if root and not any(s.replace(" ", "").startswith("data.root=") for s in settings):
-        settings = [f"data.root={root}", *settings]
-    return load_recipe(recipe, settings)
 
 
 def _from_files(
