@@ -1,6 +1,7 @@
 """Devices and number formats: what is chosen, why, and what is refused."""
 
 import ctypes
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -50,6 +51,12 @@ def test_auto_takes_a_gpu_where_there_is_one(gpus: dict[str, bool]) -> None:
 def test_what_is_not_there_is_an_error(gpus: dict[str, bool], name: device.DeviceName) -> None:
     with pytest.raises(ConfigError, match=f"device = '{name}', but this machine has none .* Use 'cpu', or 'auto'."):
         choose_device(name)
+
+
+def test_an_unknown_device_is_an_error_that_lists_the_known() -> None:
+    unchecked = inspect.unwrap(choose_device)  # tests check types at run time, users' programs do not
+    with pytest.raises(ConfigError, match="device = 'tpu': choose one of auto, cpu, cuda, mps."):
+        unchecked("tpu")
 
 
 # ---- precision

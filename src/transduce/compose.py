@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 
@@ -27,12 +27,13 @@ from transduce.checkpoint import (
     prune,
     save_checkpoint,
     saved_steps,
+    step_folder,
 )
 from transduce.config import RunConfig
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
-from transduce.errors import CheckpointError, ConfigError
+from transduce.errors import BundleError, CheckpointError, ConfigError
 from transduce.evaluation.metrics import MetricScore
 from transduce.nn.transformer import build
 from transduce.rundir import (
@@ -61,6 +62,7 @@ TIMED_STEPS = 8
 VALIDATIONS = 20  # in a run that only minutes limit
 
 
+@runtime_checkable  # so that tests can check annotations at run time
 class Reporter(Protocol):
     """Who is told how a run goes: the command line's progress display, or nobody."""
 
@@ -136,12 +138,14 @@ def train(
     run, reporter = Path(out), reporter or Quiet()
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
-    continued = is_begun(run, config) and not fresh
+    continued = is_begun(run) and not fresh
     if continued:
         check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)
     else:
-        tokenizer = config.tokenizer if origin is None else TokenizerPair.load(origin)
+        world = World.from_env(environment(), config.training.device)
+        choose_precision(config.training.precision, world.device)
+        tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             prepare(data, _sources(config), tokenizer, reporter.say, lambda n: None)
     record(run, config)
@@ -151,9 +155,10 @@ def train(
     progress = _restore(run, trainer) if continued else None
     if progress is None:
         progress = Progress()
-        if origin is not None:
-            load_weights_into(trainer.model, unique_weights(load_bundle(origin, world.device).model), origin)
-    if progress.finished and not _may_go_on(trainer, progress) and (run / "model").is_dir():
+        if chosen.start_from:
+            began = load_bundle(Path(chosen.start_from), world.device).model
+            load_weights_into(trainer.model, unique_weights(began), chosen.start_from)
+    if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
         reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
         return Outcome(step=progress.step, finished=True, dev=None)
     return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
@@ -197,8 +202,10 @@ def _train(
         return Outcome(step=progress.step, finished=True, dev=dev_score)
     finally:
         seconds = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-        log.write(event="session", step=progress.step, threads=chosen.threads, **seconds)
-        log.close()
+        try:
+            log.write(event="session", step=progress.step, threads=chosen.threads, **seconds)
+        finally:
+            log.close()
 
 
 def average_run(run: Path, last: int, out: Path) -> list[int]:
@@ -260,12 +267,13 @@ def _sources(config: RunConfig) -> Sources:
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps the architecture of the model it starts from, but for dropout."""
-    before = load_config(origin)
+    """Fine-tuning keeps architecture (but for dropout) and vocabulary of the model it starts from."""
+    before, asked = load_config(origin), config.tokenizer
+    joint = TokenizerPair.load(origin).joint
     return replace(
         config,
         model=replace(before.model, p_drop=config.model.p_drop),
-        tokenizer=replace(config.tokenizer, joint=before.model.share_embeddings == "all" or config.tokenizer.joint),
+        tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
         data=replace(config.data, pretokenised=before.pretokenised),
     )
 
@@ -328,11 +336,12 @@ def _fit_minutes(config: RunConfig, chosen: Chosen, world: World, prepared: Prep
         every = min(every, max(1, int(seconds / step / VALIDATIONS)))
     # choosing the model at the end decodes three candidates with a beam: about six validations
     per_step = step + validation / every
-    steps = max(1, min(config.training.max_steps, int((seconds - 6 * validation) / per_step)))
+    fitting = max(1, int((seconds - 6 * validation) / per_step))
+    steps = min(config.training.max_steps, fitting)
     reporter.say(
         f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes"
     )
-    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), seconds_per_step=seconds / steps)
+    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), seconds_per_step=seconds / fitting)
 
 
 def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:
@@ -351,8 +360,12 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
     if not steps:
         return None
     progress = load_progress(run, steps[-1])
-    load_weights_into(trainer.model, load_weights(run, steps[-1]), f"checkpoint {steps[-1]} of {run}")
-    restore_moments(trainer.model, trainer.optimizer, load_optimizer(run, steps[-1]), progress.step)
+    weights, saved = load_weights(run, steps[-1]), load_optimizer(run, steps[-1])
+    load_weights_into(trainer.model, weights, step_folder(run, steps[-1]) / "weights.safetensors")
+    try:
+        restore_moments(trainer.model, trainer.optimizer, saved, progress.step)
+    except CheckpointError as error:
+        raise CheckpointError(f"{step_folder(run, steps[-1]) / 'optimizer.safetensors'}: {error}") from error
     return progress
 
 
@@ -361,11 +374,18 @@ def _may_go_on(trainer: Trainer, progress: Progress) -> bool:
     return progress.step < t.max_steps and not (t.patience > 0 and progress.stale >= t.patience)
 
 
+def _has_model(run: Path, step: int) -> bool:
+    """Whether `model/` is there and the one of `step`: not of an earlier end, after which the run was prolonged."""
+    try:
+        return load_config(run / "model").provenance.get("step") == step
+    except BundleError:
+        return False
+
+
 def _prune(run: Path, progress: Progress, n: int) -> None:
-    """Keep what an average or a restart may need: the last n and the best n, and the newest of all."""
-    last, best = last_steps(progress, n), best_steps(progress, n)
-    keep = {*last, *best, progress.step}
-    prune(run, sorted(keep), [progress.step])
+    """Keep what an average or a restart may need: the last n, the best n, and the newest two (one may get damaged)."""
+    newest = saved_steps(run)[-2:]
+    prune(run, sorted({*last_steps(progress, n), *best_steps(progress, n), *newest}), newest)
 
 
 def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any]) -> BundleConfig:

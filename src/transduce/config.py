@@ -19,6 +19,7 @@ from transduce.data.corpus import AlignedFiles, PairsFile
 from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
 from transduce.evaluation.metrics import METRICS
+from transduce.evaluation.statistics import check_tokenizer
 from transduce.nn.transformer import TransformerConfig
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.training.trainer import BatchingConfig, TrainingConfig
@@ -100,6 +101,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ConfigError(f"evaluation.metric = {self.metric!r}: choose one of {', '.join(METRICS)}.")
+        check_tokenizer(self.tokenize)
         if self.sentences < 1:
             raise ConfigError(f"evaluation.sentences = {self.sentences}: must be at least 1.")
 
@@ -171,7 +173,7 @@ def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str,
     Raises:
         ConfigError: a setting without a section, a key or a value.
     """
-    out = json.loads(json.dumps(values))
+    out = json.loads(_json(values))
     for setting in settings:
         key, equals, text = setting.partition("=")
         match = re.fullmatch(r"\s*(?:(\w+)\.)?(\w+)\s*", key)
@@ -188,21 +190,26 @@ def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str,
             out[name] = value
         elif isinstance(out.setdefault(section, {}), dict):
             out[section][name] = value
+        else:
+            raise ConfigError(f"--set {setting}: {section} is a value, not a section with keys.")
     return out  # type: ignore[no-any-return]
 
 
 def derive(values: dict[str, Any]) -> dict[str, Any]:
     """Fill in what follows from what was said: d_k = d_v = d_model / h (section 3.2.2), and the sharing of embeddings
     that the vocabularies allow. What is said stays."""
-    model = dict(values.get("model", {}))
+    model, tokenizer = values.get("model", {}), values.get("tokenizer", {})
+    if not (isinstance(model, dict) and isinstance(tokenizer, dict)):
+        return values  # `build_config` says what is wrong with them
+    model = dict(model)
     if "d_model" in model or "n_heads" in model:
         d_model, heads = model.get("d_model", 512), model.get("n_heads", 8)
-        if isinstance(d_model, int) and isinstance(heads, int) and heads > 0:
+        if type(d_model) is int and type(heads) is int and heads > 0:
             for key in ("d_k", "d_v"):
                 if key not in model and d_model % heads:
                     raise ConfigError(f"model.d_model = {d_model} does not divide into {heads} heads. Set model.{key}.")
                 model.setdefault(key, d_model // heads)
-    if values.get("tokenizer", {}).get("joint") is False:
+    if tokenizer.get("joint") is False:
         model.setdefault("share_embeddings", "target")
     return values | {"model": model}
 
@@ -214,9 +221,9 @@ def build_config(values: Mapping[str, Any], where: str) -> RunConfig:
         ConfigError: an unknown key (names the nearest), a missing one, a wrong type or an impossible value.
     """
     try:
-        return _ADAPTER.validate_json(json.dumps(values), strict=True, extra="forbid")
+        return _ADAPTER.validate_json(_json(values), strict=True, extra="forbid")
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_problem(error)}") from error
+        raise ConfigError(f"{where}: {_first_problem(error, values)}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -267,6 +274,11 @@ def differences(a: RunConfig, b: RunConfig) -> list[str]:
 
 
 _ADAPTER = TypeAdapter(RunConfig)
+_SET_KEYS = ("source", "target", "pairs")
+
+
+def _json(values: Any) -> str:
+    return json.dumps(values, default=str)  # TOML has dates, and no setting is one: a string gets the error it should
 
 
 def _without_none(value: Any) -> Any:
@@ -275,9 +287,9 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     """One line about the first error, unknown keys before the trouble they cause elsewhere."""
-    problems = error.errors(include_url=False)
+    problems = [p for p in error.errors(include_url=False) if _is_meant(p["loc"], values)]
     unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     problem = (unknown or problems)[0]
     place = [str(part) for part in problem["loc"] if not str(part).endswith("Set")]
@@ -291,16 +303,27 @@ def _first_problem(error: ValidationError) -> str:
     return f"{key} = {json.dumps(problem['input'], ensure_ascii=False)[:80]}: {problem['msg']}."
 
 
+def _is_meant(place: Sequence[int | str], values: Mapping[str, Any]) -> bool:
+    """Whether an error is about the kind of data set that was given: pydantic tells what is wrong with it as either."""
+    given: Any = values
+    for part in place:
+        if part in ("AlignedSet", "PairsSet"):
+            sides = [key for key in _SET_KEYS if isinstance(given, dict) and key in given]
+            return part == ("PairsSet" if sides == ["pairs"] else "AlignedSet")
+        given = given.get(part) if isinstance(given, dict) else None
+    return True
+
+
 def _known_keys(place: Sequence[str]) -> list[str]:
     kind: Any = RunConfig
     for part in place:
         hints = typing.get_type_hints(kind) if is_dataclass(kind) else {}
         kind = hints.get(part)
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
-            return ["source", "target", "pairs"]
+            return list(_SET_KEYS)
     return [f.name for f in fields(kind)] if is_dataclass(kind) else []
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, [k for k in known if k != name], n=1, cutoff=0.5)
     return f" Did you mean `{close[0]}`?" if close else ""

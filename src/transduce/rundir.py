@@ -13,6 +13,7 @@ from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import write_atomically
 
 MAY_BE_RAISED = ("training.max_steps", "training.minutes", "training.patience")
+TEMPORARY = (".tmp", ".old")  # how things are called while they are written, or deleted
 OURS = ("data-new", "recipe.toml", "resolved.toml", "events.jsonl", "data", "checkpoints", "model", "tensorboard")
 
 
@@ -34,17 +35,24 @@ class Chosen:
     start_from: str
 
 
-def is_begun(run: Path, config: RunConfig) -> bool:
-    """Whether `run` was begun with this recipe, so that it can be continued. Writes nothing.
+def is_begun(run: Path) -> bool:
+    """Whether `run` is a run that can be continued; False if a new one may be made there. Writes nothing.
 
     Raises:
-        CheckpointError: there is something else at `run`, or a broken recipe.
+        CheckpointError: there is something at `run` that is not ours. A folder of the user's may well be called `data`.
     """
     if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
+    if not (run / "resolved.toml").is_file():
+        for name in OURS:
+            if not _may_be_ours(run / name):
+                raise CheckpointError(f"{run / name}: not made by transduce, and in the way. Choose another --out.")
     if (run / "recipe.toml").is_file():
+        if not ((run / "resolved.toml").is_file() or (run / "data").is_dir()):  # the recipe is written after the data
+            raise CheckpointError(f"{run}: has a recipe.toml, but is not a run of transduce. Choose another --out.")
         return True
-    if run.is_dir() and any(f.name not in OURS and f.suffix != ".tmp" for f in run.iterdir()):
+    ours = {name + suffix for name in OURS for suffix in ("", *TEMPORARY)}
+    if run.is_dir() and any(f.name not in ours for f in run.iterdir()):
         raise CheckpointError(f"{run}: not empty, and not a run of transduce. Choose another --out.")
     return False
 
@@ -68,10 +76,13 @@ def new_data(run: Path) -> Iterator[Path]:
                 folder.rmdir()
         raise
     (run / "recipe.toml").unlink(missing_ok=True)  # from here on the old run is not begun: a kill cannot mix the two
-    for name in OURS:
-        if name != "data-new":
-            _delete(run / name)
-    (run / "data-new").rename(run / "data")
+    try:
+        for name in OURS:
+            if name != "data-new":
+                _delete(run / name)
+        (run / "data-new").rename(run / "data")
+    except OSError as error:
+        raise SaveError(f"{run}: cannot be cleared ({error}). Choose another --out.") from error
 
 
 def record(run: Path, config: RunConfig) -> None:
@@ -115,7 +126,7 @@ def load_chosen(run: Path) -> Chosen | None:
         return None
     try:
         return Chosen(**parse_toml(path.read_text(encoding="utf-8"), str(path))["chosen"])
-    except (OSError, KeyError, TypeError, ConfigError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
 
 
@@ -148,7 +159,34 @@ def truncate_events(run: Path, step: int) -> None:
     write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 
+def _may_be_ours(path: Path) -> bool:
+    """Whether `path` is missing, or holds what we put there: it may be deleted."""
+    inside = [f.name for f in path.iterdir()] if path.is_dir() else []
+    match path.name:
+        case _ if not inside:
+            return True
+        case "data" | "data-new":
+            return "manifest.json" in inside
+        case "model":
+            return "config.json" in inside
+        case "checkpoints":
+            return all(name.startswith("step-") for name in inside)
+        case "tensorboard":
+            return all(name.startswith("events.out.") for name in inside)
+        case _:
+            return False  # a folder where we have files
+
+
 def _delete(path: Path) -> None:
+    """Delete a file, or a folder under another name: one that is half deleted could not be told from a foreign one."""
+    leavings = [path.with_name(path.name + suffix) for suffix in TEMPORARY]
+    for leaving in leavings:
+        _remove(leaving)
+    if path.exists():
+        _remove(path.rename(leavings[0]))
+
+
+def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -152,7 +152,7 @@ DAMAGES: dict[str, Damage] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_broken_folders_are_an_error_that_says_delete(corpus_folder: Path, damage: Damage) -> None:
     damage(corpus_folder)
-    with pytest.raises(DataError, match="Delete it"):
+    with pytest.raises(DataError, match="Start over with --fresh"):
         TokenisedCorpus.open(corpus_folder)
 
 

@@ -48,7 +48,7 @@ def test_loss_is_per_piece_and_speed_per_second() -> None:
     meter.add(step(1, loss=1.0, tokens=30))
     meter.add(step(2, loss=4.0, tokens=10))
     now = 104.0
-    assert meter.read() == (pytest.approx(1.75), pytest.approx(10.0))
+    assert meter.read() == pytest.approx((1.75, 10.0))
     assert meter.steps == 2
     meter.reset()
     assert meter.steps == 0

@@ -77,7 +77,8 @@ def test_the_step_is_the_gradient_of_the_mean_loss_per_piece() -> None:
     nll, count = reference_nll(
         model(batch.source, batch.target_in), model.output_weight, batch.target_out, 0.1, IDS.pad
     )
-    assert (n, loss) == (count, pytest.approx(nll.item() / count, rel=1e-6))
+    assert n == count
+    assert loss == pytest.approx(nll.item() / count, rel=1e-6)
     for ours, expected in zip(gradients, torch.autograd.grad(nll / count, list(model.parameters())), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
@@ -97,7 +98,7 @@ def test_clipping_shortens_long_gradients_and_only_those() -> None:
         torch.testing.assert_close(a / 5, b, rtol=1e-4, atol=1e-9)
 
 
-def test_gradients_of_the_step_before_are_gone_and_the_rate_is_set(corpus: TokenisedCorpus) -> None:
+def test_gradients_of_the_step_before_are_gone_and_the_rate_is_set() -> None:
     torch.manual_seed(1)
     model = build(TINY, 12, 12, IDS.pad).eval()
     optimizer = torch.optim.SGD(model.parameters(), lr=99.0)
@@ -145,7 +146,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_everything_as_it_was(
         with torch.no_grad():
             trainer.model.output_weight[IDS.eos] = 1e38
     else:
-        trainer.model.output_weight.register_hook(lambda g: g * math.inf)
+        trainer.model.output_weight.register_hook(lambda g: g * math.inf)  # type: ignore[no-untyped-call]
     before = everything(trainer)
     pairs = ", ".join(str(int(i)) for i in more[0][:3])
     message = (
@@ -183,8 +184,9 @@ def restored_model(corpus: TokenisedCorpus, run: Path) -> Transformer:
         ),
         (TrainingConfig, {"checkpoint_every": 0}, "training.checkpoint_every = 0: must be at least 1."),
         (TrainingConfig, {"seed": -1}, "training.seed = -1: must be at least 0."),
+        (TrainingConfig, {"seed": 2**63}, "training.seed = 9223372036854775808: must be below 2.63."),
         *(
-            (TrainingConfig, {n: v}, f"training.{n} = {v}: must not be negative .0 switches it off")
+            (TrainingConfig, {n: v}, f"training.{n} = {v}: must be finite and not negative .0 switches it off")
             for n, v in (("minutes", -1.0), ("patience", -1), ("clip", math.inf), ("minutes", math.nan))
         ),
         *(
@@ -192,7 +194,7 @@ def restored_model(corpus: TokenisedCorpus, run: Path) -> Transformer:
             for v in (-0.1, 1.0, math.nan)
         ),
         *(
-            (TrainingConfig, {"learning_rate": v}, f"training.learning_rate = {v}: must be above 0.")
+            (TrainingConfig, {"learning_rate": v}, f"training.learning_rate = {v}: must be above 0 and finite.")
             for v in (0.0, -1.0, math.inf, math.nan)
         ),
     ],
@@ -313,7 +315,7 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
     last = witness.train(trainer, over)
     assert [r.step for r in witness.steps] == [12, 13]
     assert (last.step, last.finished) == (13, True)
-    assert [r.step for r in last.history] == [4, 8, 11, 13]
+    assert [r.step for r in last.history] == [4, 8, 11, 12, 13]
 
 
 # ---- a resumed run is one that never stopped
@@ -332,14 +334,11 @@ def test_resuming_from_disk_changes_no_bit(
     progress, history = Progress(), list[Any]()
     for stop_at in (*stops, 0):
         trainer = make_trainer(corpus, precision=precision)
-        with torch.no_grad():
-            for parameter in trainer.model.parameters():
-                parameter.fill_(7.0)  # nothing but the disk may carry anything over
         if saved_steps(tmp_path):
+            for parameter in trainer.model.parameters():
+                parameter.data.fill_(7.0)  # nothing but the disk may carry anything over
             progress = restore(tmp_path, trainer)
             assert progress.interim == (progress.step not in (4, 8, 11))
-        else:
-            trainer = make_trainer(corpus, precision=precision)
         torch.rand(stop_at + 1)  # nor may the random state
         witness = Witness(tmp_path)
         progress = witness.train(trainer, progress, stop_at)

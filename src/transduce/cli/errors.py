@@ -21,6 +21,9 @@ def report(error: BaseException, debug: bool) -> int:
         case BrokenPipeError():  # whoever read our output has gone, as `| head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        case OSError():  # where nobody expected one; the layers below name the cause better
+            print(f"error: {error}. Check the path and the disk.", file=sys.stderr)
+            return 1
         case MemoryError():
             print("error: out of memory. Lower batching.max_tokens, or use a smaller model.", file=sys.stderr)
             return 1

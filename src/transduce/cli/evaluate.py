@@ -45,6 +45,10 @@ def evaluate(
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
+        decoding = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "output": output}
+        for name, value in decoding.items():
+            if value is not None:
+                raise ConfigError(f"--{name} and --hypothesis: the outputs are there already. Leave one of them out.")
         outputs, references = _existing(hypothesis, reference, source)
         metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
     else:
@@ -97,7 +101,10 @@ def compare(
 
 
 def _metrics(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--metric {text!r}: name at least one, for instance bleu,chrf.")
+    return names
 
 
 def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[list[str], list[list[str]]]:
@@ -124,6 +131,8 @@ def _test_set(
     from transduce.evaluation.metrics import group_references
 
     files: AlignedFiles | PairsFile
+    if columns is not None and pairs is None:
+        raise ConfigError("--columns: there is no --pairs to take columns from.")
     if pairs is not None:
         if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")

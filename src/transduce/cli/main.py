@@ -35,12 +35,13 @@ for command in (
     app.command()(command)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from importlib.metadata import version
 
         print(f"transduce {version('transduce')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -68,8 +69,10 @@ def run(arguments: list[str]) -> int:
         status = app(arguments, standalone_mode=False, prog_name="transduce")
     except UsageError as error:
         where = error.ctx.command_path if error.ctx else "transduce"
-        print(f"error: {error.format_message()} See `{where} --help`.", file=sys.stderr)
+        print(f"error: {error.format_message().rstrip('.')}. See `{where} --help`.", file=sys.stderr)
         return 2
+    except SystemExit:  # what click makes of a broken pipe
+        return report(BrokenPipeError(), debug)
     except typer.Abort:
         return report(KeyboardInterrupt(), debug)
     except (Exception, KeyboardInterrupt) as error:

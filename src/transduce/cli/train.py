@@ -68,9 +68,10 @@ def train(
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
     if recipe is not None:
-        extra = [f"--{name}" for name, path in files.items() if path is not None]
+        given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
+        extra = [f"--{name}" for name, value in given.items() if value is not None]
         if extra:
-            raise ConfigError(f"{extra[0]} and a recipe: the recipe names its files. Give one or the other.")
+            raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
         config = load_recipe(recipe, more)
     else:
         config = _from_files(files, columns, langs, preset, more)
@@ -127,9 +128,9 @@ def _from_files(
         source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
     data |= {"source_lang": source_lang, "target_lang": target_lang}
     asked = apply_settings({}, settings)
-    minimal = build_config({"data": data | asked.get("data", {})}, "command line")
-    minutes = asked.get("training", {}).get("minutes", 30.0)
-    chosen = preset(preset_name, minimal.data.files(minimal.data.train), float(minutes))
+    training = {"minutes": 30.0} | asked.get("training", {})
+    minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
+    chosen = preset(preset_name, minimal.data.files(minimal.data.train), minimal.training.minutes)
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
     values = apply_settings({"name": name, "data": data, **chosen}, settings)
     if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
@@ -147,6 +148,10 @@ def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[st
         if (one in given) != (other in given):
             missing = other if one in given else one
             raise ConfigError(f"--{missing} is missing: --{one} and --{other} belong together.")
+    if "dev-source" in given and "dev-pairs" in given:
+        raise ConfigError("--dev-source and --dev-pairs: give one of them.")
+    if columns is not None and not ("pairs" in given or "dev-pairs" in given):
+        raise ConfigError("--columns: there is no --pairs to take columns from.")
     data: dict[str, Any] = {"root": "."}
     if "source" in given:
         data["train"] = {"source": given["source"], "target": given["target"]}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -27,8 +28,10 @@ def translate(
     alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
     n_best: Annotated[int, typer.Option(help="Outputs per line, at most the beam.")] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
-    temperature: Annotated[float, typer.Option(help="For --sample: below 1 safer, above 1 wilder.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="For --sample.")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option(help="For --sample: below 1 safer, above 1 wilder; 1 if not given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Write score, tab, text.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     device: Device = "auto",
@@ -46,14 +49,23 @@ def translate(
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
-    if sample and n_best > 1:
-        raise ConfigError("--sample draws one output a line: --n-best does not go with it.")
+    if n_best < 1:
+        raise ConfigError(f"--n-best {n_best}: must be at least 1.")
+    search = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
+    for name, value in (search if sample else {"temperature": temperature, "seed": seed}).items():
+        if value is not None:
+            why = "--sample draws one output a line and searches nothing" if sample else "it is for --sample"
+            raise ConfigError(f"--{name} {value}: {why}. Leave one of them out.")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
     translator = load_translator(
         bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best
     )
-    lines = text.split("\n") if text is not None else _watched(read_input(input_file))
+    typed = input_file == "-" and sys.stdin.isatty()  # someone who types wants every answer at once
+    lines = text.split("\n") if text is not None else _watched(read_input(input_file), typed)
+    draw = (1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None
     with open_output(output_file) as out:
-        for source, outputs in _outputs(translator, lines, n_best, sample, temperature, seed):
+        for source, outputs in _outputs(translator, lines, n_best, draw, 1 if typed else 2000):
             for line in _format(source, outputs, scores, as_json):
                 out.write(line + "\n")
             if output_file == "-" and sys.stdout.isatty():
@@ -84,15 +96,18 @@ def score(
             else:
                 print(f"{log_prob:.6f}")
     except DataError as error:
-        raise error if str(error).startswith(str(source.parent)) else DataError(f"{source}: {error}") from error
+        if str(error).startswith("line "):  # too long for the model; what is wrong with a file names it already
+            raise DataError(f"{source}: {error}") from error
+        raise
 
 
 def load_translator(
     bundle: Path, device: str, precision: str, beam: int | None, alpha: float | None, n_best: int = 1
 ) -> "Translator":
     """The model behind a command, with its options checked. Raises `ConfigError` and `BundleError`."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}.")
+    for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
     from transduce.decoding.translator import Translator
     from transduce.device import tune_process
     from transduce.training.world import default_threads, environment
@@ -105,12 +120,11 @@ def load_translator(
 
 
 def _outputs(
-    translator: "Translator", lines: Iterable[str], n_best: int, sample: bool, temperature: float, seed: int
+    translator: "Translator", lines: Iterable[str], n_best: int, draw: tuple[float, int] | None, window: int
 ) -> Iterator[tuple[str, list["Translation"]]]:
     from transduce.cli.console import warn
 
     sources: list[str] = []
-    window = 1 if isinstance(lines, Iterator) and sys.stdin.isatty() else 2000  # someone who types wants an answer
 
     def remembered() -> Iterator[str]:
         for line in lines:
@@ -118,13 +132,13 @@ def _outputs(
             yield line
 
     found: Iterator[list[Translation]]
-    if sample:
+    if draw is not None:
         import torch
 
+        temperature, seed = draw
         generator = torch.Generator(translator.device).manual_seed(seed)
-        found = (
-            [one] for one in translator.sample_stream(remembered(), generator, temperature, window=window, warn=warn)
-        )
+        drawn = translator.sample_stream(remembered(), generator, temperature, window=window, warn=warn)
+        found = ([one] for one in drawn)
     else:
         found = translator.translate_stream(remembered(), n_best=n_best, window=window, warn=warn)
     for outputs in found:
@@ -143,13 +157,13 @@ def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bo
         yield f"{o.score:.4f}\t{o.text}" if scores else o.text
 
 
-def _watched(lines: Iterator[str]) -> Iterator[str]:
+def _watched(lines: Iterator[str], typed: bool) -> Iterator[str]:
     """The same lines, with a counter on a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from transduce.cli.console import err
 
-    if not err.is_terminal or sys.stdin.isatty():
+    if not err.is_terminal or typed:
         yield from lines
         return
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} lines read"), TimeElapsedColumn())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
-from transduce.data.shards import ShardReport, TokenisedCorpus, write_shards
+from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
@@ -87,9 +87,14 @@ def load_prepared(folder: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         text = (folder / "dev.jsonl").read_text(encoding="utf-8")
         dev = [(str(s), str(t)) for s, t in map(json.loads, text.removesuffix("\n").split("\n"))]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: not complete ({error}). Delete it; training makes it again.") from error
-    return Prepared(TokenizerPair.load(folder), TokenisedCorpus.open(folder / "train"), dev, manifest)
+        tokenizers, corpus = TokenizerPair.load(folder), TokenisedCorpus.open(folder / "train")
+        if len(dev) != manifest["dev"]["pairs"]:
+            raise ValueError(f"{len(dev)} dev pairs, the manifest says {manifest['dev']['pairs']}")
+        if tokenizer_hashes(tokenizers) != corpus.tokenizer_hashes:
+            raise ValueError("the tokenised pairs were made with another vocabulary")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
+    return Prepared(tokenizers, corpus, dev, manifest)
 
 
 def check_inputs(manifest: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ class TokenisedCorpus:
                 raise ValueError("sentences that end before they start")
         except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
             raise DataError(
-                f"{folder}: not a complete folder of tokenised data ({error}). Delete it; training makes it again."
+                f"{folder}: not a complete folder of tokenised data ({error}). Start over with --fresh."
             ) from error
         return corpus
 

@@ -56,6 +56,8 @@ def compare(
     """
     if samples < 1:
         raise ConfigError(f"samples = {samples}: resampling needs at least one; 1000 is usual.")
+    if seed < 0:
+        raise ConfigError(f"seed = {seed}: must not be negative.")
     name = check_metric(metric)
     a = line_statistics(name, hypotheses_a, references, tokenize)
     b = line_statistics(name, hypotheses_b, references, tokenize)

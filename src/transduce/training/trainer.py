@@ -62,13 +62,17 @@ class TrainingConfig:
         for name, least in (("max_steps", 1), ("checkpoint_every", 1), ("warmup", 1), ("average", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}.")
+        if self.seed >= 2**63:
+            raise ConfigError(f"training.seed = {self.seed}: must be below 2^63.")
         for name in ("minutes", "patience", "clip"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"training.{name} = {getattr(self, name)}: must not be negative (0 switches it off).")
+                raise ConfigError(
+                    f"training.{name} = {getattr(self, name)}: must be finite and not negative (0 switches it off)."
+                )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError(f"training.label_smoothing = {self.label_smoothing}: at least 0 and below 1.")
         if not 0.0 < self.learning_rate < float("inf"):
-            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0.")
+            raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0 and finite.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,48 @@
+"""Errors become one line and an exit status."""
+
+import pytest
+
+from tests.tiny import Said
+from transduce.cli.errors import report
+from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TrainingError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigError("what"), 2),
+        (DataError("what"), 2),
+        (BundleError("what"), 2),
+        (CheckpointError("what"), 2),
+        (SaveError("what"), 1),
+        (TrainingError("what"), 1),
+        (OSError(5, "what"), 1),
+        (MemoryError(), 1),
+    ],
+    ids=repr,
+)
+def test_one_line_and_a_status(capsys: pytest.CaptureFixture[str], error: BaseException, status: int) -> None:
+    said = Said(report(error, debug=False), *capsys.readouterr())
+    assert (said.status, said.out) == (status, "")
+    said.failed("what" if str(error) else "out of memory")
+
+
+def test_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(KeyboardInterrupt(), debug=False) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_mistake_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        report(ZeroDivisionError(), debug=False)
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
+    from transduce.cli.main import run
+
+    assert run(["--debug", "info", "nothing"]) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: nothing: no such recipe file")

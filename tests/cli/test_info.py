@@ -1,0 +1,94 @@
+"""`transduce info`: machine, recipe, run, model."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.cli.conftest import Transduce
+from tests.tiny import write_lines
+from transduce.config import recipe_names
+
+pytestmark = pytest.mark.unit
+
+
+def facts(transduce: Transduce, *arguments: object) -> dict[str, Any]:
+    said = transduce("info", *arguments, "--json")
+    assert (said.status, said.err) == (0, "")
+    found: dict[str, Any] = json.loads(said.out)
+    assert said.out.count("\n") == 1
+    return found
+
+
+def test_the_machine(transduce: Transduce) -> None:
+    found = facts(transduce)
+    assert found["processors"] >= found["threads"] >= 1
+    assert found["precision"] in ("fp32", "bf16")
+    assert found["recipes"] == recipe_names()
+    assert "torch" in transduce("info").out
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe(transduce: Transduce, recipe: str) -> None:
+    found = facts(transduce, recipe)
+    assert found["recipe"] == recipe
+    assert {"parameters", "flops_per_token", "memory_bytes", "seconds"} <= found.keys()
+    assert min(found[key] for key in ("parameters", "flops_per_token", "memory_bytes", "seconds")) > 0
+    assert ("status" in found) == recipe.startswith("wmt14")
+
+
+def test_the_paper_s_models_have_the_paper_s_sizes(transduce: Transduce) -> None:
+    assert facts(transduce, "wmt14_ende_base")["parameters"] == pytest.approx(65e6, rel=0.05)
+    assert facts(transduce, "wmt14_ende_big")["parameters"] == pytest.approx(213e6, rel=0.05)
+
+
+def test_settings_change_a_recipe(transduce: Transduce) -> None:
+    found = facts(transduce, "wmt14_ende_base", "--set", "model.n_layers=2", "--set", "training.minutes=3")
+    assert found["n_layers"] == 2
+    assert found["seconds"] == 180
+
+
+def test_a_run_and_its_model(transduce: Transduce, run: Path) -> None:
+    found, model = facts(transduce, run), facts(transduce, run / "model")
+    assert found["checkpoints"][-2:] == [120, 160]
+    assert (found["step"], found["max_steps"], found["finished"]) == (160, 160, True)
+    assert found.items() >= {key: value for key, value in model.items() if key != "model"}.items()
+    stored = load_file(run / "model" / "model.safetensors")
+    assert model["parameters"] == sum(tensor.numel() for tensor in stored.values())
+    assert model["languages"] == "aa -> bb"
+    assert model["provenance"]["step"] == 160
+    lines = transduce("info", run).out.splitlines()
+    assert f"parameters       {model['parameters']:,}" in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("multi30k_end", "Did you mean `multi30k_ende`? There are: cmudict, multi30k_ende,"),
+        ("nothing.toml", "nothing.toml: cannot read this recipe ("),
+        ("EMPTY", "no config.json here, nor in"),
+        ("RUN --set model.d_ff=3", "--set changes recipes; "),
+        ("cmudict --set model.d_fff=3", "cmudict: model.d_fff: no such field. Did you mean `d_ff`?"),
+        ("RECIPE", "mine.toml: not valid TOML: "),
+    ],
+)
+def test_what_nothing_is_known_about(
+    transduce: Transduce, run: Path, tmp_path: Path, options: str, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    recipe = write_lines(tmp_path / "mine.toml", ["[model", "n_layers = 2"])
+    names = {"RUN": run, "EMPTY": tmp_path / "empty", "RECIPE": recipe}
+    transduce("info", *(names.get(word, word) for word in options.split())).refused(message)
+
+
+@pytest.mark.parametrize(
+    "name", ["recipe.toml", "resolved.toml", "checkpoints/step-00000160/state.json", "model/config.json"]
+)
+def test_a_broken_run(transduce: Transduce, run: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    transduce("info", tmp_path / "run").refused(str(path))

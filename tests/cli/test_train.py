@@ -1,0 +1,309 @@
+"""`transduce train`: two files or a recipe in, a run out; bad input is one line and leaves nothing behind."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Transduce
+from tests.disk import contents
+from tests.tiny import SHORT, mirror, sentences, write_corpus, write_lines, write_recipe
+from transduce import compose
+from transduce.cli.train import parse_columns, stop_on_interrupt
+from transduce.config import load_recipe
+from transduce.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+QUICK = [word for setting in SHORT for word in ("--set", setting)]
+SMALL = [
+    word
+    for setting in (
+        "model.n_layers=1",
+        "model.d_model=32",
+        "model.d_ff=64",
+        "model.n_heads=2",
+        "training.precision=fp32",
+    )
+    for word in ("--set", setting)
+]
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
+
+
+# ---- from files
+
+
+def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    files = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb")
+    said = transduce("train", *files, "--out", tmp_path / "runs" / "mine", *SMALL, *QUICK)
+    assert said.status == 0
+    assert said.out == ""
+    assert said.err.splitlines()[-1].startswith(
+        f"done: {tmp_path / 'runs' / 'mine' / 'model'}. Try: transduce translate"
+    )
+    config = load_recipe(tmp_path / "runs" / "mine" / "recipe.toml")
+    assert (config.data.source_lang, config.data.target_lang, config.name) == ("aa", "bb", "aa-bb")
+    assert config.training.minutes == 0  # steps were said
+    assert config.data.dev is None
+    assert "15 dev pairs, held out of the training files" in (tmp_path / "runs/mine/model/README.md").read_text()
+
+
+def test_compressed_files_a_dev_set_languages_and_minutes(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    for side in ("aa", "bb"):
+        path = tmp_path / f"train.{side}"
+        (tmp_path / f"train.{side}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    files = ["--source", tmp_path / "train.aa.gz", "--target", tmp_path / "train.bb.gz"]
+    files += ["--dev-source", tmp_path / "dev.aa", "--dev-target", tmp_path / "dev.bb"]
+    said = transduce("train", *files, "--out", tmp_path / "run", "--langs", "xx-yy", "--minutes", 0.005, *SMALL)
+    assert said.status == 0, said.err
+    config = load_recipe(tmp_path / "run" / "recipe.toml")
+    assert (config.data.source_lang, config.data.target_lang, config.name) == ("xx", "yy", "xx-yy")
+    assert config.training.minutes == 0.005
+    assert "timing a few steps" in said.err
+    assert "20 dev pairs.\n" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_a_file_of_pairs_with_columns(transduce: Transduce, tmp_path: Path) -> None:
+    rows = [f"{number}\t{mirror(line)}\t{line}" for number, line in enumerate(sentences(100, 0))]
+    pairs, dev = write_lines(tmp_path / "words.tsv", rows), write_lines(tmp_path / "dev.tsv", rows[:9])
+    options = ("--pairs", pairs, "--dev-pairs", dev, "--columns", "3,2", "--out", tmp_path / "run", "--json")
+    said = transduce("train", *options, *SMALL, *QUICK)
+    assert said.status == 0, said.err
+    outcome = json.loads(said.out)
+    assert outcome == {
+        "run": str(tmp_path / "run"),
+        "step": 12,
+        "finished": True,
+        "chrf": {"score": outcome["chrf"]["score"], "signature": outcome["chrf"]["signature"]},
+    }
+    assert load_recipe(tmp_path / "run" / "recipe.toml").name == "words"
+
+
+# ---- from a recipe
+
+
+def test_a_recipe_names_its_run(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path)
+    recipe = write_recipe(tmp_path, root=".")
+    assert transduce("train", recipe.name, *QUICK).status == 0
+    assert (tmp_path / "runs" / "tiny" / "model" / "config.json").is_file()
+    again = transduce("train", recipe.name, *QUICK, "--json")
+    assert again.status == 0
+    assert json.loads(again.out) == {"run": "runs/tiny", "step": 12, "finished": True, "chrf": None}
+    assert "runs/tiny: finished at step 12. The model is in runs/tiny/model." in again.err
+    more = transduce("train", recipe.name, *QUICK, "--set", "training.max_steps=13")
+    assert "continuing at step 12" in more.err
+    over = transduce("train", recipe.name, *QUICK, "--fresh", "--set", "training.seed=2")
+    assert over.status == 0
+    tuned = transduce("train", recipe.name, *QUICK, "--from", "runs/tiny", "--out", "runs/tuned", "--device", "cpu")
+    assert tuned.status == 0
+    assert "Started from the weights of `runs/tiny/model`." in (tmp_path / "runs/tuned/model/README.md").read_text()
+
+
+def test_a_stop_says_how_to_go_on(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["transduce", "train", "my tiny.toml", "--debug"])
+    monkeypatch.setattr("transduce.cli.train.stop_on_interrupt", lambda say: stop_at_once())
+    write_corpus(tmp_path)
+    said = transduce("train", write_recipe(tmp_path), *QUICK, "--out", tmp_path / "run", "--json")
+    assert said.status == 130
+    assert json.loads(said.out)["finished"] is False
+    assert said.err.splitlines()[-2:] == [
+        "stopped at step 1, everything is saved. To continue, run the same command again:",
+        "  transduce train 'my tiny.toml'",
+    ]
+
+
+class stop_at_once:  # noqa: N801 - stands for a function
+    def __enter__(self) -> Callable[[], bool]:
+        return lambda: True
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def test_interrupts_ask_first_and_then_insist() -> None:
+    import signal
+
+    said: list[str] = []
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_on_interrupt(said.append) as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+        assert said == ["stopping after this step; again to stop at once"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# ---- options that cannot be
+
+RECIPE_SAYS = "and a recipe: the recipe says that itself. Give one or the other."
+TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce train --help`."
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", TELL),
+        ("--pairs P --source S --target T", TELL),
+        ("--dev-source S --dev-target T", TELL),
+        ("--source S", "--target is missing: --source and --target belong together."),
+        ("--target T --pairs P", "--source is missing"),
+        ("--source S --target T --dev-target T", "--dev-source is missing"),
+        ("--pairs P --dev-pairs P --dev-source S --dev-target T", "--dev-source and --dev-pairs: give one of them."),
+        ("--source S --target T --columns 1,2", "--columns: there is no --pairs to take columns from."),
+        ("--source S --target T --langs ende", "--langs ende: write it as en-de."),
+        ("--source S --target T --preset huge", "--preset huge: choose one of auto, tiny, small, base, big."),
+        (
+            "--source S --target T --set training.minutes=abc",
+            'training.minutes = "abc": Input should be a valid number.',
+        ),
+        ("--source S --target T --set tokenizer=abc", "--set tokenizer=abc: which section?"),
+        ("--source S --target T --minutes -1", "training.minutes = -1.0: must be finite and not negative"),
+        ("--source S --target T --minutes soon", "'--minutes'"),
+        ("--source S --target T --device tpu", 'training.device = "tpu": Input should be'),
+        ("--source S --target nothing", "nothing: cannot open it (No such file or directory)."),
+        ("--source S --target P", "s.aa has 3 lines, "),
+        ("--source S --target LATIN", "latin.bb:2: not UTF-8"),
+        ("--source S --target EMPTY", "empty.bb: the file is empty."),
+        ("--pairs P --columns a,b", "--columns a,b: write source,target as numbers"),
+        ("--pairs P --columns 1,9", "p.tsv:1: 2 tab-separated columns, but column 9 is needed"),
+        ("--pairs S", "s.aa:1: 1 tab-separated columns, but column 2 is needed"),
+        ("RECIPE --source S", f"--source {RECIPE_SAYS}"),
+        ("RECIPE --columns 1,2", f"--columns {RECIPE_SAYS}"),
+        ("RECIPE --langs aa-bb", f"--langs {RECIPE_SAYS}"),
+        ("RECIPE --preset tiny", f"--preset {RECIPE_SAYS}"),
+        ("RECIPE --set model.d_modle=9", "model.d_modle: no such field. Did you mean `d_model`?"),
+        ("RECIPE --set model.p_drop=9", "model.p_drop = 9.0: a probability, at least 0 and below 1."),
+        ("RECIPE --from nothing", "nothing: no such folder."),
+        ("RECIPE --device cuda", "device = 'cuda', but this machine has none that PyTorch can use."),
+        ("nothing.toml", "nothing.toml: cannot read this recipe ("),
+        (
+            "multi30k",
+            "multi30k: no such recipe file, and none of this name ships with transduce. Did you mean `multi30",
+        ),
+        ("RECIPE --set data.root=nothing", "cannot open it (No such file or directory). Check the path."),
+    ],
+)
+def test_what_cannot_be_trained_leaves_nothing(
+    transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path)
+    names = {
+        "S": write_lines(tmp_path / "s.aa", ["cat", "dog", "cat dog"]),
+        "T": write_lines(tmp_path / "t.bb", ["TAC", "GOD", "TAC GOD"]),
+        "P": write_lines(tmp_path / "p.tsv", ["cat\tTAC", "dog\tGOD"]),
+        "LATIN": tmp_path / "latin.bb",
+        "EMPTY": write_lines(tmp_path / "empty.bb", []),
+        "RECIPE": write_recipe(tmp_path),
+    }
+    names["LATIN"].write_bytes(b"x\nK\xf6ter\nx\n")
+    before = contents(tmp_path)
+    transduce("train", *(names.get(word, word) for word in options.split()), "--out", "run").refused(message)
+    assert contents(tmp_path) == before
+    assert not Path("run").exists()
+
+
+def test_a_place_that_is_taken(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    recipe = write_recipe(tmp_path)
+    before = contents(tmp_path)
+    transduce("train", recipe, "--out", tmp_path).refused(
+        "not empty, and not a run of transduce. Choose another --out."
+    )
+    transduce("train", recipe, "--out", recipe).refused("tiny.toml: a file, not a run directory.")
+    said = transduce("train", recipe, "--out", recipe / "run")
+    assert said.status == 1
+    said.failed("tiny.toml/run: cannot be made (Not a directory). Choose another --out.")
+    assert contents(tmp_path) == before
+
+
+# ---- runs that cannot go on
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """A finished run that may be damaged."""
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_of_another_recipe(transduce: Transduce, copy: Path, corpus: Path) -> None:
+    before = contents(copy)
+    said = transduce("train", corpus / "tiny.toml", "--set", "model.d_ff=32", "--out", copy)
+    said.refused("this run was begun with model.d_ff = 64, now it is 32. Use another --out, the old value, or --fresh")
+    assert contents(copy) == before
+
+
+CHECKPOINT = "checkpoints/step-00000160"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{CHECKPOINT}/weights.safetensors",
+        f"{CHECKPOINT}/optimizer.safetensors",
+        f"{CHECKPOINT}/state.json",
+        "resolved.toml",
+        "recipe.toml",
+        "data/manifest.json",
+        "data/dev.jsonl",
+        "data/source.model",
+        "data/target.model",
+        "data/train/manifest.json",
+        "data/train/00000.source.npy",
+        "data/train/00000.target_ends.npy",
+    ],
+)
+@pytest.mark.parametrize("change", ["missing", "truncated", "foreign"])
+def test_a_damaged_run_is_one_line_that_names_the_file(
+    transduce: Transduce, copy: Path, corpus: Path, name: str, change: str
+) -> None:
+    path = copy / name
+    content = path.read_bytes()
+    path.unlink()
+    if change != "missing":
+        path.write_bytes(content[: len(content) // 3] if change == "truncated" else b'{"best": 3}\n')
+    elif name == "resolved.toml":
+        return  # everything in it is chosen again
+    said = transduce("train", corpus / "tiny.toml", "--out", copy)
+    where = name if change != "missing" else str(Path(name).parent)
+    said.refused("" if "train/" in name or name.startswith("data/") else where.split("/")[-1])
+    assert str(copy) in said.err
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_checkpoint_of_another_model(
+    transduce: Transduce, copy: Path, corpus: Path, tmp_path: Path, name: str
+) -> None:
+    options = ("--set", "model.d_model=16", "--set", "training.max_steps=4", "--out", tmp_path / "other")
+    assert transduce("train", corpus / "tiny.toml", *QUICK, *options).status == 0
+    shutil.copy(tmp_path / "other" / "checkpoints" / "step-00000004" / name, copy / CHECKPOINT / name)
+    transduce("train", corpus / "tiny.toml", "--out", copy).refused(f"{copy / CHECKPOINT / name}: ")
+
+
+# ---- helpers
+
+
+@pytest.mark.parametrize(("text", "columns"), [("1,2", [1, 2]), ("3,1", [3, 1]), ("1+3,2", [[1, 3], 2])])
+def test_columns(text: str, columns: list[int | list[int]]) -> None:
+    assert parse_columns(text) == columns
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "1+,2", "1;2"])
+def test_columns_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="write source,target as numbers"):
+        parse_columns(text)

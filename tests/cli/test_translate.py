@@ -1,0 +1,240 @@
+"""`transduce translate`: lines in, lines out, in order, whatever they look like and wherever they come from."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Transduce
+from tests.tiny import write_lines
+from transduce.decoding.translator import Translator
+
+pytestmark = pytest.mark.unit
+
+LINES = ["the dog runs", "cat", "", "green bird sees the cat", "   ", "dog dog dog"]
+
+
+@pytest.fixture
+def outputs(run: Path) -> list[str]:
+    """What the library says to `LINES`."""
+    return Translator.load(run).translate(LINES)
+
+
+# ---- where lines come from and go to
+
+
+def test_a_text_is_translated(transduce: Transduce, run: Path, outputs: list[str]) -> None:
+    said = transduce("translate", run, LINES[0])
+    assert (said.status, said.out, said.err) == (0, outputs[0] + "\n", "")
+
+
+def test_a_model_directory_is_as_good_as_its_run(transduce: Transduce, run: Path) -> None:
+    assert transduce("translate", run / "model", "the cat").out == transduce("translate", run, "the cat").out
+
+
+def test_a_text_of_several_lines_is_several_lines(transduce: Transduce, run: Path, outputs: list[str]) -> None:
+    assert transduce("translate", run, "\n".join(LINES)).out.split("\n")[:-1] == outputs
+
+
+@pytest.mark.parametrize("options", [[], ["--input", "-", "--output", "-"]], ids=["default", "dashes"])
+def test_standard_input_to_standard_output(
+    transduce: Transduce, run: Path, outputs: list[str], options: list[str]
+) -> None:
+    said = transduce("translate", run, *options, stdin="".join(line + "\n" for line in LINES))
+    assert said.status == 0
+    assert said.out.split("\n")[:-1] == outputs
+    assert said.err == ""
+
+
+def test_blank_lines_stay_and_are_empty(outputs: list[str]) -> None:
+    assert [not text for text in outputs] == [not line.strip() for line in LINES]
+
+
+def test_line_ends_of_windows_and_a_last_line_without_one(transduce: Transduce, run: Path, outputs: list[str]) -> None:
+    assert transduce("translate", run, stdin="\r\n".join(LINES)).out.split("\n")[:-1] == outputs
+
+
+def test_nothing_in_nothing_out(transduce: Transduce, run: Path) -> None:
+    said = transduce("translate", run)
+    assert (said.status, said.out, said.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_files(transduce: Transduce, run: Path, outputs: list[str], tmp_path: Path, suffix: str) -> None:
+    content = "".join(line + "\n" for line in LINES).encode()
+    (tmp_path / f"in.aa{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+    said = transduce("translate", run, "--input", tmp_path / f"in.aa{suffix}", "--output", tmp_path / "out.bb")
+    assert (said.status, said.out) == (0, "")
+    assert (tmp_path / "out.bb").read_text(encoding="utf-8").split("\n")[:-1] == outputs
+    assert sorted(f.name for f in tmp_path.iterdir()) == [f"in.aa{suffix}", "out.bb"]
+
+
+def test_any_text_at_all_gives_one_line(transduce: Transduce, run: Path) -> None:
+    strange = ["🙂 dog", "\x00", "a\u2028b", "\ufeff", "word" * 500, "<s> </s> <unk> <pad>", "dog\tcat", "\u2581", "ﬃ"]
+    said = transduce("translate", run, stdin="".join(line + "\n" for line in strange))
+    assert said.status == 0
+    assert said.out.count("\n") == len(strange)
+
+
+# ---- what is asked for
+
+
+def test_n_best_gives_at_most_n_outputs_best_first(transduce: Transduce, run: Path) -> None:
+    said = transduce("translate", run, "green bird sees", "--n-best", 3, "--scores")
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert len(rows) == 3
+    assert len({text for _, text in rows}) == 3
+    scores = [float(score) for score, _ in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert rows[0][1] == transduce("translate", run, "green bird sees", "--beam", 3).out.strip()
+
+
+def test_more_outputs_than_the_usual_beam_widen_it(transduce: Transduce, run: Path) -> None:
+    assert len(transduce("translate", run, "the dog", "--n-best", 6).out.splitlines()) == 6
+
+
+def test_json_is_one_object_a_line_and_nothing_else(transduce: Transduce, run: Path, outputs: list[str]) -> None:
+    said = transduce("translate", run, "--json", "--n-best", 2, stdin="".join(line + "\n" for line in LINES))
+    objects = [json.loads(line) for line in said.out.splitlines()]
+    assert [o["source"] for o in objects] == LINES
+    assert [o["translation"] for o in objects] == [o["outputs"][0]["text"] for o in objects]
+    assert [bool(text) for text in outputs] == [bool(o["translation"]) for o in objects]
+    assert len(objects[0]["outputs"]) == 2
+    assert all(set(output) == {"text", "score", "log_prob"} for o in objects for output in o["outputs"])
+    assert objects[0]["outputs"][0]["score"] > objects[0]["outputs"][0]["log_prob"]
+
+
+def test_samples_follow_from_the_seed(transduce: Transduce, run: Path) -> None:
+    def sample(*options: object) -> str:
+        said = transduce("translate", run, "--sample", *options, stdin="the dog runs\n" * 20)
+        assert said.status == 0
+        return said.out
+
+    first = sample("--seed", 7, "--temperature", 2)
+    assert first == sample("--seed", 7, "--temperature", 2)
+    assert first != sample("--seed", 8, "--temperature", 2)
+    assert sample() == sample("--seed", 1, "--temperature", 1.0)
+    assert len(set(first.splitlines())) > 1
+    coldest = sample("--temperature", 1e-4).splitlines()
+    assert set(coldest) == {transduce("translate", run, "the dog runs", "--beam", 1).out.strip()}
+
+
+def test_a_line_too_long_is_cut_with_a_warning(transduce: Transduce, run: Path) -> None:
+    long = " ".join(["dog", "cat"] * 15)
+    said = transduce("translate", run, stdin=f"the dog\n{long}\nthe cat\n")
+    assert said.status == 0
+    assert said.out.count("\n") == 3
+    assert said.out.splitlines()[0] == transduce("translate", run, "the dog").out.strip()
+    assert len(said.out.splitlines()[1].split()) > 12
+    assert said.err.startswith("warning: line 2: 30 pieces, and this model takes 12 at once.")
+    assert said.err.count("\n") == 1
+
+
+def test_bf16_where_it_is_asked_for(transduce: Transduce, run: Path) -> None:
+    assert transduce("translate", run, "the dog", "--precision", "bf16").status == 0
+    assert transduce("translate", run, "the dog", "--device", "cpu", "--precision", "fp32").status == 0
+
+
+# ---- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beam", 0], "beam = 0"),
+        (["--alpha", "nan"], "alpha = nan"),
+        (["--n-best", 0], "--n-best 0: must be at least 1."),
+        (["--n-best", 5, "--beam", 3], "--n-best 5 needs a beam of at least 5; it is 3."),
+        (["--sample", "--n-best", 2], "--n-best 2: --sample draws one output a line"),
+        (["--sample", "--beam", 2], "--beam 2: --sample draws one output a line"),
+        (["--sample", "--temperature", 0], "temperature = 0.0: must be above 0"),
+        (["--sample", "--seed", -1], "--seed -1: must be at least 0"),
+        (["--sample", "--seed", 2**64], "must be at least 0 and below 2^63"),
+        (["--temperature", 0.5], "--temperature 0.5: it is for --sample."),
+        (["--seed", 3], "--seed 3: it is for --sample."),
+        (["--device", "tpu"], "--device tpu: choose one of auto, cpu, cuda, mps."),
+        (["--precision", "fp8"], "--precision fp8: choose one of auto, fp32, bf16."),
+        (["--input", "x.aa"], "A text and --input: give one of them."),
+    ],
+    ids=str,
+)
+def test_impossible_options(transduce: Transduce, run: Path, options: list[object], message: str) -> None:
+    transduce("translate", run, "the dog", *options).refused(message)
+
+
+def test_a_model_that_is_not_there(transduce: Transduce, tmp_path: Path) -> None:
+    transduce("translate", tmp_path / "nowhere", "x").refused("nowhere: no such folder. Give a model directory")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "in.aa: cannot open it (No such file or directory). Check the path."),
+        (b"", "in.aa: the file is empty."),
+        (b"dog\nd\xf6g\n", "in.aa:2: not UTF-8 (byte 0xF6 at column 2). Convert the file"),
+    ],
+    ids=["missing", "empty", "not UTF-8"],
+)
+def test_bad_input_leaves_no_output(
+    transduce: Transduce, run: Path, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "in.aa").write_bytes(content)
+    said = transduce("translate", run, "--input", tmp_path / "in.aa", "--output", tmp_path / "out.bb")
+    said.refused(message)
+    assert not [f for f in tmp_path.iterdir() if f.name != "in.aa"]
+
+
+def test_standard_input_that_is_not_utf_8(transduce: Transduce, run: Path) -> None:
+    transduce("translate", run, stdin=b"dog\nd\xf6g\n").refused("standard input:2: not UTF-8")
+
+
+def test_an_output_that_cannot_be_written_is_a_failure(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    said = transduce("translate", run, "the dog", "--output", tmp_path / "no" / "out.bb")
+    assert said.status == 1
+    said.failed("out.bb: cannot be written (No such file or directory). Choose another --output.")
+
+
+def test_an_output_that_exists_is_replaced_only_by_a_whole_one(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    out = write_lines(tmp_path / "out.bb", ["old"])
+    transduce("translate", run, "--output", out, stdin=b"dog\n\xff\n").refused("not UTF-8")
+    assert out.read_text() == "old\n"
+    assert transduce("translate", run, "--output", out, stdin="dog\n").status == 0
+    assert out.read_text() != "old\n"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "source.model", "target.model"])
+@pytest.mark.parametrize("content", ["truncated", "foreign"])
+def test_broken_models_are_refused(transduce: Transduce, run: Path, tmp_path: Path, name: str, content: str) -> None:
+    shutil.copytree(run / "model", tmp_path / "m")
+    path = tmp_path / "m" / name
+    path.write_bytes(path.read_bytes()[:-40] if content == "truncated" else b'{"model_type": "marian"}\n')
+    transduce("translate", tmp_path / "m", "the dog").refused(name)
+
+
+# ---- as a program
+
+
+def test_as_a_program_in_a_pipe(run: Path, outputs: list[str]) -> None:
+    command = [sys.executable, "-m", "transduce", "translate", str(run), "--json"]
+    lines = "".join(line + "\n" for line in LINES)
+    done = subprocess.run(
+        command, input=lines.encode(), capture_output=True, check=True, env={**os.environ, "LC_ALL": "C"}
+    )
+    assert [json.loads(line)["translation"] for line in done.stdout.decode().splitlines()] == outputs
+    assert done.stderr == b""
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Path, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "in.aa", ["the dog runs"] * 5000)
+    program = (
+        f"{sys.executable} -m transduce translate {run} --beam 1 --input {lines} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == "0"
+    assert done.stderr == ""

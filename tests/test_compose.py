@@ -1,0 +1,510 @@
+"""A recipe becomes a run, and a run a model: the same model however often it was stopped on the way."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.disk import contents, full_disk
+from tests.tiny import After, Heard, Killed, restore_process, tiny_config, write_lines
+from transduce import compose, load_recipe
+from transduce.bundle import load_config
+from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
+from transduce.compose import Outcome, Quiet, train
+from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
+from transduce.text.tokenizer import TokenizerPair
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
+    yield
+    restore_process()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the corpus is."""
+    return tmp_path / "corpus"
+
+
+def chosen(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((run / "resolved.toml").read_text())["chosen"]
+    return found
+
+
+def events(run: Path, kind: str) -> list[dict[str, Any]]:
+    found = map(json.loads, (run / "events.jsonl").read_text().splitlines())
+    return [event for event in found if event["event"] == kind]
+
+
+# ---- a run
+
+
+def test_a_run_has_the_files_that_the_design_promises(folder: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    outcome = train(tiny_config(folder), tmp_path / "run", reporter=heard, command="transduce train it")
+    assert (outcome.step, outcome.finished) == (12, True)
+    assert outcome.dev is not None
+    assert heard.steps == list(range(1, 13))
+    run = tmp_path / "run"
+    assert sorted(f.name for f in run.iterdir()) == [
+        "checkpoints", "data", "events.jsonl", "model", "recipe.toml", "resolved.toml",
+    ]  # fmt: skip
+    assert sorted(f.name for f in (run / "model").iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "source.model", "target.model",
+    ]  # fmt: skip
+    assert load_recipe(run / "recipe.toml") == tiny_config(folder)
+    assert [e["step"] for e in events(run, "dev")] == [4, 8, 12]
+    assert events(run, "sample")[0].keys() == {"event", "step", "source", "reference", "output"}
+    (model,) = events(run, "model")
+    assert model["score"] == outcome.dev.score
+    card = (run / "model" / "README.md").read_text()
+    assert "`transduce train it`" in card
+    assert f"| {outcome.dev.score:.2f} |" in card
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run")
+    before, heard = contents(tmp_path / "run"), Heard()
+    assert train(tiny_config(folder), tmp_path / "run", reporter=heard) == Outcome(step=12, finished=True, dev=None)
+    assert heard.steps == []
+    assert heard.lines == [f"{tmp_path / 'run'}: finished at step 12. The model is in {tmp_path / 'run' / 'model'}."]
+    assert contents(tmp_path / "run") == before
+
+
+def test_the_model_is_the_best_of_the_candidates(folder: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    tried = [line.strip() for line in heard.lines[heard.lines.index("choosing the model on the dev set") + 1 :]]
+    scores = [float(line.split()[-1]) for line in tried]
+    (model,) = events(tmp_path / "run", "model")
+    assert tried[scores.index(max(scores))].startswith(model["choice"])
+    stored = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    steps = [int(step) for step in model["choice"].split("(")[1].strip(")").split(", ")]
+    summed = [load_weights(tmp_path / "run", step) for step in steps]
+    for name, value in stored.items():
+        mean = torch.stack([weights[name].double() for weights in summed]).mean(0)
+        assert torch.allclose(value.double(), mean, atol=1e-7)
+
+
+# ---- stopping and going on
+
+
+def uninterrupted(folder: Path, tmp_path: Path, *settings: str) -> dict[str, bytes]:
+    train(tiny_config(folder, *settings), tmp_path / "straight")
+    return contents(tmp_path / "straight" / "model")
+
+
+CASES = {
+    "short": (),
+    "accumulate": ("batching.accumulate=3", "batching.max_tokens=64"),
+    "epochs": ("batching.max_tokens=1024",),
+    "patience": ("training.patience=1", "training.checkpoint_every=2"),
+    "average": ("training.average=1", "training.checkpoint_every=5"),
+    "bf16": ("training.precision=bf16", "model.norm=post", "training.clip=0.5"),
+}
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES.keys())
+def test_stopped_after_every_step_it_ends_in_the_same_model(
+    folder: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    expected = uninterrupted(folder, tmp_path, *settings)
+    stops = 0
+    while not train(tiny_config(folder, *settings), tmp_path / "run", stop=After(1)).finished:
+        stops += 1
+    assert stops >= 3
+    assert contents(tmp_path / "run" / "model") == expected
+    assert events(tmp_path / "run", "dev") == events(tmp_path / "straight", "dev")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 11, 12])
+def test_killed_after_any_step_it_ends_in_the_same_model(folder: Path, tmp_path: Path, steps: int) -> None:
+    expected = uninterrupted(folder, tmp_path)
+    with pytest.raises(Killed):
+        train(tiny_config(folder), tmp_path / "run", stop=After(steps, kill=True))
+    assert saved_steps(tmp_path / "run") == [step for step in (4, 8, 12) if step <= steps][-3:]
+    assert train(tiny_config(folder), tmp_path / "run").finished
+    assert contents(tmp_path / "run" / "model") == expected
+    assert events(tmp_path / "run", "dev") == events(tmp_path / "straight", "dev")
+
+
+def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:
+    outcome = train(tiny_config(folder), tmp_path / "run", stop=After(6))
+    assert outcome == Outcome(step=6, finished=False, dev=None)
+    assert saved_steps(tmp_path / "run") == [4, 6]
+    assert load_progress(tmp_path / "run", 6).interim
+    heard = Heard()
+    train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    assert heard.steps[0] == 7
+    assert 6 not in saved_steps(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "moment", ["choose_model", "save_bundle", "save_checkpoint", "prune", "save_resolved", "record"]
+)
+def test_killed_between_the_steps_it_ends_in_the_same_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    expected = uninterrupted(folder, tmp_path)
+
+    def die(*arguments: object, **options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compose, moment, die)
+        with pytest.raises(Killed):
+            train(tiny_config(folder), tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()
+    assert train(tiny_config(folder), tmp_path / "run").finished
+    assert contents(tmp_path / "run" / "model") == expected
+
+
+def test_the_checkpoint_before_a_damaged_one_is_as_good(folder: Path, tmp_path: Path) -> None:
+    """As the error about it says: delete it, and go on."""
+    expected = uninterrupted(folder, tmp_path)
+    train(tiny_config(folder), tmp_path / "run", stop=After(9))
+    damaged = tmp_path / "run" / "checkpoints" / "step-00000009"
+    (damaged / "optimizer.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=f"Delete {damaged} to go on from the checkpoint before it"):
+        train(tiny_config(folder), tmp_path / "run")
+    for file in damaged.iterdir():
+        file.unlink()
+    damaged.rmdir()
+    train(tiny_config(folder), tmp_path / "run")
+    assert contents(tmp_path / "run" / "model") == expected
+
+
+def test_what_nothing_needs_any_more_is_deleted(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder, "training.checkpoint_every=1", "training.average=2"), tmp_path / "run")
+    steps = saved_steps(tmp_path / "run")
+    assert steps[-2:] == [11, 12]
+    assert len(steps) <= 4
+    for step in steps[-2:]:  # two, in case the newest gets damaged
+        load_optimizer(tmp_path / "run", step)
+    for step in steps[:-2]:
+        with pytest.raises(CheckpointError):
+            load_optimizer(tmp_path / "run", step)
+
+
+# ---- more steps, another recipe, other inputs
+
+
+def test_more_steps_go_on(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run")
+    heard = Heard()
+    more = tiny_config(folder, "training.max_steps=16")
+    assert train(more, tmp_path / "run", reporter=heard).step == 16
+    assert heard.steps == [13, 14, 15, 16]
+    assert load_config(tmp_path / "run" / "model").provenance["step"] == 16
+    straight = tmp_path / "straight"
+    train(more, straight)
+    for step in (12, 16):
+        one, other = load_weights(tmp_path / "run", step), load_weights(straight, step)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_more_patience_goes_on(folder: Path, tmp_path: Path) -> None:
+    impatient = (
+        "training.patience=1",
+        "training.checkpoint_every=1",
+        "training.max_steps=60",
+        "evaluation.metric=bleu",
+    )
+    first = train(tiny_config(folder, *impatient), tmp_path / "run")
+    assert first.finished
+    assert first.step < 60
+    again = train(tiny_config(folder, *impatient), tmp_path / "run")
+    assert again.step == first.step
+    more = train(tiny_config(folder, *impatient, "training.patience=2"), tmp_path / "run")
+    assert more.step > first.step
+
+
+def test_a_prolonged_run_that_was_killed_before_its_new_model_makes_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny_config(folder), tmp_path / "run")
+    more = tiny_config(folder, "training.max_steps=16")
+
+    def die(*arguments: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compose, "choose_model", die)
+        with pytest.raises(Killed):
+            train(more, tmp_path / "run")
+    assert load_config(tmp_path / "run" / "model").provenance["step"] == 12
+    train(more, tmp_path / "run")
+    assert load_config(tmp_path / "run" / "model").provenance["step"] == 16
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.max_steps=11", "training.max_steps was 12; it may be raised on continuing, but not lowered to 11"),
+        ("training.seed=2", "this run was begun with training.seed = 1, now it is 2"),
+        ("model.p_drop=0.2", "this run was begun with model.p_drop = 0.3, now it is 0.2"),
+    ],
+)
+def test_another_recipe_is_refused(folder: Path, tmp_path: Path, setting: str, message: str) -> None:
+    train(tiny_config(folder), tmp_path / "run", stop=After(1))
+    before = contents(tmp_path / "run")
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_config(folder, setting), tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_starting_over(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder, "training.seed=2"), tmp_path / "run")
+    train(tiny_config(folder), tmp_path / "run", fresh=True)
+    assert contents(tmp_path / "run" / "model") == uninterrupted(folder, tmp_path)
+    assert saved_steps(tmp_path / "run") == saved_steps(tmp_path / "straight")
+
+
+def test_a_changed_input_is_refused(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run", stop=After(1))
+    lines = (folder / "train.aa").read_text().splitlines()
+    write_lines(folder / "train.aa", ["cat", *lines[1:]])
+    with pytest.raises(DataError, match="train.aa: changed since this run was started"):
+        train(tiny_config(folder), tmp_path / "run")
+    write_lines(folder / "train.aa", lines)
+    assert train(tiny_config(folder), tmp_path / "run").finished
+
+
+# ---- fine-tuning
+
+
+def test_fine_tuning_starts_from_the_model(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "first")
+    other = tiny_config(folder, "model.n_layers=3", "model.p_drop=0.1", "tokenizer.size=50", "training.seed=9")
+    train(other, tmp_path / "second", start_from=tmp_path / "first", stop=After(1))
+    began = load_file(tmp_path / "first" / "model" / "model.safetensors")
+    found = load_weights(tmp_path / "second", 1)
+    assert found.keys() == began.keys()
+    for name, value in found.items():  # a step of Adam moves nothing by more than its rate, 0.01 / 20
+        assert (value - began[name]).abs().max() <= 0.0006
+    asked = load_recipe(tmp_path / "second" / "recipe.toml")
+    assert (asked.model.n_layers, asked.model.p_drop) == (1, 0.1)
+    tokenizers = [TokenizerPair.load(path) for path in (tmp_path / "first" / "model", tmp_path / "second" / "data")]
+    assert tokenizers[0].source.to_bytes() == tokenizers[1].source.to_bytes()
+    assert chosen(tmp_path / "second")["start_from"] == str(tmp_path / "first" / "model")
+    assert train(other, tmp_path / "second", start_from=tmp_path / "first").finished
+    assert "Started from the weights of" in (tmp_path / "second" / "model" / "README.md").read_text()
+
+
+def test_fine_tuning_that_was_killed_before_its_first_checkpoint_starts_from_the_model_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
+    train(tiny_config(folder), tmp_path / "straight", start_from=tmp_path / "first")
+    with pytest.raises(Killed):
+        train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first", stop=After(2, kill=True))
+    train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
+    assert contents(tmp_path / "run" / "model") == contents(tmp_path / "straight" / "model")
+
+
+def test_fine_tuning_a_joint_vocabulary_whatever_the_recipe_s_kinds(folder: Path, tmp_path: Path) -> None:
+    joint = ("tokenizer.joint=true", "training.max_steps=4")
+    train(tiny_config(folder, *joint), tmp_path / "first")
+    apart = tiny_config(folder, "tokenizer.source=characters", "training.max_steps=4")
+    train(apart, tmp_path / "second", start_from=tmp_path / "first")
+    assert (tmp_path / "second" / "model" / "tokenizer.model").is_file()
+
+
+def test_a_run_goes_on_from_where_it_began_only(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train(tiny_config(folder, "training.max_steps=4"), tmp_path / name)
+    train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "one", stop=After(1))
+    with pytest.raises(ConfigError, match="run: was begun from .*one.*, not .*two.*. Use another --out."):
+        train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "source.model"])
+def test_fine_tuning_a_broken_model_leaves_nothing(folder: Path, tmp_path: Path, name: str) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
+    path = tmp_path / "first" / "model" / name
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(BundleError, match=name):
+        train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
+    assert not (tmp_path / "run").exists()
+
+
+# ---- what cannot be
+
+
+def lines_of(name: str, content: bytes | None) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+
+    return change
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "starting over"])
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (lines_of("train.aa", None), (), "train.aa: cannot open it"),
+        (lines_of("dev.bb", None), (), "dev.bb: cannot open it"),
+        (lines_of("train.aa", b"cat\n"), (), "train.aa has 1 lines, .*train.bb has 300"),
+        (lines_of("train.bb", b"cat\n\xff\n"), (), "train.bb:2: not UTF-8"),
+        (lines_of("dev.aa", b""), (), "dev.aa: the file is empty"),
+        (lambda folder: None, ("training.device=cuda",), "device = 'cuda', but this machine has none"),
+        (lambda folder: None, ("tokenizer.size=21",), "tokenizer.size = 21: "),
+    ],
+    ids=["missing", "missing dev", "unequal", "not UTF-8", "empty", "device", "impossible"],
+)
+def test_bad_input_leaves_everything_as_it_was(
+    folder: Path, tmp_path: Path, change: Callable[[Path], None], settings: tuple[str, ...], message: str, begun: bool
+) -> None:
+    config = tiny_config(folder, *settings)
+    if begun:
+        train(tiny_config(folder), tmp_path / "run", stop=After(1))
+    change(folder)
+    before = contents(tmp_path)
+    with pytest.raises(TransduceError, match=message) as caught:
+        train(config, tmp_path / "run", fresh=begun)
+    assert caught.value.exit_status == 2
+    assert contents(tmp_path) == before
+    assert (tmp_path / "run").exists() == begun
+
+
+def test_a_folder_of_the_user_s_is_not_touched(folder: Path, tmp_path: Path) -> None:
+    """`--out .` where the corpus is in `data/`."""
+    config = tiny_config(tmp_path / "project" / "data")
+    before = contents(tmp_path)
+    with pytest.raises(CheckpointError, match="data: not made by transduce, and in the way. Choose another --out."):
+        train(config, tmp_path / "project", fresh=True)
+    assert contents(tmp_path) == before
+
+
+def test_data_that_was_lost_is_an_error_that_helps(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run", stop=After(1))
+    (tmp_path / "run" / "data" / "manifest.json").unlink()
+    with pytest.raises(DataError, match="data: not complete .* Start over with --fresh."):
+        train(tiny_config(folder), tmp_path / "run")
+    assert train(tiny_config(folder), tmp_path / "run", fresh=True).finished
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    expected = uninterrupted(folder, tmp_path)
+
+    def fill_after(steps: int) -> Any:
+        counted = After(steps)
+        disk = full_disk(60_000)  # weights fit, moments do not
+
+        def stop() -> bool:
+            if counted():
+                disk.__enter__()
+            return False
+
+        return stop, disk
+
+    stop, disk = fill_after(5)
+    with pytest.raises(SaveError, match="step-00000008: cannot be written .*Free space, then go on."):
+        train(tiny_config(folder), tmp_path / "run", stop=stop)
+    disk.__exit__(None, None, None)
+    assert saved_steps(tmp_path / "run") == [4]
+    train(tiny_config(folder), tmp_path / "run")
+    assert contents(tmp_path / "run" / "model") == expected
+
+
+# ---- minutes
+
+
+class Clock:
+    """Every look at it takes `seconds`: so does every step, and every validation."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def perf_counter(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+    def process_time(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("minutes", "max_steps", "steps"),
+    [
+        (0.05, 10_000, 12),  # 3 s: less 6 validations, and one after every step (3 s / 0.1 s / 20 = 1.5)
+        (0.02, 10_000, 3),  # 1.2 s
+        (0.001, 10_000, 1),  # not even the first
+        (0.05, 7, 7),  # steps are the tighter limit
+        (10.0, 9, 9),
+    ],
+)
+def test_minutes_become_steps_before_the_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, max_steps: int, steps: int
+) -> None:
+    monkeypatch.setattr(compose, "time", Clock(0.1))
+    settings = (f"training.minutes={minutes}", f"training.max_steps={max_steps}")
+    heard = Heard()
+    assert train(tiny_config(folder, *settings), tmp_path / "run", reporter=heard).step == steps
+    assert chosen(tmp_path / "run")["max_steps"] == steps
+    assert chosen(tmp_path / "run")["checkpoint_every"] <= steps
+    assert [line for line in heard.lines if line.startswith("0.10 s a step, 0.1 s a validation")]
+
+
+def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("training.minutes=0.05", "training.max_steps=10000")
+    monkeypatch.setattr(compose, "time", Clock(0.1))
+    train(tiny_config(folder, *settings), tmp_path / "straight")
+    train(tiny_config(folder, *settings), tmp_path / "run", stop=After(5))
+    monkeypatch.setattr(compose, "time", Clock(7.0))  # a much slower machine all at once
+    train(tiny_config(folder, *settings), tmp_path / "run")
+    assert contents(tmp_path / "run" / "model") == contents(tmp_path / "straight" / "model")
+
+
+@pytest.mark.parametrize(
+    ("more", "steps"),
+    [
+        ("training.minutes=0.1", 24),
+        ("training.minutes=0", 30),
+        ("training.minutes=1000", 30),
+    ],
+)
+def test_more_minutes_are_more_steps(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, steps: int
+) -> None:
+    monkeypatch.setattr(compose, "time", Clock(0.1))
+    settings = ("training.minutes=0.05", "training.max_steps=30")
+    assert train(tiny_config(folder, *settings), tmp_path / "run").step == 12
+    assert train(tiny_config(folder, *settings, more), tmp_path / "run").step == steps
+
+
+def test_more_steps_in_minutes_that_were_not_used_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "time", Clock(0.1))
+    assert train(tiny_config(folder, "training.minutes=1.0"), tmp_path / "run").step == 12
+    more = tiny_config(folder, "training.minutes=1.0", "training.max_steps=20")
+    assert train(more, tmp_path / "run").step == 20
+
+
+# ---- quiet
+
+
+def test_nobody_needs_to_listen(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run", reporter=Quiet())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_library_s_front_door() -> None:
+    import transduce
+
+    assert transduce.train is train
+    assert transduce.load_recipe is load_recipe
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = transduce.colour

@@ -1,0 +1,175 @@
+"""What the README and the pages of docs/ tell a reader to run, is run, from top to bottom, in an empty folder.
+
+The readers' files are replaced by small ones of the same names (`write_files`). Trainings get settings appended that
+make them tiny: `SMALL`, and `STEPS` steps for a recipe, else one for every 15 minutes (of which 30 are the default); in
+Python through `load_recipe`. What needs an installation or minutes of training is in `ELSEWHERE`, and a slow test runs
+it in a copy of the project.
+"""
+
+import gzip
+import json
+import os
+import random
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+
+import transduce
+from tools.pages import ROOT, blocks, commands, follow, section, tree
+from transduce.cli.main import run
+from transduce.config import RunConfig, load_recipe
+from transduce.data.corpus import AlignedFiles
+
+README = ROOT / "README.md"
+ELSEWHERE = (["make", "demo"], ["pip", "install", ".[demo]"], ["transduce", "demo"])
+STEPS = 5  # each with a checkpoint, because the README averages five
+SMALL = {
+    "tokenizer.size": 320,
+    "model.n_layers": 1,
+    "model.d_model": 16,
+    "model.d_ff": 16,
+    "model.n_heads": 2,
+    "training.checkpoint_every": 1,
+    "training.warmup": 2,
+    "evaluation.sentences": 2,
+    "decoding.extra_length": 3,
+}
+
+
+def small(steps: int) -> list[str]:
+    return [f"{key}={value}" for key, value in (SMALL | {"training.max_steps": steps}).items()]
+
+
+def transduce_command(words: list[str]) -> int:
+    if words in ELSEWHERE:
+        return 0
+    if words[1] == "train":
+        minutes = float(words[words.index("--minutes") + 1]) if "--minutes" in words else 30.0
+        steps = int(minutes / 15) if words[2].startswith("--") else STEPS
+        words = [*words, *(part for setting in small(steps) for part in ("--set", setting))]
+    return run(words[1:])
+
+
+def elsewhere(words: list[str]) -> int:
+    return 0 if words in ELSEWHERE else 1
+
+
+PROGRAMS = {"transduce": transduce_command, "make": elsewhere, "pip": elsewhere}
+
+
+def write_aligned(files: AlignedFiles, n: int) -> None:
+    """Invented sentences and their "translations", of enough different words to count as text."""
+    choose = random.Random(n)
+    syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
+    lines = [["".join(choose.choices(syllables, k=2)) for _ in range(choose.randint(2, 6))] for _ in range(n)]
+    for path, words in ((files.source, lines), (files.target, [[w.upper() for w in reversed(ws)] for ws in lines])):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(" ".join(line) + " .\n" for line in words).encode()
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+
+
+def write_files(folder: Path) -> None:
+    """Every file that the pages name and no command makes."""
+    for name, n in (("train", 300), ("new", 60), ("test", 20)):
+        write_aligned(AlignedFiles(source=folder / f"{name}.en", target=folder / f"{name}.de"), n)
+    for name, n in (("train", 300), ("dev", 20), ("test", 20)):
+        captions = folder / "corpora" / "captions"
+        write_aligned(AlignedFiles(source=captions / f"{name}.en", target=captions / f"{name}.de"), n)
+    data = load_recipe("multi30k_ende", [f'data.root="{(folder / "data").as_posix()}"']).data
+    for part, n in ((data.train, 300), (data.dev, 20), (data.test, 20)):
+        assert part is not None
+        files = data.files(part)
+        assert isinstance(files, AlignedFiles)
+        write_aligned(files, n)
+    words = ["".join(random.Random(i).choices("abcdefgh", k=5)) for i in range(200)]
+    lines = "".join(f"{word}\t{' '.join(word.upper())}\n" for word in words)
+    (folder / "dictionary.tsv").write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty place to work in, with small files; recipes loaded in Python are small too."""
+
+    def load_small(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
+        return load_recipe(recipe, [*settings, *small(STEPS)])
+
+    monkeypatch.delenv("TRANSDUCE_DATA", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the commands set it; this takes it back afterwards
+    monkeypatch.setattr(transduce, "load_recipe", load_small)
+    monkeypatch.setattr(sys, "argv", ["transduce"])
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+def listed_files(run_folder: Path, listing: dict[str, str]) -> None:
+    """What `listing` names is there, and in folders whose content it lists nothing else is."""
+    for pattern, text in listing.items():
+        matches = list(run_folder.glob(pattern))
+        assert matches or "where the extra" in text, f"{pattern} is listed, but not there"
+        assert all(path.is_dir() == pattern.endswith("/") for path in matches)
+    for parent in {pattern.rstrip("/").rpartition("/")[0] for pattern in listing}:
+        names = [p.rstrip("/").rpartition("/")[2] for p in listing if p.rstrip("/").rpartition("/")[0] == parent]
+        for found in run_folder.glob(f"{parent}/*" if parent else "*"):
+            assert any(fnmatch(found.name, name) for name in names), f"{found} is there, but not listed"
+
+
+@pytest.mark.learn
+def test_readme(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = README.read_text(encoding="utf-8")
+    done = follow(page, folder, PROGRAMS)
+    assert [words for words in done if words in ELSEWHERE] == list(ELSEWHERE)
+    assert "dev bleu" in capsys.readouterr().err, "the two-file model was not taken for text"
+
+    (listing,) = [b.text for b in blocks(section(page, "What is on disk")) if b.language == "text"]
+    paths = {path.removeprefix("runs/mine/"): text for path, text in tree(listing).items() if path != "runs/mine/"}
+    listed_files(folder / "runs" / "mine", paths)
+    config = json.loads((folder / "runs" / "tuned" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["model"]["d_model"] == SMALL["model.d_model"]
+
+
+@pytest.mark.unit
+def test_paper(folder: Path) -> None:
+    follow((ROOT / "docs" / "paper.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+
+
+@pytest.mark.learn
+def test_recipes(folder: Path) -> None:
+    follow((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    assert 'train = "captions/train.en"' not in (folder / "captions.toml").read_text(encoding="utf-8")
+    assert (folder / "runs" / "captions-2" / "model" / "config.json").is_file()
+
+
+@pytest.mark.learn
+def test_extending(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert page.count("steps=1000") == 2
+    follow(page.replace("steps=1000", f"steps={STEPS}"), folder, PROGRAMS)
+    assert f"step {STEPS}: loss " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_is_run_elsewhere(tmp_path: Path) -> None:
+    """The first commands of the README, in their order, on a fresh copy and in an empty environment."""
+    shell = [block for block in blocks(README.read_text(encoding="utf-8")) if block.language == "sh"]
+    left = ("." + name for name in ("venv", "git", "hypothesis", "mypy_cache", "pytest_cache", "ruff_cache"))
+    copy = tmp_path / "transduce"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left, "runs", "data", "dist", "build", "__pycache__"))
+    venv.create(tmp_path / "environment", with_pip=True)
+    binaries = tmp_path / "environment" / ("Scripts" if sys.platform == "win32" else "bin")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSDUCE"))}
+    outside |= {"PATH": f"{binaries}{os.pathsep}{outside['PATH']}", "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    for words in (words for block in shell for words in commands(block) if words in ELSEWHERE):
+        subprocess.run(shlex.join(words), shell=True, cwd=copy, env=outside, check=True)
+    assert (copy / "runs" / "demo" / "model" / "config.json").is_file()
