@@ -45,7 +45,9 @@ def prose(page: str) -> str:
 
 def links(page: str) -> list[str]:
     """Targets of all links, in order; what stands in code is none."""
-    return _LINK.findall(re.sub(r"`[^`\n]*`(?!\])", "", prose(page)))
+    text = prose(page)
+    shown = re.sub(r"`[^`\n]*`", lambda code: code[0] if text[code.end() :].startswith("]") else "", text)
+    return _LINK.findall(shown)
 
 
 def headings(page: str) -> list[str]:

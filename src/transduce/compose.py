@@ -139,6 +139,8 @@ def train(
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
     continued = is_begun(run) and not fresh
+    if not continued and not fresh and saved_steps(run):
+        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
     if continued:
         check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)

@@ -84,7 +84,9 @@ def test_lines_with_the_same_source_are_several_references(transduce: Transduce,
     pairs = write_lines(tmp_path / "p.tsv", ["dog\tGOD", "dog\tX"])
     said = transduce("evaluate", run, "--pairs", pairs, "--output", tmp_path / "out.bb")
     assert said.status == 0
-    assert len((tmp_path / "out.bb").read_text().splitlines()) == 1
+    outputs = (tmp_path / "out.bb").read_text().splitlines()
+    assert len(outputs) == 2  # as many as lines came in, so that they fit the references
+    assert outputs[0] == outputs[1]
 
 
 def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
@@ -164,8 +166,8 @@ def test_the_better_system_wins(transduce: Transduce, files: tuple[Path, Path, P
 def test_a_system_is_no_better_than_itself(transduce: Transduce, files: tuple[Path, Path, Path]) -> None:
     right, worse, _ = files
     found = json.loads(transduce("compare", "--reference", right, worse, worse, "--samples", 50, "--json").out)
-    assert found["delta"]["score"] == 0
-    assert found["p_value"] > 0.5
+    assert found["delta"] == {"score": 0, "low": 0, "high": 0}
+    assert found["wins_a"] == found["wins_b"] == 0
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def evaluate(
       transduce evaluate --hypothesis out.de --reference test.de
     """
     from transduce.evaluation.metrics import evaluate as measure
+    from transduce.evaluation.metrics import group_references
 
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
@@ -57,10 +58,12 @@ def evaluate(
         config = load_config(bundle_folder(bundle))
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        sources, references = _test_set(bundle, source, reference, pairs, columns)
+        lines = _test_set(bundle, source, reference, pairs, columns)
+        sources, references = group_references([s for s, _ in lines], [t for _, t in lines])
         outputs = _decode(bundle, sources, beam, alpha, device, precision)
         if output is not None:
-            _write(output, outputs)
+            found = dict(zip(sources, outputs, strict=True))
+            _write(output, [found[s] for s, _ in lines])
     _print(measure(outputs, references, metrics, tokenizer), as_json)
 
 
@@ -125,10 +128,9 @@ def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[l
 
 def _test_set(
     bundle: Path, source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None
-) -> tuple[list[str], list[list[str]]]:
+) -> list[tuple[str, str]]:
     from transduce.cli.train import parse_columns
     from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
-    from transduce.evaluation.metrics import group_references
 
     files: AlignedFiles | PairsFile
     if columns is not None and pairs is None:
@@ -144,8 +146,7 @@ def _test_set(
         files = _recipe_test(bundle)
     else:
         raise ConfigError("--source and --reference belong together: one of them is missing.")
-    read = list(read_pairs(files))
-    return group_references([s for s, _ in read], [t for _, t in read])
+    return list(read_pairs(files))
 
 
 def _recipe_test(bundle: Path) -> Any:
