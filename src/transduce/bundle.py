@@ -36,6 +36,7 @@ class BundleConfig:
     max_length: int
     beam: int = 4
     alpha: float = 0.6
+    extra_length: int = 50
     source_lang: str = ""
     target_lang: str = ""
     pretokenised: bool = False

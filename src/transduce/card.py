@@ -68,7 +68,7 @@ def model_card(
             "",
             *([f"`{chosen.command}`", ""] if chosen.command else []),
             *([f"Started from the weights of `{chosen.start_from}`.", ""] if chosen.start_from else []),
-            f"Up to {chosen.max_steps:,} steps, {chosen.precision} on {chosen.device}, {chosen.threads} threads. "
+            f"Up to {chosen.max_steps:,} steps, {chosen.precision} on {chosen.device}, threads: {chosen.threads}. "
             + ", ".join(f"{k} {v}" for k, v in versions().items())
             + ".",
             "",

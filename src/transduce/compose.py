@@ -152,6 +152,8 @@ def train(
             prepare(data, _sources(config), tokenizer, reporter.say, lambda n: None)
     record(run, config)
     prepared = load_prepared(run / "data")
+    if not continued:
+        reporter.say(_describe(config, prepared))
     chosen, world = _choose(run, config, prepared, origin, command, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
     progress = _restore(run, trainer) if continued else None
@@ -257,6 +259,20 @@ class _Both:
             self._reporter.say(f"  {sample['source']}\n  -> {sample['output']}\n   = {sample['reference']}")
 
 
+def _describe(config: RunConfig, prepared: Prepared) -> str:
+    """What is going to be trained on what, in two lines."""
+    train, dev, sides = prepared.manifest["train"], prepared.manifest["dev"], prepared.tokenizers
+    held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
+    left_out = train["empty"] + train["too_long"]
+    layers = f"{config.model.n_layers} + {config.model.n_layers} layers, d_model {config.model.d_model}"
+    kinds = f"{config.tokenizer.source} to {config.tokenizer.target}"
+    pieces = f"{kinds}, {sides.source.size:,} and {sides.target.size:,} pieces"
+    return (
+        f"{train['kept']:,} training pairs ({left_out:,} left out), {dev['pairs']:,} dev pairs{held_out}\n"
+        f"{pieces}; {layers}; judged by {config.evaluation.metric}"
+    )
+
+
 def _sources(config: RunConfig) -> Sources:
     d = config.data
     return Sources(
@@ -299,7 +315,7 @@ def _choose(
             command=command,
             start_from="" if origin is None else str(origin),
         )
-        reporter.say(f"precision {why}; {chosen.threads} threads")
+        reporter.say(f"precision {why}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
         tune_process(chosen.threads)
         if asked.minutes > 0:
             chosen = _fit_minutes(config, chosen, world, prepared, reporter)
@@ -398,6 +414,7 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
         max_length=config.data.max_length,
         beam=config.decoding.beam,
         alpha=config.decoding.alpha,
+        extra_length=config.decoding.extra_length,
         source_lang=config.data.source_lang,
         target_lang=config.data.target_lang,
         pretokenised=config.data.pretokenised,

@@ -89,7 +89,8 @@ def train(
         display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run the same command again:")
         display.say(f"  {_command()}")
         return 130
-    display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
+    if outcome.dev is not None:
+        display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
     return 0
 
 

@@ -117,8 +117,8 @@ class Translator:
         self._max_target = _positions(model.target.positions, max_target_length)
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
-        target = tokenizers.target
-        self._tags = [i for i in range(target.size) if target.id_to_piece(i) in TAGS]  # they would decode to nothing
+        pieces = tokenizers.target.pieces(range(tokenizers.target.size))
+        self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
 
     @classmethod
     def load(
@@ -140,7 +140,9 @@ class Translator:
         chosen, _ = choose_precision(precision, place)
         bundle = load_bundle(Path(path), place)
         search = DecodingConfig(
-            beam=bundle.config.beam if beam is None else beam, alpha=bundle.config.alpha if alpha is None else alpha
+            beam=bundle.config.beam if beam is None else beam,
+            alpha=bundle.config.alpha if alpha is None else alpha,
+            extra_length=bundle.config.extra_length,
         )
         limit = bundle.config.max_length
         return cls(
