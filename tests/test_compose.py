@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.disk import contents, full_disk
-from tests.tiny import After, Heard, Killed, restore_process, run_time_checks, tiny_config, write_lines
+from tests.tiny import After, Heard, Killed, restore_process, run_time_checks, tiny_config, write_corpus, write_lines
 from transduce import compose, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
@@ -19,7 +19,7 @@ from transduce.compose import Outcome, Quiet, train
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
 from transduce.text.tokenizer import TokenizerPair
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.learn
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +30,16 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     restore_process()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the corpus is. Not to be changed."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the corpus is."""
-    return tmp_path / "corpus"
+def own_folder(tmp_path: Path) -> Path:
+    """A corpus that may be changed."""
+    return write_corpus(tmp_path / "corpus")
 
 
 def chosen(run: Path) -> dict[str, Any]:
@@ -100,43 +106,46 @@ def test_the_model_is_the_best_of_the_candidates(folder: Path, tmp_path: Path) -
 # ---- stopping and going on
 
 
-def uninterrupted(folder: Path, tmp_path: Path, *settings: str) -> dict[str, bytes]:
-    train(tiny_config(folder, *settings), tmp_path / "straight")
-    return contents(tmp_path / "straight" / "model")
+def straight(folder: Path, *settings: str) -> Path:
+    """A run that was never stopped; made once for the same settings."""
+    run = folder / "straight" / "-".join(["run", *settings])
+    if not run.exists():
+        train(tiny_config(folder, *settings), run)
+    return run
 
 
 CASES = {
-    "short": (),
-    "accumulate": ("batching.accumulate=3", "batching.max_tokens=64"),
-    "epochs": ("batching.max_tokens=1024",),
-    "patience": ("training.patience=1", "training.checkpoint_every=2"),
-    "average": ("training.average=1", "training.checkpoint_every=5"),
-    "bf16": ("training.precision=bf16", "model.norm=post", "training.clip=0.5"),
+    "every step": (1,),
+    "accumulate": (2, "batching.accumulate=3", "batching.max_tokens=64"),
+    "epochs": (3, "batching.max_tokens=1024"),
+    "patience": (1, "training.patience=1", "training.checkpoint_every=2"),
+    "average": (3, "training.average=1", "training.checkpoint_every=5"),
+    "bf16": (3, "training.precision=bf16", "model.norm=post", "training.clip=0.5"),
 }
 
 
-@pytest.mark.parametrize("settings", CASES.values(), ids=CASES.keys())
-def test_stopped_after_every_step_it_ends_in_the_same_model(
-    folder: Path, tmp_path: Path, settings: tuple[str, ...]
+@pytest.mark.parametrize(("every", "settings"), [(n, settings) for n, *settings in CASES.values()], ids=CASES.keys())
+def test_stopped_again_and_again_it_ends_in_the_same_model(
+    folder: Path, tmp_path: Path, every: int, settings: list[str]
 ) -> None:
-    expected = uninterrupted(folder, tmp_path, *settings)
+    expected = straight(folder, *settings)
     stops = 0
-    while not train(tiny_config(folder, *settings), tmp_path / "run", stop=After(1)).finished:
+    while not train(tiny_config(folder, *settings), tmp_path / "run", stop=After(every)).finished:
         stops += 1
     assert stops >= 3
-    assert contents(tmp_path / "run" / "model") == expected
-    assert events(tmp_path / "run", "dev") == events(tmp_path / "straight", "dev")
+    assert contents(tmp_path / "run" / "model") == contents(expected / "model")
+    assert events(tmp_path / "run", "dev") == events(expected, "dev")
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 11])
 def test_killed_after_any_step_it_ends_in_the_same_model(folder: Path, tmp_path: Path, steps: int) -> None:
-    expected = uninterrupted(folder, tmp_path)
+    expected = straight(folder)
     with pytest.raises(Killed):
         train(tiny_config(folder), tmp_path / "run", stop=After(steps, kill=True))
     assert saved_steps(tmp_path / "run") == [step for step in (4, 8, 12) if step <= steps][-3:]
     assert train(tiny_config(folder), tmp_path / "run").finished
-    assert contents(tmp_path / "run" / "model") == expected
-    assert events(tmp_path / "run", "dev") == events(tmp_path / "straight", "dev")
+    assert contents(tmp_path / "run" / "model") == contents(expected / "model")
+    assert events(tmp_path / "run", "dev") == events(expected, "dev")
 
 
 def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:
@@ -156,7 +165,7 @@ def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:
 def test_killed_between_the_steps_it_ends_in_the_same_model(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    expected = uninterrupted(folder, tmp_path)
+    expected = straight(folder)
 
     def die(*arguments: object, **options: object) -> None:
         raise Killed
@@ -167,12 +176,12 @@ def test_killed_between_the_steps_it_ends_in_the_same_model(
             train(tiny_config(folder), tmp_path / "run")
     assert not (tmp_path / "run" / "model").exists()
     assert train(tiny_config(folder), tmp_path / "run").finished
-    assert contents(tmp_path / "run" / "model") == expected
+    assert contents(tmp_path / "run" / "model") == contents(expected / "model")
 
 
 def test_the_checkpoint_before_a_damaged_one_is_as_good(folder: Path, tmp_path: Path) -> None:
     """As the error about it says: delete it, and go on."""
-    expected = uninterrupted(folder, tmp_path)
+    expected = straight(folder)
     train(tiny_config(folder), tmp_path / "run", stop=After(9))
     damaged = tmp_path / "run" / "checkpoints" / "step-00000009"
     (damaged / "optimizer.safetensors").write_bytes(b"")
@@ -182,7 +191,7 @@ def test_the_checkpoint_before_a_damaged_one_is_as_good(folder: Path, tmp_path: 
         file.unlink()
     damaged.rmdir()
     train(tiny_config(folder), tmp_path / "run")
-    assert contents(tmp_path / "run" / "model") == expected
+    assert contents(tmp_path / "run" / "model") == contents(expected / "model")
 
 
 def test_what_nothing_needs_any_more_is_deleted(folder: Path, tmp_path: Path) -> None:
@@ -207,10 +216,8 @@ def test_more_steps_go_on(folder: Path, tmp_path: Path) -> None:
     assert train(more, tmp_path / "run", reporter=heard).step == 16
     assert heard.steps == [13, 14, 15, 16]
     assert load_config(tmp_path / "run" / "model").provenance["step"] == 16
-    straight = tmp_path / "straight"
-    train(more, straight)
     for step in (12, 16):
-        one, other = load_weights(tmp_path / "run", step), load_weights(straight, step)
+        one, other = load_weights(tmp_path / "run", step), load_weights(straight(folder, "training.max_steps=16"), step)
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -267,18 +274,18 @@ def test_another_recipe_is_refused(folder: Path, tmp_path: Path, setting: str, m
 def test_starting_over(folder: Path, tmp_path: Path) -> None:
     train(tiny_config(folder, "training.seed=2"), tmp_path / "run")
     train(tiny_config(folder), tmp_path / "run", fresh=True)
-    assert contents(tmp_path / "run" / "model") == uninterrupted(folder, tmp_path)
-    assert saved_steps(tmp_path / "run") == saved_steps(tmp_path / "straight")
+    assert contents(tmp_path / "run" / "model") == contents(straight(folder) / "model")
+    assert saved_steps(tmp_path / "run") == saved_steps(straight(folder))
 
 
-def test_a_changed_input_is_refused(folder: Path, tmp_path: Path) -> None:
-    train(tiny_config(folder), tmp_path / "run", stop=After(1))
-    lines = (folder / "train.aa").read_text().splitlines()
-    write_lines(folder / "train.aa", ["cat", *lines[1:]])
+def test_a_changed_input_is_refused(own_folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(own_folder), tmp_path / "run", stop=After(1))
+    lines = (own_folder / "train.aa").read_text().splitlines()
+    write_lines(own_folder / "train.aa", ["cat", *lines[1:]])
     with pytest.raises(DataError, match="train.aa: changed since this run was started"):
-        train(tiny_config(folder), tmp_path / "run")
-    write_lines(folder / "train.aa", lines)
-    assert train(tiny_config(folder), tmp_path / "run").finished
+        train(tiny_config(own_folder), tmp_path / "run")
+    write_lines(own_folder / "train.aa", lines)
+    assert train(tiny_config(own_folder), tmp_path / "run").finished
 
 
 # ---- fine-tuning
@@ -366,12 +373,17 @@ def lines_of(name: str, content: bytes | None) -> Callable[[Path], None]:
     ids=["missing", "missing dev", "unequal", "not UTF-8", "empty", "device", "impossible"],
 )
 def test_bad_input_leaves_everything_as_it_was(
-    folder: Path, tmp_path: Path, change: Callable[[Path], None], settings: tuple[str, ...], message: str, begun: bool
+    own_folder: Path,
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    settings: tuple[str, ...],
+    message: str,
+    begun: bool,
 ) -> None:
-    config = tiny_config(folder, *settings)
+    config = tiny_config(own_folder, *settings)
     if begun:
-        train(tiny_config(folder), tmp_path / "run", stop=After(1))
-    change(folder)
+        train(tiny_config(own_folder), tmp_path / "run", stop=After(1))
+    change(own_folder)
     before = contents(tmp_path)
     with pytest.raises(TransduceError, match=message) as caught:
         train(config, tmp_path / "run", fresh=begun)
@@ -398,7 +410,7 @@ def test_data_that_was_lost_is_an_error_that_helps(folder: Path, tmp_path: Path)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on(folder: Path, tmp_path: Path) -> None:
-    expected = uninterrupted(folder, tmp_path)
+    expected = straight(folder)
 
     def fill_after(steps: int) -> Any:
         counted = After(steps)
@@ -417,7 +429,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on(folder: Path
     disk.__exit__(None, None, None)
     assert saved_steps(tmp_path / "run") == [4]
     train(tiny_config(folder), tmp_path / "run")
-    assert contents(tmp_path / "run" / "model") == expected
+    assert contents(tmp_path / "run" / "model") == contents(expected / "model")
 
 
 # ---- minutes
@@ -440,28 +452,28 @@ class Clock:
 @pytest.mark.parametrize(
     ("minutes", "max_steps", "steps"),
     [
-        (0.05, 10_000, 12),  # 3 s: less 6 validations, and one after every step (3 s / 0.1 s / 20 = 1.5)
-        (0.02, 10_000, 3),  # 1.2 s
+        (0.0625, 10_000, 12),  # 30 times 1/8 s: less 6 for choosing the model, and a validation after every step
+        (0.025, 10_000, 3),
         (0.001, 10_000, 1),  # not even the first
-        (0.05, 7, 7),  # steps are the tighter limit
+        (0.0625, 7, 7),  # steps are the tighter limit
         (10.0, 9, 9),
     ],
 )
 def test_minutes_become_steps_before_the_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, max_steps: int, steps: int
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.1))
+    monkeypatch.setattr(compose, "time", Clock(0.125))
     settings = (f"training.minutes={minutes}", f"training.max_steps={max_steps}")
     heard = Heard()
     assert train(tiny_config(folder, *settings), tmp_path / "run", reporter=heard).step == steps
     assert chosen(tmp_path / "run")["max_steps"] == steps
     assert chosen(tmp_path / "run")["checkpoint_every"] <= steps
-    assert [line for line in heard.lines if line.startswith("0.10 s a step, 0.1 s a validation")]
+    assert [line for line in heard.lines if line.startswith("0.12 s a step, 0.1 s a validation")]
 
 
 def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ("training.minutes=0.05", "training.max_steps=10000")
-    monkeypatch.setattr(compose, "time", Clock(0.1))
+    settings = ("training.minutes=0.0625", "training.max_steps=10000")
+    monkeypatch.setattr(compose, "time", Clock(0.125))
     train(tiny_config(folder, *settings), tmp_path / "straight")
     train(tiny_config(folder, *settings), tmp_path / "run", stop=After(5))
     monkeypatch.setattr(compose, "time", Clock(7.0))  # a much slower machine all at once
@@ -472,16 +484,16 @@ def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("more", "steps"),
     [
-        ("training.minutes=0.1", 24),
-        ("training.minutes=0", 30),
-        ("training.minutes=1000", 30),
+        ("training.minutes=0.125", 24),
+        ("training.minutes=0", 40),
+        ("training.minutes=1000", 40),
     ],
 )
 def test_more_minutes_are_more_steps(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, steps: int
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.1))
-    settings = ("training.minutes=0.05", "training.max_steps=30")
+    monkeypatch.setattr(compose, "time", Clock(0.125))
+    settings = ("training.minutes=0.0625", "training.max_steps=40")
     assert train(tiny_config(folder, *settings), tmp_path / "run").step == 12
     assert train(tiny_config(folder, *settings, more), tmp_path / "run").step == steps
 
@@ -489,7 +501,7 @@ def test_more_minutes_are_more_steps(
 def test_more_steps_in_minutes_that_were_not_used_up(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.1))
+    monkeypatch.setattr(compose, "time", Clock(0.125))
     assert train(tiny_config(folder, "training.minutes=1.0"), tmp_path / "run").step == 12
     more = tiny_config(folder, "training.minutes=1.0", "training.max_steps=20")
     assert train(more, tmp_path / "run").step == 20
