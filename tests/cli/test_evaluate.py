@@ -84,9 +84,9 @@ def test_lines_with_the_same_source_are_several_references(transduce: Transduce,
     pairs = write_lines(tmp_path / "p.tsv", ["dog\tGOD", "dog\tX"])
     said = transduce("evaluate", run, "--pairs", pairs, "--output", tmp_path / "out.bb")
     assert said.status == 0
-    outputs = (tmp_path / "out.bb").read_text().splitlines()
-    assert len(outputs) == 2  # as many as lines came in, so that they fit the references
-    assert outputs[0] == outputs[1]
+    written = (tmp_path / "out.bb").read_text().splitlines()
+    assert len(written) == 2  # as many as lines came in, so that they fit the references
+    assert written[0] == written[1]
 
 
 def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
