@@ -76,7 +76,7 @@ class Said:
         """Whatever it did first, it ended in one line that says what is wrong, and no traceback."""
         last = self.err.splitlines()[-1]
         assert last.startswith("error: "), self.err
-        assert self.err.count("error: ") == 1, self.err
+        assert [line.startswith("error: ") for line in self.err.splitlines()].count(True) == 1, self.err
         assert "Traceback" not in self.err
         assert not [part for part in parts if part not in last], last
 

@@ -131,7 +131,7 @@ def test_a_line_too_long_is_cut_with_a_warning(transduce: Transduce, run: Path) 
     assert said.out.count("\n") == 3
     assert said.out.splitlines()[0] == transduce("translate", run, "the dog").out.strip()
     assert said.err.startswith(
-        "warning: line 2: 30 pieces, and this model takes 12 at once. It was translated in 3 parts"
+        "warning: line 2: 30 pieces, and this model takes 12 at once. It was translated in 4 parts"
     )
     assert said.err.count("\n") == 1
 
