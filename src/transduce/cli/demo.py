@@ -17,7 +17,7 @@ NOVEL = ("transduce", "blorptastic", "vaswanify", "chatterbottle", "snorfling", 
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run directory.")] = Path("runs/demo"),
-    minutes: Annotated[float, typer.Option(help="Time to train.")] = 4.0,
+    minutes: Annotated[float, typer.Option(help="Time to train.")] = 6.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over.")] = False,
 ) -> int:
     """Learn to pronounce English from the CMU Pronouncing Dictionary, in a few minutes on two cores.
