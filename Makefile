@@ -17,10 +17,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	$(shell grep '^torch==' constraints.txt)
 
-# Tests are chosen by marker. Without benchmark data those that read it are left out; whatever was chosen and then
-# skips is a failure.
+# Tests are chosen by marker. Without benchmark data those that read it are left out, without a browser those that drive
+# one; whatever was chosen and then skips is a failure.
 TIERS := unit or learn or multi
 DATA := $(if $(TRANSDUCE_DATA),, and not data)
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+LEFT_OUT := $(DATA)$(if $(CHROMIUM),, and not browser)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip --durations=5
 # The models in the tests are tiny: more threads only get in each other's way.
 test nightly: export OMP_NUM_THREADS ?= 1
@@ -39,10 +41,11 @@ check: $(VENV)/dev
 
 test: $(VENV)/dev
 	@$(if $(TRANSDUCE_DATA),,echo "TRANSDUCE_DATA is not set: leaving out the tests that read benchmark data")
-	$(PYTEST) -m "($(TIERS))$(DATA)"
+	@$(if $(CHROMIUM),,echo "no Chromium found: leaving out the tests that drive a browser")
+	$(PYTEST) -m "($(TIERS))$(LEFT_OUT)"
 
 nightly: check test
-	$(PYTEST) -o faulthandler_timeout=0 -m "(slow or parity)$(DATA)"
+	$(PYTEST) -o faulthandler_timeout=0 -m "(slow or parity)$(LEFT_OUT)"
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .

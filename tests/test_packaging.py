@@ -47,7 +47,11 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     package = ROOT / "src" / "transduce"
-    data = {path.relative_to(package.parent).as_posix() for path in package.glob("recipes/*.toml")}
+    data = {
+        path.relative_to(package.parent).as_posix()
+        for suffix in ("toml", "html")
+        for path in package.rglob(f"*.{suffix}")
+    }
     shipped = set(ZipFile(wheel).namelist())
     assert data | {"transduce/py.typed"} <= shipped
     assert not [name for name in shipped if name.startswith(("tests/", "tools/", "benchmarks/"))]

@@ -124,6 +124,17 @@ def test_samples_follow_from_the_seed(transduce: Transduce, run: Path) -> None:
     assert set(coldest) == {transduce("translate", run, "the dog runs", "--beam", 1).out.strip()}
 
 
+def test_attention_is_written_beside_the_translations(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "attention.html"
+    said = transduce("translate", run, "--attention", page, stdin="the dog runs\n\na <b> cat\n")
+    assert (said.status, said.err) == (0, f"{page}: attention of 2 sentences\n")
+    assert said.out == transduce("translate", run, stdin="the dog runs\n\na <b> cat\n").out
+    assert '"source":"the dog runs"' in page.read_text(encoding="utf-8")
+    assert transduce("translate", run, "the dog", "--attention", tmp_path).status == 1
+    transduce("translate", run, "--attention", page, stdin="the dog\n" * 101).failed("--attention: 101 lines")
+    transduce("translate", run, "--attention", page, stdin="\n").failed("--attention: no line to show")
+
+
 def test_a_line_too_long_is_cut_with_a_warning(transduce: Transduce, run: Path) -> None:
     long = " ".join(["dog", "cat"] * 15)
     said = transduce("translate", run, stdin=f"the dog\n{long}\nthe cat\n")

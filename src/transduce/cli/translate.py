@@ -34,6 +34,9 @@ def translate(
     seed: Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Write score, tab, text.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    attention: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Also write a page that shows where every head looks.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -44,6 +47,7 @@ def translate(
       transduce translate runs/mine "A dog runs."
       transduce translate runs/mine --input a.en --output a.de
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
+      transduce translate runs/mine "A dog runs." --attention attention.html
     """
     from transduce.cli.files import open_output, read_input
 
@@ -64,12 +68,17 @@ def translate(
     typed = input_file == "-" and sys.stdin.isatty()  # someone who types wants every answer at once
     lines = text.split("\n") if text is not None else _watched(read_input(input_file), typed)
     draw = (1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None
+    looked_at: list[tuple[str, str]] = []
     with open_output(output_file) as out:
         for source, outputs in _outputs(translator, lines, n_best, draw, 1 if typed else 2000):
+            if attention is not None and source.strip() and outputs[0].text.strip():
+                looked_at.append((source, outputs[0].text))
             for line in _format(source, outputs, scores, as_json):
                 out.write(line + "\n")
             if output_file == "-" and sys.stdout.isatty():
                 out.flush()
+    if attention is not None:
+        _write_attention(translator, bundle, looked_at, attention)
 
 
 def score(
@@ -117,6 +126,20 @@ def load_translator(
     if n_best > translator.config.beam:
         raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
     return translator
+
+
+def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[str, str]], path: Path) -> None:
+    from transduce.cli.console import say
+    from transduce.files import write_atomically
+    from transduce.lab.attention_page import MOST_LINES, attention_page
+
+    if len(lines) > MOST_LINES:
+        raise ConfigError(
+            f"--attention: {len(lines)} lines. Give at most {MOST_LINES}, or the page opens in no browser."
+        )
+    shown = [(source, output, translator.attention(source, output)) for source, output in lines]
+    write_atomically(path, attention_page(f"Attention of {bundle}", shown).encode())
+    say(f"{path}: attention of {len(shown)} sentence{'s' if len(shown) > 1 else ''}")
 
 
 def _outputs(

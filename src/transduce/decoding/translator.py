@@ -13,6 +13,7 @@ import torch
 
 from transduce.bundle import load_bundle
 from transduce.data.collate import collate, pad_rows
+from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig, beam_search
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
@@ -62,6 +63,15 @@ class Translation:
     text: str
     score: float
     log_prob: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attention:
+    """Where a model looked: the pieces of both sides, without start and end symbols, and the weights of every head."""
+
+    source: list[str]
+    target: list[str]
+    weights: AttentionMaps
 
 
 def warn_python(message: str) -> None:
@@ -244,6 +254,24 @@ class Translator:
             return [[hypothesis] for hypothesis in found]
 
         return (outputs[0] for outputs in self._stream(lines, decode, 1, window, warn))
+
+    def attention(self, source: str, target: str) -> Attention:
+        """Every head's weights for `source` and `target` (an output, or any text), cut into pieces as for training.
+
+        Raises:
+            DataError: a side is longer than the model takes, or is blank.
+        """
+        ids = self.tokenizers.source.encode(_one_line(source)), self.tokenizers.target.encode(_one_line(target))
+        for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
+            if not 1 <= len(row) <= limit:
+                raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
+        batch = collate([ids]).to(self.device)
+        with self._computing():
+            maps = attention_maps(self._model, batch.source[0], batch.target_in[0])
+        source_pieces = self.tokenizers.source.pieces(ids[0])
+        return Attention(
+            source=source_pieces, target=self.tokenizers.target.pieces(ids[1]), weights=maps.to(torch.device("cpu"))
+        )
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Log-probability of every target given its source, as teacher forcing gives it. See `score_stream`.

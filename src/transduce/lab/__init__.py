@@ -1,0 +1,1 @@
+"""The laboratory: what a model does and why, measured and shown."""

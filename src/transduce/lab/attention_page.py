@@ -1,0 +1,74 @@
+"""One self-contained HTML file that shows every layer and head of a model at work (the paper's figures 3 to 5)."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import torch
+
+from transduce.decoding.attention import KINDS, AttentionMaps, head_statistics, role
+from transduce.decoding.translator import Attention
+from transduce.errors import ConfigError
+from transduce.shapes import Float, Tensor
+
+START, END = "⟨s⟩", "⟨/s⟩"
+MOST_LINES = 100
+MOST_BYTES = 64 * 2**20  # a page that a browser still takes
+
+
+def attention_page(title: str, shown: Sequence[tuple[str, str, Attention]]) -> str:
+    """The page for (source text, output text, attention) of some sentences. It asks nothing of the network.
+
+    Weights are rounded to 1/255.
+
+    Raises:
+        ConfigError: nothing to show, or so much that no browser would open it.
+    """
+    if not shown:
+        raise ConfigError("--attention: no line to show. Give one that is not blank.")
+    size = sum(weights.numel() for _, _, a in shown for weights in _stacks(a.weights).values())
+    if size > MOST_BYTES:
+        raise ConfigError(
+            f"--attention: {len(shown)} lines make a page of {size * 4 // 3 // 2**20} MB. Give fewer or shorter lines."
+        )
+    data = {"title": title, "sentences": [_sentence(*one) for one in shown]}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    template = files("transduce.lab").joinpath("attention.html").read_text(encoding="utf-8")
+    return template.replace("{}", text, 1)
+
+
+def _sentence(source: str, target: str, a: Attention) -> dict[str, Any]:
+    read, written = [*a.source, END], [*a.target, END]
+    sides = {"encoder": (read, read), "decoder": (written, [START, *a.target]), "cross": (written, read)}
+    stacks = _stacks(a.weights)
+    return {
+        "source": source,
+        "target": target,
+        "kinds": {
+            kind: {
+                "rows": sides[kind][0],
+                "columns": sides[kind][1],
+                "layers": stacks[kind].shape[0],
+                "heads": stacks[kind].shape[1],
+                "weights": _bytes(stacks[kind]),
+                "statistics": [[_statistics(w, kind) for w in layer] for layer in stacks[kind]],
+            }
+            for kind in KINDS
+        },
+    }
+
+
+def _stacks(maps: AttentionMaps) -> dict[str, Float[Tensor, "N H T L"]]:
+    return {"encoder": maps.encoder, "decoder": maps.decoder, "cross": maps.cross}
+
+
+def _statistics(weights: Float[Tensor, "T L"], kind: Any) -> dict[str, Any]:
+    found = head_statistics(weights, kind)
+    return {name: round(value, 3) for name, value in asdict(found).items()} | {"role": role(found, kind)}
+
+
+def _bytes(weights: Float[Tensor, "N H T L"]) -> str:
+    return base64.b64encode((weights * 255).round().to(torch.uint8).numpy().tobytes()).decode("ascii")
