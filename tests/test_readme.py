@@ -27,6 +27,7 @@ from tools.pages import ROOT, blocks, commands, follow, section, tree
 from transduce.cli.main import run
 from transduce.config import RunConfig, load_recipe
 from transduce.data.corpus import AlignedFiles
+from transduce.lab import residual
 
 README = ROOT / "README.md"
 ELSEWHERE = (["make", "demo"], ["pip", "install", ".[demo]"], ["transduce", "demo"])
@@ -41,6 +42,11 @@ SMALL = {
     "evaluation.sentences": 2,
     "decoding.extra_length": 3,
 }
+
+
+SMALL_LABORATORY = residual.Settings(
+    depths=(1, 2), seeds=(1,), steps=STEPS, identity_steps=STEPS, d_model=16, d_ff=16, n_heads=2, vocabulary=320
+)
 
 
 def small(steps: int, every: int) -> list[str]:
@@ -104,6 +110,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("TRANSDUCE_DATA", raising=False)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the commands set it; this takes it back afterwards
     monkeypatch.setattr(transduce, "load_recipe", load_small)
+    monkeypatch.setitem(residual.BUDGETS, "quick", SMALL_LABORATORY)
     monkeypatch.setattr(sys, "argv", ["transduce"])
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)

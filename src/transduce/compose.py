@@ -149,7 +149,7 @@ def train(
         choose_precision(config.training.precision, world.device)
         tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
-            prepare(data, _sources(config), tokenizer, reporter.say, lambda n: None)
+            prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
     record(run, config)
     prepared = load_prepared(run / "data")
     if not continued:
@@ -212,6 +212,18 @@ def _train(
             log.close()
 
 
+def sources(config: RunConfig) -> Sources:
+    """The inputs of `prepare` that a recipe names."""
+    d = config.data
+    return Sources(
+        train=d.files(d.train),
+        dev=None if d.dev is None else d.files(d.dev),
+        pretokenised=d.pretokenised,
+        max_length=d.max_length,
+        seed=config.training.seed,
+    )
+
+
 def average_run(run: Path, last: int, out: Path) -> list[int]:
     """Average the last `last` checkpoints of `run` into the bundle `out`; returns their steps.
 
@@ -270,17 +282,6 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
     return (
         f"{train['kept']:,} training pairs ({left_out:,} left out), {dev['pairs']:,} dev pairs{held_out}\n"
         f"{pieces}; {layers}; judged by {config.evaluation.metric}"
-    )
-
-
-def _sources(config: RunConfig) -> Sources:
-    d = config.data
-    return Sources(
-        train=d.files(d.train),
-        dev=None if d.dev is None else d.files(d.dev),
-        pretokenised=d.pretokenised,
-        max_length=d.max_length,
-        seed=config.training.seed,
     )
 
 

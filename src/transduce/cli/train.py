@@ -78,7 +78,7 @@ def train(
     run = out or Path("runs") / (config.name or "model")
     with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
         outcome = run_training(
-            config, run, fresh=fresh, start_from=start_from, command=_command(), reporter=display, stop=stop
+            config, run, fresh=fresh, start_from=start_from, command=own_command(), reporter=display, stop=stop
         )
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
@@ -87,7 +87,7 @@ def train(
         )
     if not outcome.finished:
         display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run the same command again:")
-        display.say(f"  {_command()}")
+        display.say(f"  {own_command()}")
         return 130
     if outcome.dev is not None:
         display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
@@ -179,7 +179,8 @@ def parse_columns(text: str) -> list[int | list[int]]:
     return [side[0] if len(side) == 1 else side for side in numbers]
 
 
-def _command() -> str:
+def own_command() -> str:
+    """What was typed, for a shell."""
     return shlex.join(["transduce", *(a for a in sys.argv[1:] if a not in ("--debug", "--json"))])
 
 

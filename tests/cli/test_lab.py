@@ -1,0 +1,34 @@
+"""`transduce lab`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Transduce
+from tests.tiny import write_corpus, write_recipe
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_laboratory_leaves_a_report(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transduce.lab import residual
+
+    small = residual.Settings(depths=(1, 2), seeds=(1,), steps=2, identity_steps=2, vocabulary=100)
+    monkeypatch.setitem(residual.BUDGETS, "quick", small)
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path)
+    recipe = write_recipe(tmp_path, root="nowhere")
+    said = transduce("lab", "residual", "--recipe", recipe, "--data", tmp_path, "--budget", "quick")
+    assert said.status == 0, said
+    assert said.out.count("\n") == 8
+    assert said.err.endswith("lab/residual-quick/report.html: 0.0 minutes of measurements\n")
+    assert (tmp_path / "lab" / "residual-quick" / "report.html").is_file()
+
+
+def test_what_is_wrong_is_said_first(transduce: Transduce, tmp_path: Path) -> None:
+    transduce("lab", "table9").refused("lab table9: choose one of residual.")
+    transduce("lab", "residual", "--budget", "none").refused("--budget none: choose one of quick")
+    transduce("lab", "residual", "--data", tmp_path, "--out", tmp_path / "out").refused(
+        "val.lc.norm.tok.en.gz", "No such file"
+    )
+    assert not (tmp_path / "out" / "cells.jsonl").exists()

@@ -1,0 +1,52 @@
+"""Grids that go on where they were."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from transduce.errors import ConfigError
+from transduce.lab.cells import Cell, Result, measure
+
+pytestmark = pytest.mark.unit
+
+CELLS = [{"n": n} for n in range(4)]
+
+
+def squares(computed: list[int], until: int = 99) -> Callable[[Cell], Result]:
+    def compute(cell: Cell) -> Result:
+        if cell["n"] == until:
+            raise KeyboardInterrupt
+        computed.append(cell["n"])
+        return {"square": cell["n"] ** 2}
+
+    return compute
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    path, computed = tmp_path / "out" / "cells.jsonl", list[int]()
+    with pytest.raises(KeyboardInterrupt):
+        list(measure(path, CELLS, squares(computed, until=2)))
+    assert computed == [0, 1]
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"cell": {"n": 2}, "resu')  # killed while writing
+    found = list(measure(path, CELLS, squares(computed)))
+    assert computed == [0, 1, 2, 3]
+    assert found == [(cell, {"square": cell["n"] ** 2}) for cell in CELLS]
+    assert list(measure(path, CELLS, squares(computed, until=0))) == found
+
+
+def test_other_cells_are_measured_and_the_old_ones_kept(tmp_path: Path) -> None:
+    path, computed = tmp_path / "cells.jsonl", list[int]()
+    list(measure(path, CELLS[:2], squares(computed)))
+    assert list(measure(path, CELLS[1:3], squares(computed))) == [(CELLS[1], {"square": 1}), (CELLS[2], {"square": 4})]
+    assert computed == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["not json\n", '{"cell": 1}\n', "[]\n"])
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cells.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not the results of a laboratory"):
+        list(measure(path, CELLS, squares([])))
+    assert path.read_text() == text
