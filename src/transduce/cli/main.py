@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transduce.cli import demo, evaluate, info, train, translate
+from transduce.cli import demo, evaluate, fetch, info, train, translate
 from transduce.cli.errors import report
 
 # click's own class or, in later versions of typer, that of typer's copy of click
@@ -30,6 +30,7 @@ for command in (
     evaluate.compare,
     train.average,
     info.info,
+    fetch.fetch,
     demo.demo,
 ):
     app.command()(command)
