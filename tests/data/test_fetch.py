@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.tiny import ARCHIVE, PACKED, corpus, small_files
+from tests.data.tiny import ARCHIVE, PACKED, Silent, corpus, small_files
 from tests.disk import contents
 from tests.server import Served, Site, serving
 from tests.tiny import Killed
@@ -23,14 +23,6 @@ from transduce.errors import ConfigError, DataError, FetchError, TransduceError
 from transduce.files import write_json
 
 pytestmark = pytest.mark.unit
-
-
-class Silent:
-    def begin(self, url: str, done: int, total: int) -> None:
-        pass
-
-    def advance(self, n: int) -> None:
-        pass
 
 
 @pytest.fixture

