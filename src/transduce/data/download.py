@@ -48,7 +48,7 @@ class _Version:
 def download(file: Download, path: Path, progress: Progress, pause: Callable[[float], None]) -> None:
     """Put `file` at `path`. What an earlier call left in `path.part` is gone on with, if the server can.
 
-    Its size is checked where `file` says it (and its digest by `check_digest`); `pause(seconds)` waits between attempts.
+    Its size is checked where `file` says it; the digest by `check_digest`. `pause(seconds)` waits between attempts.
 
     Raises:
         FetchError: no connection, not there, broken off once too often, or not what it should be.
