@@ -29,7 +29,18 @@ from transduce.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
-SHIPPED = ["cmudict", "multi30k_ende", "multi30k_ende_raw", "scan_simple", "wmt14_ende_base", "wmt14_ende_big"]
+SHIPPED = [
+    "cmudict",
+    "multi30k_ende",
+    "multi30k_ende_raw",
+    "scan_simple",
+    "sigmorphon2020_g2p",
+    "sigmorphon2020_inflection",
+    "wmt14_ende_base",
+    "wmt14_ende_big",
+    "wmt14_enfr_base",
+    "wmt14_enfr_big",
+]
 PAIRS: dict[str, Any] = {"data": {"train": {"pairs": "a.tsv"}}}
 
 
@@ -69,10 +80,14 @@ def test_every_shipped_recipe_is_complete(name: str) -> None:
     assert explained.startswith("# ")
 
 
-@pytest.mark.parametrize(("name", "d_model", "heads", "p_drop"), [("base", 512, 8, 0.1), ("big", 1024, 16, 0.3)])
-def test_the_paper_s_recipes_are_the_paper_s(name: str, d_model: int, heads: int, p_drop: float) -> None:
-    """Table 3, rows base and big; sections 5.1, 5.3 and 6.1."""
-    config = load_recipe(f"wmt14_ende_{name}")
+@pytest.mark.parametrize(("name", "d_model", "heads"), [("base", 512, 8), ("big", 1024, 16)])
+@pytest.mark.parametrize("target", ["de", "fr"])
+def test_the_paper_s_recipes_are_the_paper_s(name: str, d_model: int, heads: int, target: str) -> None:
+    """Table 3, rows base and big; sections 5.1, 5.3 and 6.1, which has another P_drop for the big model of French."""
+    config = load_recipe(f"wmt14_en{target}_{name}")
+    p_drop = 0.3 if (name, target) == ("big", "de") else 0.1
+    assert (config.data.source_lang, config.data.target_lang) == ("en", target)
+    assert (config.tokenizer.joint, config.tokenizer.size) == (True, 37_000 if target == "de" else 32_000)
     m, t = config.model, config.training
     assert (m.n_layers, m.d_model, m.d_ff, m.n_heads) == (6, d_model, 4 * d_model, heads)
     assert (m.d_k, m.d_v, m.p_drop, m.norm, m.positions) == (64, 64, p_drop, "post", "sinusoidal")
@@ -80,6 +95,22 @@ def test_the_paper_s_recipes_are_the_paper_s(name: str, d_model: int, heads: int
     assert (t.schedule, t.warmup, t.label_smoothing) == ("noam", 4000, 0.1)
     assert (config.decoding.beam, config.decoding.alpha) == (4, 0.6)
     assert (t.max_steps, t.average) == ((100_000, 5) if name == "base" else (300_000, 20))
+
+
+@pytest.mark.parametrize("name", ["sigmorphon2020_g2p", "sigmorphon2020_inflection"])
+def test_recipes_of_many_languages_take_one(name: str) -> None:
+    files = [load_recipe(name, [f"data.lang={lang}", "data.root=r"]).data for lang in ("xx", "yy")]
+    paths = [data.files(data.train).pairs for data in files]  # type: ignore[union-attr]
+    assert paths[0].name.replace("xx", "yy") == paths[1].name
+    assert paths[0].parent == Path("r") / name
+
+
+def test_lemma_and_tags_are_one_side() -> None:
+    config = load_recipe("sigmorphon2020_inflection")
+    train = config.data.files(config.data.train)
+    assert isinstance(train, PairsFile)
+    assert (train.source_columns, train.target_columns) == ((1, 3), (2,))
+    assert (config.tokenizer.source, config.tokenizer.target) == ("tagged", "characters")
 
 
 # ---- there and back
@@ -307,7 +338,7 @@ def test_the_data_root_is_the_recipe_s_or_the_environment_s_or_data(
             None,
             "no such recipe file, and none of this name ships with transduce. Did you mean `multi30",
         ),
-        ("xyzzy", None, "There are: cmudict, multi30k_ende, multi30k_ende_raw, scan_simple, wmt14_ende_base, wmt14"),
+        ("xyzzy", None, "There are: cmudict, multi30k_ende, multi30k_ende_raw, scan_simple, sigmorphon2020_g2p, sigmo"),
         ("x.toml", None, "cannot read this recipe ("),
         ("x.toml", b"", "x.toml: data: missing; every recipe needs it."),
         ("x.toml", b"\xff", "cannot read this recipe ("),

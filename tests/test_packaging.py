@@ -53,7 +53,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None
         for path in package.rglob(f"*.{suffix}")
     }
     shipped = set(ZipFile(wheel).namelist())
-    assert data | {"transduce/py.typed"} <= shipped
+    assert data | {"transduce/py.typed", "transduce/data/measured.sha256"} <= shipped
     assert not [name for name in shipped if name.startswith(("tests/", "tools/", "benchmarks/"))]
 
     environment = tmp_path / "environment"

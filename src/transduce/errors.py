@@ -31,6 +31,10 @@ class CheckpointError(TransduceError):
     exit_status = 2
 
 
+class FetchError(TransduceError):
+    """A download that failed or is not what it should be; what was complete before is still there."""
+
+
 class SaveError(TransduceError):
     """Something could not be written; whatever was complete before is still there."""
 

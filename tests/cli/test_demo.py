@@ -9,25 +9,13 @@ import pytest
 from tests.cli.conftest import Transduce
 from tests.tiny import sentences
 from transduce import compose
-from transduce.cli.demo import demo_config, split, write_dictionary
+from transduce.cli.demo import demo_config, write_dictionary
 from transduce.errors import ConfigError
 
 
 def entries(n: int) -> list[tuple[str, list[str]]]:
     words = dict.fromkeys(line.replace(" ", "") for line in sentences(n, 1))
     return [(word, [f"{letter.upper()}1" for letter in word]) for word in words]
-
-
-@pytest.mark.unit
-def test_every_word_is_in_one_part_only_and_stress_in_none() -> None:
-    parts = split([*entries(400), ("cat", ["K", "AE0", "T"]), ("cat", ["K", "AE2", "T"])])
-    words = {part: {word for word, _ in pairs} for part, pairs in parts.items()}
-    assert not words["train"] & words["dev"] | words["train"] & words["test"] | words["dev"] & words["test"]
-    assert len(words["test"]) == pytest.approx(2 * len(words["dev"]), abs=2)
-    assert len(words["train"]) > 15 * len(words["dev"])
-    assert all(not any(c.isdigit() for c in said) for pairs in parts.values() for _, said in pairs)
-    said = [said for pairs in parts.values() for word, said in pairs if word == "cat"]
-    assert said == ["C A T", "K AE T"]
 
 
 @pytest.mark.unit

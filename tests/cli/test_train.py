@@ -197,6 +197,10 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
             "multi30k: no such recipe file, and none of this name ships with transduce. Did you mean `multi30",
         ),
         ("RECIPE --set data.root=nothing", "cannot open it (No such file or directory). Check the path."),
+        (
+            "scan_simple --set data.root=no",
+            "Check the path. To download the public original: transduce fetch scan_simple",
+        ),
     ],
 )
 def test_what_cannot_be_trained_leaves_nothing(

@@ -22,8 +22,8 @@ LINES = [
     "Zwei Männer in roten Hemden sitzen im Park und sehen den Hunden zu.",
     "犬が雪の中を走る。",
 ] * 4
-KINDS: tuple[Kind, ...] = ("bpe", "unigram", "characters", "words")
-RAW: tuple[Kind, ...] = ("bpe", "unigram", "characters")
+KINDS: tuple[Kind, ...] = ("bpe", "unigram", "characters", "words", "tagged")
+RAW: tuple[Kind, ...] = ("bpe", "unigram", "characters", "tagged")
 SYMBOLS = ["AA", "B", "CH", "|", "ж", "犬", "$&%"]
 
 raw_tokenizers = {kind: Tokenizer.train(LINES, kind, 400, pretokenised=False) for kind in RAW}
@@ -96,6 +96,25 @@ def test_characters_are_one_id_each_spaces_too() -> None:
     assert len(raw_tokenizers["characters"].encode(text)) == len(text)
 
 
+def test_tags_are_one_piece_each_and_lemmas_are_spelled() -> None:
+    lines = ["Vogel V;PST", "gehen aus V;PRS;3", "x", "SG;", "a ;", "b N;;SG"]
+    tokenizer = Tokenizer.train(lines, "tagged", 400, pretokenised=False)
+    assert tokenizer.pieces(tokenizer.encode("ausgehen V;3;PST")) == [*"ausgehen", "▁V", ";3", ";PST"]
+    assert tokenizer.pieces(tokenizer.encode("geh aus V;PRS")) == [*"geh▁aus", "▁V", ";PRS"]
+    assert tokenizer.pieces(tokenizer.encode("V N;SG")) == ["V", "▁N", ";SG"]
+    for text in (*lines, "V V;NEW", "a;b  V;PST ", ";PST"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_more_tags_than_fit_are_an_error() -> None:
+    lines = [f"a {i}" for i in range(200)]
+    with pytest.raises(
+        ConfigError, match=r"477 pieces are reserved .*, 201 found in the text\), so it must be at least 479"
+    ):
+        Tokenizer.train(lines, "tagged", 300, pretokenised=False)
+    assert Tokenizer.train(lines, "tagged", 600, pretokenised=False).size <= 600
+
+
 @pytest.mark.parametrize("kind", RAW)
 def test_placeholders_are_one_piece_and_tags_decode_to_nothing(kind: Kind) -> None:
     tokenizer = raw_tokenizers[kind]
@@ -145,7 +164,7 @@ def test_pretokenised_text_has_unk_and_no_bytes() -> None:
     assert tokenizer.decode(tokenizer.encode("a dog")) == "a dog"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tagged"])  # to that, ` dog` is a tag
 @pytest.mark.parametrize("text", ["dog " * 20_000, "dog" * 20_000, "\0dog \t▁▅ dog"])
 def test_training_takes_lines_that_sentencepiece_would_leave_out(kind: Kind, text: str) -> None:
     tokenizer = Tokenizer.train([text], kind, 400, pretokenised=False)
@@ -308,6 +327,7 @@ def test_a_pair_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"size": 20}, "20 pieces are reserved"),
         ({"size": -1}, "tokenizer.size = -1"),
         ({"source": "characters", "target": "words"}, "joint = false"),
+        ({"source": "tagged", "target": "tagged"}, "tokenizer.target = 'tagged': tags are read, not written"),
     ],
 )
 def test_impossible_configs_are_errors(options: dict[str, Any], message: str) -> None:

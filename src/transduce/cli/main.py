@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transduce.cli import demo, evaluate, info, lab, train, translate
+from transduce.cli import demo, evaluate, fetch, info, lab, train, translate
 from transduce.cli.errors import report
 
 # click's own class or, in later versions of typer, that of typer's copy of click
@@ -31,6 +31,7 @@ for command in (
     train.average,
     info.info,
     lab.lab,
+    fetch.fetch,
     demo.demo,
 ):
     app.command()(command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.config import RunConfig
@@ -77,9 +77,14 @@ def train(
         config = _from_files(files, columns, langs, preset, more)
     run = out or Path("runs") / (config.name or "model")
     with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
-        outcome = run_training(
-            config, run, fresh=fresh, start_from=start_from, command=own_command(), reporter=display, stop=stop
-        )
+        try:
+            outcome = run_training(
+                config, run, fresh=fresh, start_from=start_from, command=own_command(), reporter=display, stop=stop
+            )
+        except DataError as error:
+            if recipe is not None and (hint := _where_from(recipe, config)):
+                raise DataError(f"{error} {hint}") from error
+            raise
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
         print_json(
@@ -177,6 +182,18 @@ def parse_columns(text: str) -> list[int | list[int]]:
     if len(numbers) != 2:
         raise ConfigError(f"--columns {text}: write source,target as numbers, for instance 1,2 or 1+3,2.")
     return [side[0] if len(side) == 1 else side for side in numbers]
+
+
+def _where_from(recipe: str, config: "RunConfig") -> str:
+    """What to do where the training data of a recipe that ships is not there; nothing otherwise."""
+    from transduce.config import recipe_names
+    from transduce.data.corpus import AlignedFiles
+
+    files = config.data.files(config.data.train)
+    paths = (files.source, files.target) if isinstance(files, AlignedFiles) else (files.pairs,)
+    if recipe not in recipe_names() or all(path.exists() for path in paths):
+        return ""
+    return f"To download the public original: transduce fetch {recipe} --to {shlex.quote(config.data.root)}"
 
 
 def own_command() -> str:

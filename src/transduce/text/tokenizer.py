@@ -18,8 +18,11 @@ from transduce.errors import BundleError, ConfigError, DataError
 from transduce.files import write_atomically
 from transduce.text.pieces import IDS, PLACEHOLDERS, TAGS
 
-Kind = Literal["bpe", "unigram", "characters", "words"]
-"""`words` are whitespace-separated symbols (phones, actions); in `characters` a space is a character like any other."""
+Kind = Literal["bpe", "unigram", "characters", "words", "tagged"]
+"""`words` are whitespace-separated symbols (phones, actions); in `characters` a space is a character like any other.
+
+`tagged` is for lines such as `walk V;PST`, a lemma and what is wanted of it: characters, but each tag of the last word
+is a piece of its own."""
 
 _N_RESERVED = 4 + len(TAGS) + len(PLACEHOLDERS)
 _N_BYTES = 256
@@ -47,6 +50,8 @@ class TokenizerConfig:
                 raise ConfigError(f"tokenizer.{side} = {kind!r}: choose one of {', '.join(get_args(Kind))}.")
         if self.size <= _N_RESERVED:
             raise ConfigError(f"tokenizer.size = {self.size}: {_N_RESERVED} pieces are reserved; it must be larger.")
+        if self.target == "tagged":
+            raise ConfigError("tokenizer.target = 'tagged': tags are read, not written. Choose another kind.")
         if self.joint and self.source != self.target:
             raise ConfigError(
                 f"tokenizer.joint = true, but source is {self.source!r} and target is {self.target!r}. "
@@ -85,18 +90,21 @@ class Tokenizer:
         if not usable:
             raise DataError("There is no text to train a tokenizer on: every line is empty. Check the training files.")
         with_bytes = kind != "words" and not pretokenised
-        room = size - _N_RESERVED - (_N_BYTES if with_bytes else 0)
+        tags = _tags(usable) if kind == "tagged" else []
+        room = size - _N_RESERVED - (_N_BYTES if with_bytes else 0) - len(tags)
         if room < 2:
+            reserved = ["special", "placeholders", "tags", *(["the 256 bytes"] if with_bytes else [])]
+            reserved += [f"{len(tags)} found in the text"] if tags else []
             raise ConfigError(
-                f"tokenizer.size = {size}: {size - room} pieces are reserved (special, placeholders, tags"
-                f"{', the 256 bytes' if with_bytes else ''}), so it must be at least {size - room + 2}."
+                f"tokenizer.size = {size}: {size - room} pieces are reserved ({', '.join(reserved)}), "
+                f"so it must be at least {size - room + 2}."
             )
         if kind == "words":
             table = _blanks(_UNUSABLE)
         else:  # bytes can spell rare characters, so merges get at least half of the room; without bytes they cannot
             table = _blanks(_UNUSABLE) | _blanks(_rare_characters(usable, room // 2 if with_bytes else room - 1))
         chunks = [_utf8(chunk) for line in usable for chunk in _chunks(line.translate(table))]
-        return cls(_train(chunks, size, {"byte_fallback": with_bytes} | _kind_options(kind, pretokenised)))
+        return cls(_train(chunks, size, {"byte_fallback": with_bytes} | _kind_options(kind, pretokenised, tags)))
 
     @classmethod
     def from_bytes(cls, model: bytes) -> Self:
@@ -264,7 +272,7 @@ def _train(lines: Sequence[bytes], size: int, options: dict[str, Any]) -> bytes:
     return written.getvalue()
 
 
-def _kind_options(kind: Kind, pretokenised: bool) -> dict[str, Any]:
+def _kind_options(kind: Kind, pretokenised: bool, tags: Sequence[str]) -> dict[str, Any]:
     """The part of SentencePiece's options that depends on the kind."""
     match kind:
         case "bpe" | "unigram":
@@ -275,10 +283,10 @@ def _kind_options(kind: Kind, pretokenised: bool) -> dict[str, Any]:
                 "split_by_unicode_script": not pretokenised,
                 "split_by_number": not pretokenised,
             }
-        case "characters":  # no space is put before the text: it would only lengthen every sequence by one
+        case "characters" | "tagged":  # no space is put before the text: it would only lengthen every sequence by one
             return {
                 "model_type": "char",
-                "user_defined_symbols": list(PLACEHOLDERS),
+                "user_defined_symbols": [*PLACEHOLDERS, *tags],
                 "remove_extra_whitespaces": False,
                 "add_dummy_prefix": False,
             }
@@ -291,6 +299,22 @@ def _kind_options(kind: Kind, pretokenised: bool) -> dict[str, Any]:
             }
         case _:
             assert_never(kind)
+
+
+def _tags(lines: Iterable[str]) -> list[str]:
+    """The tags of the last words of lines that have several, with what divides them: ` V` and `;PST` in `walk V;PST`.
+
+    With it, because a lemma may well have a V in it, but hardly a semicolon. The space alone is one of them, since it
+    may stand nowhere but before tags.
+    """
+    found = {_SPACE}
+    for line in lines:
+        before, _, word = line.rpartition(" ")
+        first, *others = word.split(";")
+        if before and first:
+            found.add(_SPACE + first)
+            found |= {f";{tag}" for tag in others if tag}
+    return sorted(found)
 
 
 def _blanks(characters: Iterable[str]) -> dict[int, str]:
