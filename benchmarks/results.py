@@ -27,6 +27,8 @@ PUBLISHED = {
     "multi30k_ende": "41.02 BLEU (Wu et al. 2021, Transformer-Tiny, beam 5)",
     "scan_simple": "99.8 accuracy (Lake and Baroni 2018, recurrent)",
     "cmudict": "30.2 WER (g2p-seq2seq, Transformer; its split is nearly this one)",
+    "multi30k_ende_lstm": "none that is this one; the row to compare with is that of `multi30k_ende`",
+    "multi30k_ende_conv": "none that is this one; the row to compare with is that of `multi30k_ende`",
     "multi30k_ende_raw": "none on raw text, cased, sacreBLEU 13a, that we know of",
 }
 

@@ -26,12 +26,15 @@ from transduce.config import (
 )
 from transduce.data.corpus import AlignedFiles, PairsFile
 from transduce.errors import ConfigError
+from transduce.nn import Attention, Convolution
 
 pytestmark = pytest.mark.unit
 
 SHIPPED = [
     "cmudict",
     "multi30k_ende",
+    "multi30k_ende_conv",
+    "multi30k_ende_lstm",
     "multi30k_ende_raw",
     "scan_simple",
     "sigmorphon2020_g2p",
@@ -338,7 +341,11 @@ def test_the_data_root_is_the_recipe_s_or_the_environment_s_or_data(
             None,
             "no such recipe file, and none of this name ships with transduce. Did you mean `multi30",
         ),
-        ("xyzzy", None, "There are: cmudict, multi30k_ende, multi30k_ende_raw, scan_simple, sigmorphon2020_g2p, sigmo"),
+        (
+            "xyzzy",
+            None,
+            "There are: cmudict, multi30k_ende, multi30k_ende_conv, multi30k_ende_lstm, multi30k_ende_raw,",
+        ),
         ("x.toml", None, "cannot read this recipe ("),
         ("x.toml", b"", "x.toml: data: missing; every recipe needs it."),
         ("x.toml", b"\xff", "cannot read this recipe ("),
@@ -362,3 +369,32 @@ def test_recipes_that_are_none(tmp_path: Path, name: str, content: bytes | None,
 def test_toml_says_where(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"here: not valid TOML: .*line 2"):
         parse_toml("a = 1\nb = \n", "here")
+
+
+# ---- layer types
+
+
+def test_a_layer_type_is_named_by_its_kind() -> None:
+    config = built("model.layer={ kind = 'convolutional', kernel = 5 }")
+    assert config.model.layer == Convolution(kernel=5)
+    assert build_config(to_values(config), "here") == config
+    assert differences(config, built("model.layer={ kind = 'convolutional' }")) == ["model.layer"]
+    assert built().model.layer == Attention()
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (
+            "lstm",
+            'model.layer = "lstm": write { kind = K }, where K is one of self-attention, recurrent, convolutional, r',
+        ),
+        ("{ kind = 'lstm' }", 'model.layer = {"kind": "lstm"}: write { kind = K }'),
+        ("{ cell = 'lstm' }", 'model.layer = {"cell": "lstm"}: write { kind = K }'),
+        ("{ kind = 'recurrent', cel = 'gru' }", "model.layer.cel: no such field. Did you mean `cell`?"),
+        ("{ kind = 'recurrent', cell = 'rnn' }", "model.layer.cell = \"rnn\": Input should be 'lstm' or 'gru'"),
+        ("{ kind = 'convolutional', kernel = 0 }", "model.layer.kernel = 0: must be at least 1."),
+    ],
+)
+def test_layers_that_cannot_be(layer: str, expected: str) -> None:
+    assert expected in problem(f"model.layer={layer}")

@@ -29,6 +29,7 @@ from tools.pages import (
 from transduce.cli.main import app
 from transduce.config import RunConfig, load_recipe, recipe_names
 from transduce.evaluation.statistics import METRICS, TOKENIZERS
+from transduce.nn.transformer import Layer
 from transduce.presets import RATES, SIZES
 from transduce.sizes import parameters
 
@@ -138,6 +139,8 @@ def settings() -> Iterator[tuple[str, Field[Any], Any]]:
 
 def default(field: Field[Any]) -> str:
     """As the page shows it: TOML, or what there is when nothing is said."""
+    if field.name == "layer":
+        return '`{ kind = "self-attention" }`'
     if field.default is MISSING:
         return "required"
     return "none" if field.default is None else f"`{json.dumps(field.default)}`"
@@ -148,7 +151,7 @@ def values(key: str, kind: Any) -> str:
     if choices := CHOICES.get(key) or (typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()):
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if isinstance(kind, types.UnionType):
-        return "files"
+        return "layer type" if kind == Layer else "files"
     plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}
     return plain.get(kind, "two columns")
 

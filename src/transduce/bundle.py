@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from transduce.errors import BundleError, ConfigError
 from transduce.files import atomic_folder, write_json
-from transduce.nn.transformer import Transformer, TransformerConfig, build
+from transduce.nn.transformer import Transformer, TransformerConfig, build, layer_from
 from transduce.shapes import Tensor
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
@@ -134,7 +134,9 @@ def load_config(folder: Path) -> BundleConfig:
         if fields.pop("format") != FORMAT:
             raise BundleError(f"{path}: format other than {FORMAT}. Use the version of transduce that made it.")
         fields.pop("special_ids")
-        return BundleConfig(model=TransformerConfig(**fields.pop("model")), **fields)
+        model: dict[str, Any] = fields.pop("model")
+        layer = layer_from(model.pop("layer", {"kind": "self-attention"}))
+        return BundleConfig(model=TransformerConfig(**model, layer=layer), **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
 

@@ -42,8 +42,9 @@ def model_card(
             "",
             f"# {name}: {direction}",
             "",
-            f"A Transformer of {c.n_layers} + {c.n_layers} layers, d_model {c.d_model}, d_ff {c.d_ff}, {c.n_heads} "
-            f"heads, {bundle.source_size:,} source and {bundle.target_size:,} target pieces, trained with transduce.",
+            f"A Transformer of {c.n_layers} + {c.n_layers} {c.layer.kind} layers, d_model {c.d_model}, d_ff {c.d_ff}, "
+            f"{c.n_heads} heads, {bundle.source_size:,} source and {bundle.target_size:,} target pieces, trained with "
+            f"transduce.",
             "",
             "```",
             f'transduce translate PATH "{"some text" if not bundle.pretokenised else "text , split into tokens"}"',

@@ -276,7 +276,8 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
     train, dev, sides = prepared.manifest["train"], prepared.manifest["dev"], prepared.tokenizers
     held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
     left_out = train["empty"] + train["too_long"]
-    layers = f"{config.model.n_layers} + {config.model.n_layers} layers, d_model {config.model.d_model}"
+    c = config.model
+    layers = f"{c.n_layers} + {c.n_layers} {c.layer.kind} layers, d_model {c.d_model}"
     kinds = f"{config.tokenizer.source} to {config.tokenizer.target}"
     pieces = f"{kinds}, {sides.source.size:,} and {sides.target.size:,} pieces"
     return (

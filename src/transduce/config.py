@@ -20,7 +20,7 @@ from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
 from transduce.evaluation.metrics import METRICS
 from transduce.evaluation.statistics import check_tokenizer
-from transduce.nn.transformer import TransformerConfig
+from transduce.nn.transformer import LAYERS, TransformerConfig
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 from transduce.training.world import environment
@@ -221,6 +221,7 @@ def build_config(values: Mapping[str, Any], where: str) -> RunConfig:
         ConfigError: an unknown key (names the nearest), a missing one, a wrong type or an impossible value.
     """
     try:
+        _check_layer(values)
         return _ADAPTER.validate_json(_json(values), strict=True, extra="forbid")
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_problem(error, values)}") from error
@@ -274,11 +275,24 @@ def differences(a: RunConfig, b: RunConfig) -> list[str]:
 
 
 _ADAPTER = TypeAdapter(RunConfig)
+_LAYER_KINDS = {layer.__name__: kind for kind, layer in LAYERS.items()}
 _SET_KEYS = ("source", "target", "pairs")
 
 
 def _json(values: Any) -> str:
     return json.dumps(values, default=str)  # TOML has dates, and no setting is one: a string gets the error it should
+
+
+def _check_layer(values: Mapping[str, Any]) -> None:
+    """A layer type is named by its kind. Raises `ConfigError` where it is not."""
+    model = values.get("model")
+    if not isinstance(model, dict) or "layer" not in model:
+        return
+    layer = model["layer"]
+    kind = layer.get("kind") if isinstance(layer, dict) else None
+    if kind not in LAYERS:
+        given = json.dumps(layer, ensure_ascii=False, default=str)[:80]
+        raise ConfigError(f"model.layer = {given}: write {{ kind = K }}, where K is one of {', '.join(LAYERS)}.")
 
 
 def _without_none(value: Any) -> Any:
@@ -292,7 +306,7 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     problems = [p for p in error.errors(include_url=False) if _is_meant(p["loc"], values)]
     unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     problem = (unknown or problems)[0]
-    place = [str(part) for part in problem["loc"] if not str(part).endswith("Set")]
+    place = [str(part) for part in problem["loc"] if not str(part).endswith("Set") and part not in _LAYER_KINDS]
     key = ".".join(place)
     if unknown:
         return f"{key}: no such field.{_nearest(place[-1], _known_keys(place[:-1]))}"
@@ -304,12 +318,15 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
 
 
 def _is_meant(place: Sequence[int | str], values: Mapping[str, Any]) -> bool:
-    """Whether an error is about the kind of data set that was given: pydantic tells what is wrong with it as either."""
+    """Whether an error is about the kind of data set, or layer, that was given: pydantic tells what is wrong with it as
+    any of them."""
     given: Any = values
     for part in place:
         if part in ("AlignedSet", "PairsSet"):
             sides = [key for key in _SET_KEYS if isinstance(given, dict) and key in given]
             return part == ("PairsSet" if sides == ["pairs"] else "AlignedSet")
+        if part in _LAYER_KINDS:
+            return isinstance(given, dict) and given.get("kind") == _LAYER_KINDS[part]
         given = given.get(part) if isinstance(given, dict) else None
     return True
 
@@ -320,7 +337,7 @@ def _known_keys(place: Sequence[str]) -> list[str]:
         hints = typing.get_type_hints(kind) if is_dataclass(kind) else {}
         kind = hints.get(part)
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
-            return list(_SET_KEYS)
+            return [f.name for arm in typing.get_args(kind) if is_dataclass(arm) for f in fields(arm)]
     return [f.name for f in fields(kind)] if is_dataclass(kind) else []
 
 

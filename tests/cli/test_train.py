@@ -282,7 +282,8 @@ def test_a_damaged_run_is_one_line_that_names_the_file(
     content = path.read_bytes()
     path.unlink()
     if change != "missing":
-        path.write_bytes(content[: len(content) // 3] if change == "truncated" else b'{"best": 3}\n')
+        part = 10 if name.endswith(".toml") else len(content) // 3  # TOML that ends after a line may be valid
+        path.write_bytes(content[:part] if change == "truncated" else b'{"best": 3}\n')
     elif name == "resolved.toml":
         return  # everything in it is chosen again
     said = transduce("train", corpus / "tiny.toml", "--out", copy)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.nn.laws import causal_mask, no_peeking
+from tests.nn.laws import no_peeking
 from tests.nn.tiny import TINY, backward, grad, tiny
 from transduce.nn.attention import KeyValue
 from transduce.nn.decoder import Memory
@@ -24,7 +24,7 @@ def rand(*shape: int) -> Tensor:
 def test_no_peeking(norm: str, residual: bool) -> None:
     decoder = tiny(norm=norm, residual=residual).decoder
     memory, memory_mask = rand(2, 3, TINY.d_model), torch.ones(2, 1, 3, dtype=torch.bool)
-    no_peeking(lambda x: torch.as_tensor(decoder(x, causal_mask(5), memory, memory_mask)), rand(2, 5, TINY.d_model))
+    no_peeking(lambda x: torch.as_tensor(decoder(x, memory, memory_mask)), rand(2, 5, TINY.d_model))
 
 
 @connections
@@ -33,7 +33,7 @@ def test_source_padding_is_inert(norm: str, residual: bool) -> None:
     targets = rand(1, 5, TINY.d_model)
 
     def decode(memory: Tensor, mask: Tensor) -> Tensor:
-        return torch.as_tensor(decoder(targets.expand(len(memory), 5, -1), causal_mask(5), memory, mask))
+        return torch.as_tensor(decoder(targets.expand(len(memory), 5, -1), memory, mask))
 
     memory = rand(3, 4, TINY.d_model).requires_grad_()
     real = torch.arange(4) < torch.tensor([4, 1, 2])[:, None]

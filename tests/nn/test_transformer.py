@@ -64,8 +64,8 @@ def pairs(theirs: nn.Transformer, ours: Transformer) -> list[tuple[Tensor, list[
     stacks: list[tuple[Any, Any]] = [(theirs.encoder, ours.encoder), (theirs.decoder, ours.decoder)]
     for a_stack, b_stack in stacks:
         for a, b in zip(a_stack.layers, b_stack.layers, strict=True):
-            attention(a.self_attn, b.self_attention.attention)
-            same(a.norm1, b.around_self_attention)
+            attention(a.self_attn, b.mixer.attention)
+            same(a.norm1, b.around_mixer)
             same(a.linear1, b.feed_forward.w_1)
             same(a.linear2, b.feed_forward.w_2)
             if b_stack is ours.decoder:

@@ -1,5 +1,6 @@
 """`transduce info`: what is this machine, recipe, run or model?"""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,6 +176,7 @@ def _architecture(model: "TransformerConfig", source_size: int, target_size: int
         "d_v": model.d_v,
         "norm": model.norm,
         "positions": model.positions,
+        "layer": asdict(model.layer),
         "vocabulary": {"source": source_size, "target": target_size},
         "parameters": n,
         "flops_per_token": flops_per_token(model, source_size, target_size),

@@ -10,7 +10,8 @@ from transduce.nn import Transformer
 from transduce.nn.attention import MultiHeadAttention, SelfAttention
 from transduce.nn.decoder import DecoderLayer
 from transduce.nn.encoder import EncoderLayer
-from transduce.nn.masks import causal, not_padding
+from transduce.nn.masks import not_padding
+from transduce.nn.mixer import Mixer
 from transduce.shapes import Bool, Float, Int, Tensor
 
 AttentionKind = Literal["encoder", "decoder", "cross"]
@@ -61,42 +62,42 @@ def attention_maps(model: Transformer, source: Int[Tensor, " S"], target_in: Int
     """Every head's weights for `source` (with its end symbol) and `target_in` (with its start symbol), dropout off.
 
     The layers run as in training, and are asked for their weights on the way: `MultiHeadAttention.forward` gives them.
-    Layers without self-attention (recurrent, convolutional) give maps of no heads.
+    Layers of other types (recurrent, convolutional, restricted) give maps of no heads.
     """
     training = model.training
     model.eval()
     try:
-        memory_mask = not_padding(source[None], model.pad)[:, None]
-        own_mask = causal(len(target_in), target_in.device)
+        real = not_padding(source[None], model.pad)
+        memory_mask = real[:, None]
         encoder, decoder, cross = [], [], []
         x = model.source(source[None])
         for layer in model.encoder.layers:
             assert isinstance(layer, EncoderLayer)
-            encoder.append(_own(layer.self_attention, layer.around_self_attention, x, memory_mask))
-            x = layer(x, memory_mask)
+            encoder.append(_own(layer.mixer, layer.around_mixer, x, real))
+            x = layer(x, real)
         memory = model.encoder.norm(x)
         x = model.target(target_in[None])
         for layer in model.decoder.layers:
             assert isinstance(layer, DecoderLayer)
-            decoder.append(_own(layer.self_attention, layer.around_self_attention, x, own_mask))
-            after_own = layer.around_self_attention(x, lambda y, own=layer.self_attention: own(y, own_mask))
+            decoder.append(_own(layer.mixer, layer.around_mixer, x, None))
+            after_own = layer.around_mixer(x, layer.mixer)
             attention = layer.cross_attention
             cross.append(_weights(attention, layer.around_cross_attention, after_own, memory, memory_mask))
-            x = layer(x, own_mask, memory, memory_mask)
+            x = layer(x, memory, memory_mask)
     finally:
         model.train(training)
     return AttentionMaps(encoder=torch.cat(encoder), decoder=torch.cat(decoder), cross=torch.cat(cross))
 
 
 def _own(
-    layer: torch.nn.Module,
+    layer: Mixer,
     around: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor],
     x: Float[Tensor, "1 T D"],
-    mask: Bool[Tensor, "1 #T T"],
+    real: Bool[Tensor, "1 T"] | None,
 ) -> Float[Tensor, "1 H T T"]:
     if not isinstance(layer, SelfAttention):
         return x.new_zeros(1, 0, x.shape[1], x.shape[1])
-    return _weights(layer.attention, around, x, None, mask)
+    return _weights(layer.attention, around, x, None, layer.mask(x, real))
 
 
 def _weights(
@@ -104,7 +105,7 @@ def _weights(
     around: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor],
     x: Float[Tensor, "1 T D"],
     memory: Float[Tensor, "1 S D"] | None,
-    mask: Bool[Tensor, "1 #T L"],
+    mask: Bool[Tensor, "1 #T L"] | None,
 ) -> Float[Tensor, "1 H T L"]:
     """The weights of the attention inside the connection `around`, which may normalise what goes in first."""
     found: list[Tensor] = []

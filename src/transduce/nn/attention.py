@@ -1,13 +1,22 @@
 """Multi-head attention, section 3.2."""
 
 import math
-from typing import NamedTuple, final
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import nn
 
 from transduce.errors import ConfigError
+from transduce.nn.masks import causal
 from transduce.shapes import Bool, Float, Int, Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attention:
+    """The paper's layer type: every position attends to all (encoder), or to those up to its own (decoder)."""
+
+    kind: Literal["self-attention"] = "self-attention"
 
 
 class KeyValue(NamedTuple):
@@ -15,6 +24,11 @@ class KeyValue(NamedTuple):
 
     k: Float[Tensor, "B H L K"]
     v: Float[Tensor, "B H L Kv"]
+
+    def append(self, new: "KeyValue") -> "KeyValue":
+        """These positions and, behind them, `new` ones, in the type of the new ones."""
+        k = torch.cat((self.k.to(new.k.dtype), new.k), dim=2)  # B H L K -> B H (L + M) K
+        return KeyValue(k, torch.cat((self.v.to(new.v.dtype), new.v), dim=2))
 
 
 def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
@@ -82,6 +96,11 @@ class MultiHeadAttention(nn.Module):
         """What positions `x` offer to be attended to: computed once, used by every `attend`."""
         return KeyValue(split_heads(self.w_k(x), self.n_heads), split_heads(self.w_v(x), self.n_heads))
 
+    def no_keys_values(self, n: int) -> KeyValue:
+        """What no positions of `n` rows offer."""
+        k, v = (p.weight.new_empty(n, self.n_heads, 0, p.out_features // self.n_heads) for p in (self.w_k, self.w_v))
+        return KeyValue(k, v)
+
     def attend(
         self, query: Float[Tensor, "B T D"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B T D"]:
@@ -109,28 +128,35 @@ class SelfAttentionState:
 
 @final
 class SelfAttention(nn.Module):
-    """Self-attention as a layer type: whole sequences by `forward`, one position at a time by `start` and `step`."""
+    """Self-attention as a layer type: whole sequences by `forward`, one position at a time by `start` and `step`.
 
-    def __init__(self, attention: MultiHeadAttention) -> None:
+    `causal`: a position attends to itself and what comes before it (section 3.2.3, the decoder's).
+    """
+
+    def __init__(self, attention: MultiHeadAttention, causal: bool) -> None:
         super().__init__()
         self.attention = attention
+        self.causal = causal
 
-    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "#B #T T"]) -> Float[Tensor, "B T D"]:
-        """Every position attends to the positions that `mask` allows it."""
-        return self.attention.attend(x, self.attention.keys_values(x), mask)
+    def forward(self, x: Float[Tensor, "B T D"], real: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
+        """Whole sequences; nothing attends to padding."""
+        return self.attention.attend(x, self.attention.keys_values(x), self.mask(x, real))
+
+    def mask(self, x: Float[Tensor, "B T D"], real: Bool[Tensor, "B T"] | None) -> Bool[Tensor, "#B #T T"] | None:
+        """Which positions may attend to which."""
+        visible = None if real is None else real[:, None]
+        if not self.causal:
+            return visible
+        earlier = causal(x.shape[1], x.device)
+        return earlier if visible is None else earlier & visible
 
     def start(self, n: int) -> SelfAttentionState:
         """The state of `n` rows before any position."""
-        a = self.attention
-        k, v = (p.weight.new_empty(n, a.n_heads, 0, p.out_features // a.n_heads) for p in (a.w_k, a.w_v))
-        return SelfAttentionState(KeyValue(k, v))
+        return SelfAttentionState(self.attention.no_keys_values(n))
 
     def step(
         self, x: Float[Tensor, "N D"], state: SelfAttentionState
     ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
-        """The next position's output: it sees all positions before it and itself."""
-        new = self.attention.keys_values(x[:, None])
-        k = torch.cat((state.past.k.to(new.k.dtype), new.k), dim=2)  # N H L K -> N H (L+1) K
-        v = torch.cat((state.past.v.to(new.v.dtype), new.v), dim=2)
-        kv = KeyValue(k, v)
+        """The next position's output: it sees all positions before it and itself. For causal layers."""
+        kv = state.past.append(self.attention.keys_values(x[:, None]))
         return self.attention.attend(x[:, None], kv, None)[:, 0], SelfAttentionState(kv)

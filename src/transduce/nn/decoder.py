@@ -7,8 +7,9 @@ from typing import final
 import torch
 from torch import nn
 
-from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttention, SelfAttentionState
+from transduce.nn.attention import KeyValue, MultiHeadAttention
 from transduce.nn.feed_forward import FeedForward
+from transduce.nn.mixer import CausalMixer, MixerState
 from transduce.nn.sublayer import Plain, PostNorm, PreNorm
 from transduce.shapes import Bool, Float, Int, Tensor
 
@@ -36,42 +37,42 @@ class Memory:
 
 @final
 class DecoderLayer(nn.Module):
-    """Masked self-attention, attention over the encoder's output, feed-forward, each inside a connection."""
+    """A causal mixer (the paper's is masked self-attention), attention over the encoder's output, feed-forward, each
+    inside a connection."""
 
     def __init__(
         self,
-        self_attention: SelfAttention,
+        mixer: CausalMixer,
         cross_attention: MultiHeadAttention,
         feed_forward: FeedForward,
         connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
     ) -> None:
         super().__init__()
-        self.self_attention = self_attention
+        self.mixer = mixer
         self.cross_attention = cross_attention
         self.feed_forward = feed_forward
-        self.around_self_attention, self.around_cross_attention, self.around_feed_forward = connections
+        self.around_mixer, self.around_cross_attention, self.around_feed_forward = connections
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#B #T T"],
         memory: Float[Tensor, "B S D"],
         memory_mask: Bool[Tensor, "B 1 S"],
     ) -> Float[Tensor, "B T D"]:
         """One layer over whole targets."""
         cross = self.cross_attention
-        x = self.around_self_attention(x, lambda y: self.self_attention(y, mask))
+        x = self.around_mixer(x, lambda y: self.mixer(y))
         x = self.around_cross_attention(x, lambda y: cross.attend(y, cross.keys_values(memory), memory_mask))
         return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
 
     def step(
-        self, x: Float[Tensor, "N D"], state: SelfAttentionState, memory: Memory
-    ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
+        self, x: Float[Tensor, "N D"], state: MixerState, memory: Memory
+    ) -> tuple[Float[Tensor, "N D"], MixerState]:
         """One layer at one position of every row."""
-        after: list[SelfAttentionState] = []
+        after: list[MixerState] = []
 
         def own_past(y: Tensor) -> Tensor:
-            out, new = self.self_attention.step(y, state)
+            out, new = self.mixer.step(y, state)
             after.append(new)
             return out
 
@@ -80,7 +81,7 @@ class DecoderLayer(nn.Module):
             grouped = y.unflatten(0, (-1, memory.copies))  # type: ignore[no-untyped-call]
             return self.cross_attention.attend(grouped, memory.kv, memory.mask).flatten(0, 1)
 
-        x = self.around_self_attention(x, own_past)
+        x = self.around_mixer(x, own_past)
         x = self.around_cross_attention(x, sources)
         return self.around_feed_forward(x, self.feed_forward), after[0]
 
@@ -97,11 +98,10 @@ class Decoder(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#B #T T"],
         memory: Float[Tensor, "B S D"],
         memory_mask: Bool[Tensor, "B 1 S"],
     ) -> Float[Tensor, "B T D"]:
         """Embedded target so far to states, position by position blind to what comes later (section 3.2.3)."""
         for layer in self.layers:
-            x = layer(x, mask, memory, memory_mask)
+            x = layer(x, memory, memory_mask)
         return self.norm(x)  # type: ignore[no-any-return]

@@ -5,30 +5,30 @@ from typing import final
 
 from torch import nn
 
-from transduce.nn.attention import SelfAttention
 from transduce.nn.feed_forward import FeedForward
+from transduce.nn.mixer import Mixer
 from transduce.nn.sublayer import Plain, PostNorm, PreNorm
 from transduce.shapes import Bool, Float, Tensor
 
 
 @final
 class EncoderLayer(nn.Module):
-    """Self-attention, then the feed-forward network, each inside a connection."""
+    """A mixer (the paper's is self-attention), then the feed-forward network, each inside a connection."""
 
     def __init__(
         self,
-        self_attention: SelfAttention,
+        mixer: Mixer,
         feed_forward: FeedForward,
         connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
     ) -> None:
         super().__init__()
-        self.self_attention = self_attention
+        self.mixer = mixer
         self.feed_forward = feed_forward
-        self.around_self_attention, self.around_feed_forward = connections
+        self.around_mixer, self.around_feed_forward = connections
 
-    def forward(self, x: Float[Tensor, "B S D"], mask: Bool[Tensor, "#B #S S"]) -> Float[Tensor, "B S D"]:
+    def forward(self, x: Float[Tensor, "B S D"], real: Bool[Tensor, "B S"] | None = None) -> Float[Tensor, "B S D"]:
         """One layer over whole sequences."""
-        x = self.around_self_attention(x, lambda y: self.self_attention(y, mask))
+        x = self.around_mixer(x, lambda y: self.mixer(y, real))
         return self.around_feed_forward(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
@@ -41,8 +41,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = norm
 
-    def forward(self, x: Float[Tensor, "B S D"], mask: Bool[Tensor, "#B #S S"]) -> Float[Tensor, "B S D"]:
-        """Embedded source to memory. `mask` True = may attend; padding must not be attended to."""
+    def forward(self, x: Float[Tensor, "B S D"], real: Bool[Tensor, "B S"] | None = None) -> Float[Tensor, "B S D"]:
+        """Embedded source to memory. `real` is False at padding, which no real position sees."""
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, real)
         return self.norm(x)  # type: ignore[no-any-return]

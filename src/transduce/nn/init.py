@@ -7,7 +7,8 @@ def initialise(model: nn.Module) -> None:
     """Glorot-uniform matrices, zero biases, embeddings N(0, 1/d_model), from torch's global generator.
 
     Differs: the paper does not say. These are tensor2tensor's choices; 1/d_model makes embeddings times
-    sqrt(d_model) unit variance, and logits of a tied output layer near unit variance.
+    sqrt(d_model) unit variance, and logits of a tied output layer near unit variance. Recurrent layers: every gate's
+    matrices Glorot-uniform, and an LSTM's forget gates open (bias 1; Jozefowicz et al., 2015).
     """
     for module in model.modules():
         match module:
@@ -15,6 +16,12 @@ def initialise(model: nn.Module) -> None:
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            case nn.Conv1d():
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            case nn.LSTM() | nn.GRU():
+                _initialise_cells(module)
             case nn.Embedding():
                 nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
             case _:
@@ -22,3 +29,14 @@ def initialise(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("positions.weight"):
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+
+
+def _initialise_cells(cells: nn.LSTM | nn.GRU) -> None:
+    w_ih, w_hh, b_ih, b_hh = cells.all_weights[0]
+    gates = 4 if isinstance(cells, nn.LSTM) else 3
+    for matrix in (*w_ih.chunk(gates), *w_hh.chunk(gates)):
+        nn.init.xavier_uniform_(matrix)
+    nn.init.zeros_(b_ih)
+    nn.init.zeros_(b_hh)
+    if isinstance(cells, nn.LSTM):  # input, forget, cell, output
+        nn.init.ones_(b_ih.chunk(gates)[1])

@@ -1,24 +1,42 @@
 """The Transformer, section 3: its config and the one place that builds it."""
 
-from dataclasses import dataclass
-from typing import Literal, final, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, assert_never, final, get_args
 
 from torch import nn
 
 from transduce.errors import ConfigError
-from transduce.nn.attention import MultiHeadAttention, SelfAttention, SelfAttentionState
+from transduce.nn.attention import Attention, MultiHeadAttention, SelfAttention
+from transduce.nn.convolution import Convolution, Convolutional
 from transduce.nn.decoder import Decoder, DecoderLayer, Memory
 from transduce.nn.embedding import Embedding
 from transduce.nn.encoder import Encoder, EncoderLayer
 from transduce.nn.feed_forward import FeedForward
 from transduce.nn.init import initialise
-from transduce.nn.masks import causal, not_padding
+from transduce.nn.masks import not_padding
+from transduce.nn.mixer import CausalMixer, Mixer, MixerState
 from transduce.nn.positions import LearnedPositions, SinusoidalPositions
+from transduce.nn.recurrence import BidirectionalRecurrent, Recurrence, Recurrent
+from transduce.nn.restricted import RestrictedAttention, RestrictedSelfAttention
 from transduce.nn.sublayer import Norm, Plain, PostNorm, PreNorm, build_connection
 from transduce.shapes import Float, Int, Tensor
 
 Positions = Literal["sinusoidal", "learned"]
 Sharing = Literal["all", "target", "none"]
+Layer = Attention | Recurrence | Convolution | RestrictedAttention
+
+
+LAYERS: dict[str, type[Layer]] = {layer().kind: layer for layer in get_args(Layer)}
+
+
+def layer_from(values: Mapping[str, Any]) -> Layer:
+    """A layer type from plain values, of which `kind` names it. Raises `ConfigError` where there is no such kind."""
+    settings = dict(values)
+    kind = settings.pop("kind", None)
+    if kind not in LAYERS:
+        raise ConfigError(f"model.layer.kind = {kind!r}: no such layer type. Use one of {', '.join(LAYERS)}.")
+    return LAYERS[kind](**settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +44,10 @@ class TransformerConfig:
     """Table 3's columns, in its order, then what the paper fixes. The defaults are the paper's base model.
 
     `d_k` and `d_v` are per head and not derived: rows (A) and (B) vary h and d_k apart. (eps_ls, the last column,
-    belongs to the loss: `training.label_smoothing`.)
+    belongs to the loss: `training.label_smoothing`.) `layer` is what stands in the place of self-attention in both
+    stacks, one of Table 1; the decoder reads the memory by attention, whatever the layers are.
+
+    Differs: the paper has self-attention only. The other layer types are its rivals, to be measured beside it.
     """
 
     n_layers: int = 6
@@ -41,6 +62,7 @@ class TransformerConfig:
     residual: bool = True
     share_embeddings: Sharing = "all"
     max_positions: int = 1024  # learned positions only
+    layer: Layer = field(default_factory=Attention)
 
     def __post_init__(self) -> None:
         for name in ("n_layers", "d_model", "d_ff", "n_heads", "d_k", "d_v", "max_positions"):
@@ -63,7 +85,7 @@ class TransformerState:
     """Decoding state as a value: `step` takes one and returns the next."""
 
     position: int
-    own: tuple[SelfAttentionState, ...]
+    own: tuple[MixerState, ...]
     memory: tuple[Memory, ...]
 
     def select(self, rows: Int[Tensor, " M"]) -> "TransformerState":
@@ -92,20 +114,19 @@ class Transformer(nn.Module):
 
     def forward(self, source: Int[Tensor, "B S"], target_in: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """The decoder's states for every position of `target_in`, given `source` (ids, padded at the right)."""
-        memory_mask = not_padding(source, self.pad)[:, None]
-        memory = self.encoder(self.source(source), memory_mask)
-        mask = causal(target_in.shape[1], target_in.device)
-        return self.decoder(self.target(target_in), mask, memory, memory_mask)  # type: ignore[no-any-return]
+        real = not_padding(source, self.pad)
+        memory = self.encoder(self.source(source), real)
+        return self.decoder(self.target(target_in), memory, real[:, None])  # type: ignore[no-any-return]
 
     def start(self, source: Int[Tensor, "B S"], copies: int = 1) -> TransformerState:
         """Encode; the state of B * copies empty targets, `copies` adjacent rows for each source."""
-        memory_mask = not_padding(source, self.pad)[:, None]
-        memory = self.encoder(self.source(source), memory_mask)
+        real = not_padding(source, self.pad)
+        memory = self.encoder(self.source(source), real)
         own, cross = [], []
         for layer in self.decoder.layers:
             assert isinstance(layer, DecoderLayer)
-            own.append(layer.self_attention.start(len(source) * copies))
-            cross.append(Memory(layer.cross_attention.keys_values(memory), memory_mask, copies))
+            own.append(layer.mixer.start(len(source) * copies))
+            cross.append(Memory(layer.cross_attention.keys_values(memory), real[:, None], copies))
         return TransformerState(0, tuple(own), tuple(cross))
 
     def step(
@@ -138,9 +159,9 @@ def build(config: TransformerConfig, source_size: int, target_size: int, pad: in
     source_table = target_table if c.share_embeddings == "all" else nn.Embedding(source_size, c.d_model)
     model = Transformer(
         Embedding(source_table, _positions(c), c.p_drop),
-        Encoder([_encoder_layer(c) for _ in range(c.n_layers)], _last_norm(c)),
+        Encoder([_encoder_layer(c, i) for i in range(c.n_layers)], _last_norm(c)),
         Embedding(target_table, _positions(c), c.p_drop),
-        Decoder([_decoder_layer(c) for _ in range(c.n_layers)], _last_norm(c)),
+        Decoder([_decoder_layer(c, i) for i in range(c.n_layers)], _last_norm(c)),
         pad,
     )
     if c.share_embeddings == "none":
@@ -149,13 +170,45 @@ def build(config: TransformerConfig, source_size: int, target_size: int, pad: in
     return model
 
 
-def _encoder_layer(c: TransformerConfig) -> EncoderLayer:
-    return EncoderLayer(SelfAttention(_attention(c)), FeedForward(c.d_model, c.d_ff), (_around(c), _around(c)))
+def _encoder_layer(c: TransformerConfig, index: int) -> EncoderLayer:
+    return EncoderLayer(encoder_mixer(c, index), FeedForward(c.d_model, c.d_ff), (_around(c), _around(c)))
 
 
-def _decoder_layer(c: TransformerConfig) -> DecoderLayer:
+def _decoder_layer(c: TransformerConfig, index: int) -> DecoderLayer:
     around = (_around(c), _around(c), _around(c))
-    return DecoderLayer(SelfAttention(_attention(c)), _attention(c), FeedForward(c.d_model, c.d_ff), around)
+    return DecoderLayer(decoder_mixer(c, index), _attention(c), FeedForward(c.d_model, c.d_ff), around)
+
+
+def encoder_mixer(c: TransformerConfig, index: int) -> Mixer:
+    """What lets positions see each other in encoder layer `index` (from 0): before and after their own."""
+    match c.layer:
+        case Attention():
+            return SelfAttention(_attention(c), causal=False)
+        case Recurrence(cell=cell):
+            half = c.d_model // 2
+            return BidirectionalRecurrent(Recurrent(cell, c.d_model, half), Recurrent(cell, c.d_model, half))
+        case Convolution(kernel=kernel, separable=separable):
+            dilation = c.layer.dilation(index)
+            return Convolutional(c.d_model, kernel, dilation, separable, after=(kernel - 1) // 2 * dilation)
+        case RestrictedAttention(neighbourhood=r):
+            return RestrictedSelfAttention(_attention(c), before=r // 2, after=(r - 1) // 2)
+        case _:
+            assert_never(c.layer)
+
+
+def decoder_mixer(c: TransformerConfig, index: int) -> CausalMixer:
+    """The same for decoder layer `index`: a position and those before it."""
+    match c.layer:
+        case Attention():
+            return SelfAttention(_attention(c), causal=True)
+        case Recurrence(cell=cell):
+            return Recurrent(cell, c.d_model, c.d_model)
+        case Convolution(kernel=kernel, separable=separable):
+            return Convolutional(c.d_model, kernel, c.layer.dilation(index), separable, after=0)
+        case RestrictedAttention(neighbourhood=r):
+            return RestrictedSelfAttention(_attention(c), before=r - 1, after=0)
+        case _:
+            assert_never(c.layer)
 
 
 def _attention(c: TransformerConfig) -> MultiHeadAttention:
