@@ -1,8 +1,8 @@
 """`transduce lab`."""
 
-from pathlib import re
+import re
+from pathlib import Path
 
-import Path
 import pytest
 
 from tests.cli.conftest import Transduce
