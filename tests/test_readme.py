@@ -46,7 +46,15 @@ SMALL = {
 
 
 SMALL_LABORATORY = residual.Settings(
-    depths=(1, 2), seeds=(1,), steps=STEPS, identity_steps=STEPS, d_model=16, d_ff=16, n_heads=2, vocabulary=320
+    depths=(1, 2),
+    identity_depths=(1, 2),
+    seeds=(1,),
+    steps=STEPS,
+    identity_steps=STEPS,
+    d_model=16,
+    d_ff=16,
+    n_heads=2,
+    vocabulary=320,
 )
 
 

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.unit
 def test_a_laboratory_leaves_a_report(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transduce.lab import residual
 
-    small = residual.Settings(depths=(1, 2), seeds=(1,), steps=2, identity_steps=2, vocabulary=100)
+    small = residual.Settings(
+        depths=(1, 2), identity_depths=(1, 2), seeds=(1,), steps=2, identity_steps=2, vocabulary=100
+    )
     monkeypatch.setitem(residual.BUDGETS, "quick", small)
     monkeypatch.chdir(tmp_path)
     write_corpus(tmp_path)

@@ -15,7 +15,16 @@ from transduce.lab.cells import Cell
 from transduce.lab.residual import VARIANTS, Settings, cells, compute, investigate, report
 
 SETTINGS = Settings(
-    depths=(1, 3), seeds=(1, 2), steps=12, identity_steps=12, d_model=16, d_ff=32, n_heads=2, max_tokens=128, warmup=4
+    depths=(1, 3),
+    identity_depths=(1, 3),
+    seeds=(1, 2),
+    steps=12,
+    identity_steps=12,
+    d_model=16,
+    d_ff=32,
+    n_heads=2,
+    max_tokens=128,
+    warmup=4,
 )
 
 
@@ -38,7 +47,7 @@ def prepared(out: Path) -> Prepared:
 def cell(what: str, **changes: object) -> Cell:
     (found,) = [
         c
-        for c in cells(replace(SETTINGS, depths=(3,), seeds=(1,)))
+        for c in cells(replace(SETTINGS, depths=(3,), identity_depths=(3,), seeds=(1,)))
         if c["what"] == what and c["norm"] == "pre" and c["residual"]
     ]
     return found | changes
@@ -120,7 +129,9 @@ def test_degradation_is_said_when_every_seed_shows_it(deep: tuple[float, float],
 
 @pytest.mark.unit
 def test_changed_data_is_not_mixed_in(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, depths=(1,), seeds=(1,), steps=1, identity_steps=1, vocabulary=100)
+    settings = replace(
+        SETTINGS, depths=(1,), identity_depths=(1,), seeds=(1,), steps=1, identity_steps=1, vocabulary=100
+    )
     config = tiny_config(tmp_path)
     investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
     (tmp_path / "out" / "cells.jsonl").write_text("nothing\n")

@@ -39,9 +39,11 @@ NAMES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What decides the figures. `depths` is N: as many encoder as decoder layers. Loss in nats per target piece."""
+    """What decides the figures. `depths` is N: so many encoder and so many decoder layers, twice as many in all.
+    `identity_depths` are those of the one stack that is asked for the identity. Loss in nats per target piece."""
 
     depths: tuple[int, ...]
+    identity_depths: tuple[int, ...]
     seeds: tuple[int, ...]
     steps: int
     identity_steps: int
@@ -58,9 +60,13 @@ LOSS = "training loss, nats per target piece"
 ERROR = "squared error of the identity (1: as bad as answering 0)"
 
 BUDGETS = {
-    "quick": Settings(depths=(2, 8), seeds=(1,), steps=20, identity_steps=20),
-    "standard": Settings(depths=(2, 6, 12, 24), seeds=(1, 2, 3), steps=400, identity_steps=300),
-    "full": Settings(depths=(2, 6, 12, 24, 48), seeds=(1, 2, 3), steps=4000, identity_steps=2000),
+    "quick": Settings(depths=(1, 6), identity_depths=(2, 12), seeds=(1,), steps=20, identity_steps=20),
+    "standard": Settings(
+        depths=(1, 2, 6, 12), identity_depths=(2, 6, 12, 24), seeds=(1, 2, 3), steps=400, identity_steps=300
+    ),
+    "full": Settings(
+        depths=(1, 2, 6, 12, 24), identity_depths=(2, 6, 12, 24, 48), seeds=(1, 2, 3), steps=4000, identity_steps=2000
+    ),
 }
 
 
@@ -105,12 +111,15 @@ def investigate(
 
 def cells(settings: Settings) -> list[Cell]:
     """Every training of the grid, shallow ones first."""
-    shared = {k: v for k, v in asdict(settings).items() if k not in ("depths", "seeds", "steps", "identity_steps")}
-    grid = product(settings.depths, VARIANTS, settings.seeds)
+    own = ("depths", "identity_depths", "seeds", "steps", "identity_steps")
+    shared = {k: v for k, v in asdict(settings).items() if k not in own}
     return [
         {"what": what, "depth": depth, "norm": norm, "residual": residual, "seed": seed, "steps": steps, **shared}
-        for depth, (norm, residual), seed in grid
-        for what, steps in (("task", settings.steps), ("identity", settings.identity_steps))
+        for what, depths, steps in (
+            ("task", settings.depths, settings.steps),
+            ("identity", settings.identity_depths, settings.identity_steps),
+        )
+        for depth, (norm, residual), seed in product(depths, VARIANTS, settings.seeds)
     ]
 
 
@@ -241,9 +250,9 @@ def _seen(settings: Settings, measured: Measured, what: str) -> Iterator[str]:
     """A sentence for each variant: degradation when every seed of the deepest is worse than every one of the best."""
     goal = "training loss" if what == "task" else "error of the identity"
     for variant in VARIANTS:
-        finals = {d: [r["final"] for r in _of(measured, what, variant, d)] for d in settings.depths}
+        finals = {d: [r["final"] for r in _of(measured, what, variant, d)] for d in _depths(settings, what)}
         best = min(finals, key=lambda d: fmean(finals[d]))
-        deepest = max(settings.depths)
+        deepest = max(finals)
         text = f"{NAMES[variant]}: {goal} {fmean(finals[best]):.3f} at N = {best}"
         if best == deepest:
             yield f"{text}, the deepest. No degradation."
@@ -253,15 +262,21 @@ def _seen(settings: Settings, measured: Measured, what: str) -> Iterator[str]:
             yield f"{text}, {fmean(finals[deepest]):.3f} at N = {deepest}. {verdict}"
 
 
+def _depths(settings: Settings, what: str) -> tuple[int, ...]:
+    return settings.depths if what == "task" else settings.identity_depths
+
+
 def _by_depth(settings: Settings, measured: Measured, what: str, label: str) -> Figure:
     figure = drawing()
     axes = figure.subplots()
+    depths = _depths(settings, what)
     for variant in VARIANTS:
-        finals = [[r["final"] for r in _of(measured, what, variant, d)] for d in settings.depths]
-        (line,) = axes.plot(settings.depths, [fmean(f) for f in finals], "o" + _dash(variant), label=NAMES[variant])
+        finals = [[r["final"] for r in _of(measured, what, variant, d)] for d in depths]
+        (line,) = axes.plot(depths, [fmean(f) for f in finals], "o" + _dash(variant), label=NAMES[variant])
         low, high = [min(f) for f in finals], [max(f) for f in finals]
-        axes.fill_between(settings.depths, low, high, alpha=0.2, color=line.get_color())
-    axes.set(xlabel="layers in each stack, N", ylabel=label, xticks=settings.depths)
+        axes.fill_between(depths, low, high, alpha=0.2, color=line.get_color())
+    layers = "layers in each of the two stacks, N" if what == "task" else "layers of the stack, N"
+    axes.set(xlabel=layers, ylabel=label, xticks=depths)
     axes.legend(frameon=False)
     return Figure(name=what, caption=f"Against depth: {label}. {_spread(settings)}", drawing=figure)
 
@@ -310,6 +325,8 @@ def _table(settings: Settings, measured: Measured, what: str, caption: str, seco
         spread = f" ({min(finals):.3f} to {max(finals):.3f})" if len(finals) > 1 else ""
         return f"{fmean(finals):.3f}{spread}"
 
-    rows: list[list[str | int | float]] = [[n, *(entry(n, variant) for variant in VARIANTS)] for n in settings.depths]
+    rows: list[list[str | int | float]] = [
+        [n, *(entry(n, variant) for variant in VARIANTS)] for n in _depths(settings, what)
+    ]
     head = ["N", *(NAMES[variant] for variant in VARIANTS)]
     return Table(caption=f"{caption}. {_spread(settings)}", head=head, rows=rows, seconds=seconds)
