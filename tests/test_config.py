@@ -228,6 +228,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("evaluation.tokenize=14a", "tokenize = '14a': no such tokenizer for BLEU. Did you mean '13a'?"),
         ("evaluation.sentences=0", "evaluation.sentences = 0: must be at least 1."),
         ("data.max_length=0", "data.max_length = 0: must be at least 1."),
+        ("data.augment=1.5", "data.augment = 1.5: a share of the pairs"),
         ("data.columns=[0,1]", "the first column is number 1"),
         ("data.columns=[1,2,3]", "data.columns = [1, 2, 3]: "),
         ("data.pattern=(", "pattern '(' is not a regular expression"),
@@ -271,6 +272,12 @@ def test_embeddings_can_only_be_shared_in_one_vocabulary() -> None:
     assert built(apart).model.share_embeddings == "target"
     assert built(apart, "model.share_embeddings=none").model.share_embeddings == "none"
     assert built().model.share_embeddings == "all"
+
+
+@pytest.mark.parametrize("settings", [["data.pretokenised=true"], ["tokenizer.target=words", "tokenizer.joint=false"]])
+def test_pairs_are_made_from_raw_text_only(settings: list[str]) -> None:
+    assert "data.augment = 0.1: pairs are made from raw text" in problem("data.augment=0.1", *settings)
+    assert built("data.augment=0.1").data.augment == 0.1
 
 
 def test_learned_positions_must_be_enough() -> None:

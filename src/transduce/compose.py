@@ -221,6 +221,7 @@ def sources(config: RunConfig) -> Sources:
         pretokenised=d.pretokenised,
         max_length=d.max_length,
         seed=config.training.seed,
+        augment=d.augment,
     )
 
 

@@ -51,7 +51,8 @@ class DataConfig:
 
     `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1, each one
     number or several to be joined; `pattern` is a regular expression whose groups are the columns, instead of tabs.
-    Pairs with a side over `max_length` pieces are left out of training.
+    Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the training pairs of
+    raw text one more is made, so that the model also takes single words, capitals, addresses (`data.augment`).
     """
 
     root: str = "data"
@@ -63,12 +64,15 @@ class DataConfig:
     pattern: str = ""
     pretokenised: bool = False
     max_length: int = 256
+    augment: float = 0.0
     source_lang: str = ""
     target_lang: str = ""
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ConfigError(f"data.max_length = {self.max_length}: must be at least 1.")
+        if not 0.0 <= self.augment <= 1.0:
+            raise ConfigError(f"data.augment = {self.augment}: a share of the pairs, from 0 (none) to 1.")
         for part in (self.train, self.dev, self.test):
             if part is not None:
                 self.files(part)
@@ -124,6 +128,12 @@ class RunConfig:
             raise ConfigError(
                 "model.share_embeddings = 'all' needs one vocabulary. "
                 "Set tokenizer.joint = true, or model.share_embeddings = 'target' (or 'none')."
+            )
+        text = {self.tokenizer.source, self.tokenizer.target} <= {"bpe", "unigram"}
+        if self.data.augment > 0 and (self.data.pretokenised or not text):
+            raise ConfigError(
+                f"data.augment = {self.data.augment}: pairs are made from raw text, in bpe or unigram pieces on both "
+                "sides. Set data.augment = 0."
             )
         if self.model.positions == "learned" and self.model.max_positions < self.data.max_length + 1:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def test_without_one_sources_are_held_out_whole(tmp_path: Path) -> None:
     assert not held & left
     assert held | left == set(SOURCES)
     assert prepared.manifest["dev"] == {"pairs": 6, "held_out_of_train": True}
+
+
+def test_pairs_are_made_of_training_pairs_alone(tmp_path: Path) -> None:
+    sources = inputs(aligned(tmp_path, "train", SOURCES, [f"{line.upper()}." for line in SOURCES]))
+    text = TokenizerConfig(size=600)
+    plain = made(tmp_path / "plain", sources, text)
+    more = made(tmp_path / "more", replace(sources, augment=0.5), text)
+    assert more.dev == plain.dev
+    held, left = {s for s, _ in more.dev}, trained_on(more)
+    assert 1.3 * len(plain.corpus) < len(left) < 1.5 * len(plain.corpus)
+    assert [pair for pair in left if pair in trained_on(plain)] == trained_on(plain)
+    assert not held & {s for s, _ in left}
 
 
 def test_what_is_held_out_follows_from_the_seed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+from transduce.data.augment import augmented, lexicon
 from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.errors import DataError
@@ -35,13 +36,15 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`."""
+    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`. For a share `augment`
+    of the training pairs one more is made (`data.augment`)."""
 
     train: Files
     dev: Files | None
     pretokenised: bool
     max_length: int
     seed: int
+    augment: float = 0.0
 
 
 def prepare(
@@ -65,8 +68,13 @@ def prepare(
             f"{_paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
         )
 
-    def train() -> Iterator[Pair]:
+    def given() -> Iterator[Pair]:
         return (p for p in read_pairs(sources.train) if not is_dev(p[0]))
+
+    words = lexicon(given()) if sources.augment else []
+
+    def train() -> Iterator[Pair]:
+        return augmented(given(), sources.augment, sources.seed, words) if sources.augment else given()
 
     with atomic_folder(folder) as new:
         if isinstance(tokenizer, TokenizerConfig):

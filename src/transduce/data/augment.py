@@ -1,0 +1,194 @@
+"""Pairs made from pairs, so that a model of neat sentences also takes what people type.
+
+Models trained on sentences fail on single words, ALL CAPS, no full stop at the end, addresses, numbers, two sentences
+at once. For a share of the pairs, `augmented` adds one more, made from it by one of these rules:
+
+    capitals      both sides in capitals
+    lower         the source in lower case; the target stays as it should be written
+    unpunctuated  both sides without their last full stop, question or exclamation mark
+    word          a word and its translation, where the corpus leaves no doubt about it (`lexicon`)
+    span          a few words of the pair that belong together on both sides, as such words at both their ends show
+    joined        the pair and the one before it, one after the other
+    copied        an address, a number, a placeholder put at the start or at the end of both sides
+    verbatim      such a thing alone, which is its own translation
+
+What this buys is in docs/log.md. Pure: pairs in, pairs out, and the same ones for the same seed.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+Pair = tuple[str, str]
+
+LEXICON_PAIRS = 50_000
+LEXICON_WORDS = 3000  # the most frequent ones of each side
+_WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
+_END = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u2026")
+_EMOJI = "😀😂😍🙏👍🎉❤🔥✅🚀"
+_ENDINGS = ("com", "org", "net", "de", "info")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def augmented(pairs: Iterable[Pair], share: float, seed: int, words: list[Pair]) -> Iterator[Pair]:
+    """Every pair and, for about `share` of them, one made from it. Pair number n is treated by (seed, n) alone.
+
+    `words` are what `lexicon` found. A rule that a pair gives no occasion for adds nothing.
+    """
+    before: Pair = ("", "")
+    for number, pair in enumerate(pairs):
+        yield pair
+        chance = random.Random(f"{seed} {number}")
+        if pair[0].strip() and pair[1].strip():
+            if chance.random() < share:
+                made = chance.choice(RULES)(pair, before, words, chance)
+                if made is not None:
+                    yield made
+            before = pair
+
+
+def lexicon(pairs: Iterable[Pair]) -> list[Pair]:
+    """Words and their translations as the first pairs show them: each is the other's one best match by Dice's
+    coefficient, 2 c(s, t) / (c(s) + c(t)), and that is at least a half. For languages that put spaces between words.
+    """
+    sides: list[tuple[list[str], list[str]]] = []
+    spelled: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for pair in islice(pairs, LEXICON_PAIRS):
+        words = tuple(_WORD.findall(text) for text in pair)
+        for side in (0, 1):
+            spelled[side].update(words[side][1:])  # the first word's capital is the sentence's
+        sides.append((words[0], words[1]))
+    chosen = [[w for w, _ in _ranked(c)[:LEXICON_WORDS]] for c in spelled]
+    number = [{word: i for i, word in enumerate(words)} for words in chosen]
+    together = np.zeros((len(chosen[0]), len(chosen[1])), dtype=np.int32)
+    counts = (np.zeros(len(chosen[0])), np.zeros(len(chosen[1])))
+    for pair_words in sides:
+        found = [sorted({number[side][w] for w in pair_words[side] if w in number[side]}) for side in (0, 1)]
+        together[np.ix_(found[0], found[1])] += 1
+        for side in (0, 1):
+            counts[side][found[side]] += 1
+    if not together.size:
+        return []
+    dice = 2 * together / np.maximum(counts[0][:, None] + counts[1], 1)
+    sure = np.argwhere((dice >= 0.5) & (together >= 3) & _unrivalled(dice, 0) & _unrivalled(dice, 1))
+    return [(chosen[0][s], chosen[1][t]) for s, t in sure]
+
+
+def _unrivalled(values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.bool_]:
+    """Where a value is the only largest one along `axis`."""
+    largest: npt.NDArray[np.bool_] = values == values.max(axis, keepdims=True)
+    alone: npt.NDArray[np.bool_] = largest & (largest.sum(axis, keepdims=True) == 1)
+    return alone
+
+
+def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+Rule = Callable[[Pair, Pair, list[Pair], random.Random], Pair | None]
+
+
+def _capitals(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    return _changed(pair, (pair[0].upper(), pair[1].upper()))
+
+
+def _lower(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    return _changed(pair, (pair[0].lower(), pair[1]))
+
+
+def _unpunctuated(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    if not all(text.endswith(_END) for text in pair):
+        return None
+    bare = tuple(text.rstrip("".join(_END)).rstrip() for text in pair)
+    return (bare[0], bare[1]) if all(bare) else None
+
+
+def _word(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    return chance.choice(words) if words else None
+
+
+def _span(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    spans = spans_of(pair, dict(words))
+    return chance.choice(spans) if spans else None
+
+
+def spans_of(pair: Pair, translation: dict[str, str]) -> list[Pair]:
+    """Parts of `pair` of two to five source words that are translations of each other.
+
+    A word and its `translation`, once each in the pair, are a link. Both ends of a part, on both sides, are words with
+    a link; no link leads out of it; no punctuation stands in it; and neither side is more than half as long again as
+    the other, in words.
+    """
+    found = [list(_WORD.finditer(text)) for text in pair]
+    seen = [Counter(match.group() for match in matches) for matches in found]
+    place = {match.group(): i for i, match in enumerate(found[1])}
+    links: dict[int, int] = {}
+    for i, match in enumerate(found[0]):
+        word, other = match.group(), translation.get(match.group())
+        if other is not None and seen[0][word] == 1 and seen[1][other] == 1:
+            links[i] = place[other]
+    spans = []
+    for first, last in ((i, j) for i in links for j in links if 0 < j - i < 5):
+        ends = [links[i] for i in range(first, last + 1) if i in links]
+        low, high = min(ends), max(ends)
+        inside = all(first <= i <= last for i, j in links.items() if low <= j <= high)
+        part = tuple(
+            text[matches[a].start() : matches[b].end()]
+            for text, matches, a, b in ((pair[0], found[0], first, last), (pair[1], found[1], low, high))
+        )
+        whole = all(re.fullmatch(r"[\w\s'-]+", text) for text in part)
+        if inside and whole and 2 / 3 <= (high - low + 1) / (last - first + 1) <= 1.5:
+            spans.append((part[0], part[1]))
+    return spans
+
+
+def _joined(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    return (f"{before[0]} {pair[0]}", f"{before[1]} {pair[1]}") if before[0] else None
+
+
+def _copied(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    thing = foreign(chance)
+    if chance.random() < 0.5:
+        return f"{thing} {pair[0]}", f"{thing} {pair[1]}"
+    return f"{pair[0]} {thing}", f"{pair[1]} {thing}"
+
+
+def _verbatim(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+    thing = foreign(chance)
+    return thing, thing
+
+
+RULES: tuple[Rule, ...] = (_capitals, _lower, _unpunctuated, _word, _span, _joined, _copied, _verbatim)
+
+
+def _changed(pair: Pair, made: Pair) -> Pair | None:
+    return made if made[0] != pair[0] else None
+
+
+def foreign(chance: random.Random) -> str:
+    """Something that every language writes alike: an address, a number, a code, a placeholder, an emoji."""
+
+    def letters(low: int, high: int) -> str:
+        return "".join(chance.choices(_LETTERS, k=chance.randint(low, high)))
+
+    match chance.randrange(7):
+        case 0:
+            domain = f"{chance.choice(('', 'www.'))}{letters(3, 9)}.{chance.choice(_ENDINGS)}"
+            return f"https://{domain}/{letters(0, 8)}"
+        case 1:
+            return f"{letters(3, 8)}@{letters(3, 8)}.{chance.choice(_ENDINGS)}"
+        case 2:
+            return str(chance.randrange(10 ** chance.randint(1, 6)))
+        case 3:
+            return f"{chance.randrange(24)}:{chance.randrange(60):02}"
+        case 4:
+            return f"{letters(1, 3).upper()}-{chance.randrange(1000)}"
+        case 5:
+            return chance.choice(("{{{}}}", "{{{{{}}}}}", "%({})s", "<{}>", "#{}", "@{}")).format(letters(3, 8))
+        case _:
+            return chance.choice(_EMOJI)
