@@ -47,7 +47,7 @@ class Side:
 
     `words` are what stands between spaces; `more_words`: there are more than `distinct_words` different ones.
     `scripts` are the alphabets of the letters with their shares, most frequent first. `short` lines have one to three
-    words, `spaced` ones several. The rest counts lines with U+FFFD, with UTF-8 read as Latin-1, with control characters,
+    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). The rest counts lines with U+FFFD, with UTF-8 read as Latin-1, with control characters,
     with a carriage return inside, that are not in the normal form NFC, with marks without a width, and with marks of
     the direction of writing.
     """
@@ -64,6 +64,7 @@ class Side:
     word_lengths: Lengths
     short: int
     spaced: int
+    tagged: int
     replacement: int
     mojibake: int
     control: int
@@ -201,6 +202,7 @@ class _SideCounts:
             words=int(lengths[1].sum()),
             short=int((lengths[1] <= 3).sum()),
             spaced=int((lengths[1] > 1).sum()),
+            tagged=sum(len(line) > 1 and ";" in line[-1] for line in words),
         )
         if not self._more_words:
             self._words.update(*words)
@@ -228,7 +230,7 @@ class _SideCounts:
             scripts[script(chr(code))] += int(self._characters[code])
         del scripts[""]
         letters = scripts.total()
-        names = ("lines", "empty", "characters", "words", "short", "spaced", "control", "carriage_return", "not_nfc")
+        names = ("lines", "empty", "characters", "words", "short", "spaced", "tagged", "control", "carriage_return", "not_nfc")
         return Side(
             distinct_characters=len(found),
             distinct_words=MOST_WORDS if self._more_words else len(self._words),
