@@ -7,8 +7,8 @@ after the other) and `NNNNN.source_ends.npy` (where each sentence ends). It appe
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self, final
 
@@ -254,9 +254,7 @@ class _Array:
     def _write_header(self) -> None:
         """NumPy leaves room in it for the length to grow, so that it can be written again."""
         descr = np.lib.format.dtype_to_descr(self._dtype)
-        np.lib.format.write_array_header_1_0(
-            self._file, {"descr": descr, "fortran_order": False, "shape": (self._n,)}
-        )
+        np.lib.format.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": (self._n,)})
 
 
 def _open_shard(folder: Path, entry: dict[str, int]) -> _Mapped:
