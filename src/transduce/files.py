@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from transduce.errors import SaveError
 
@@ -69,7 +69,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _replace(path: Path, content: IO[bytes]) -> None:
+def _replace(path: Path, content: io.BufferedIOBase) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:

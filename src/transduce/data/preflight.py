@@ -59,9 +59,7 @@ def warnings(preflight: Preflight) -> list[str]:
 def _overlaps(preflight: Preflight) -> Iterator[str]:
     survey = preflight.survey
     is_left_out = "in_dev" in preflight.cleaning.on
-    cure = (
-        "They are left out of training." if is_left_out else "--set cleaning.in_dev=true leaves them out of training."
-    )
+    cure = "They are left out." if is_left_out else "--set cleaning.in_dev=true leaves them out of training."
     for name, overlap in (("dev", survey.dev_in_train), ("test", survey.test_in_train)):
         if overlap is not None and overlap.shared_pairs:
             result = "" if is_left_out else " Scores on them measure memory."
@@ -76,7 +74,7 @@ def _overlaps(preflight: Preflight) -> Iterator[str]:
 def _encoding(name: str, side: Side, is_left_out: bool) -> Iterator[str]:
     marks = {
         "U+FFFD": side.replacement,
-        "UTF-8 read as Latin-1 (Ã©)": side.mojibake,
+        "Ã© for é and the like": side.mojibake,
         "control characters": side.control,
     }
     counted = ", ".join(f"{n:,} with {mark}" for mark, n in marks.items() if n)

@@ -71,7 +71,6 @@ def prepare(
         SaveError: the disk is full or not writable.
     """
     with atomic_folder(folder) as new, _unchanged(_inputs(sources)) as inputs:
-        say("looking at the data")
         dev, test = _read_set(sources.dev), _read_set(_test_set(sources))
         held_out = _HeldOut(sources.seed)
         pairs = read_pairs(sources.train)

@@ -9,8 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +226,7 @@ class _Shard:
 class _Array:
     """A `.npy` file of numbers that come one after the other: what `np.save` would write of all of them."""
 
-    def __init__(self, file: IO[bytes], dtype: np.dtype[Any]) -> None:
+    def __init__(self, file: BufferedWriter, dtype: np.dtype[Any]) -> None:
         self._file = file
         self._dtype = dtype
         self._n = 0

@@ -191,7 +191,7 @@ class _SideCounts:
         if not full:
             return
         text, words = "\n".join(full), [line.split() for line in full]
-        counts = np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32))
+        counts = np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32), minlength=ord("\n") + 1)
         counts[ord("\n")] -= len(full) - 1  # ours
         self._characters = _sum(self._characters, counts)
         lengths = np.array([list(map(len, full)), list(map(len, words))])
