@@ -60,6 +60,7 @@ def prepare(folder: Path) -> dict[str, float]:
         "duplicate": manifest["train"]["duplicate"],
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time(), 1),
     }
 
 

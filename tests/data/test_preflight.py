@@ -28,13 +28,13 @@ def preflight(
     cleaning: CleaningConfig = EVERY_RULE,
     dev: Sequence[Pair] | None = None,
     test: Sequence[Pair] | None = None,
-    **left_out: int,
+    left_out: dict[str, int] | None = None,
 ) -> Preflight:
     return Preflight(
         survey=survey(pairs, dev=dev, test=test),
         cleaning=cleaning,
-        left_out=left_out,
-        kept=len(pairs) - sum(left_out.values()),
+        left_out=left_out or {},
+        kept=len(pairs) - sum((left_out or {}).values()),
         held_out=0,
         dev_pairs=0 if dev is None else len(dev),
         dev_empty=0,
@@ -94,7 +94,7 @@ def test_the_overlap_with_dev_and_test() -> None:
     ],
 )
 def test_what_else_deserves_attention(pairs: list[Pair], left_out: dict[str, int], message: str) -> None:
-    (found,) = warnings(preflight(pairs, **left_out))
+    (found,) = warnings(preflight(pairs, left_out=left_out))
     assert message in found
 
 

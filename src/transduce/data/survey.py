@@ -4,7 +4,6 @@ Everything is exact, at any size, but for the numbers that say themselves that t
 `MOST_WORDS`. Memory does not grow with the corpus (but for one byte a pair), the disk holds 24 bytes a pair meanwhile.
 """
 
-import math
 import tempfile
 import unicodedata
 from collections import Counter
@@ -253,8 +252,9 @@ class _Relations:
 
     def add(self, sources: Sequence[str], targets: Sequence[str]) -> None:
         self.pairs += len(sources)
-        lengths = np.log([[math.e] * len(sources), list(map(len, sources)), list(map(len, targets))])
-        self._moments += lengths @ lengths.T
+        lengths = np.log(np.array([list(map(len, sources)), list(map(len, targets))]))
+        terms = np.concatenate([np.ones((1, len(sources))), lengths])
+        self._moments += terms @ terms.T
         for source, target in zip(sources, targets, strict=True):
             source, target = source.strip(), target.strip()
             if source == target:
@@ -269,9 +269,8 @@ class _Relations:
         n = self._ratios.total()
         if n < ENOUGH:
             return Usual(copies_are_odd=copies_are_odd)
-        steps, below = sorted(self._ratios), 0
-        quartiles = []
-        for step in steps:
+        below, quartiles = 0, list[int]()
+        for step in sorted(self._ratios):
             below += self._ratios[step]
             while len(quartiles) < 3 and 4 * below >= (len(quartiles) + 1) * n:
                 quartiles.append(step)
