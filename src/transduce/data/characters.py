@@ -23,6 +23,7 @@ _MARKS = f"[{_REST}]"
 MOJIBAKE = re.compile(
     f"Ã[¡-ª¬-º¼-¿]|Ã{_MARKS}(?=\\w)"  # é as Ã©; before punctuation, à la AMANHÃ…, only within a word
     f"|Â[\x80-\x9f¡-ª¬-º¼-¿]|â[€\x80]|ï»¿"  # the signs of Latin-1; dashes and quotes; a byte order mark
+    f"|á[º»]{_MARKS}(?=\\w)"  # Vietnamese
     f"|(?:[Ä-ß]{_MARKS}){{2}}|(?:[à-ï]{_MARKS}{_MARKS}){{2}}"  # Cyrillic, Greek, Arabic; Indic, Chinese: two in a row
 )
 """UTF-8 that was read as Latin-1 or Windows-1252. Real words that end in a capital with an accent, before quotes or

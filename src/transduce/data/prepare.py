@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -51,7 +51,7 @@ class Sources:
     pretokenised: bool
     max_length: int
     seed: int
-    cleaning: CleaningConfig = CleaningConfig()
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
 
 
 def prepare(
@@ -63,14 +63,14 @@ def prepare(
 ) -> Preflight:
     """Make `folder`, whole or not at all. A `TokenizerPair` is used as it is (fine-tuning); a config is trained.
 
-    The files are read four times, so that memory does not grow with them.
+    The files are read several times, so that memory does not grow with them. What is left out of training is listed in
+    `dropped.tsv`; the report, which is returned too, is in `preflight.json`.
 
     Raises:
         DataError: the inputs cannot be read, change while they are read, or nothing of them is left.
         SaveError: the disk is full or not writable.
     """
     with atomic_folder(folder) as new, _unchanged(_inputs(sources)) as inputs:
-        say("looking at the data")
         dev, test = _read_set(sources.dev), _read_set(_test_set(sources))
         held_out = _HeldOut(sources.seed)
         pairs = read_pairs(sources.train)
@@ -182,7 +182,7 @@ def _unchanged(paths: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
     """What identifies the files at `paths`, and an error, instead of any other, if they do not stay as they are."""
     before = {path: _identity(path) for path in paths}
 
-    def check(cause: DataError | None) -> None:
+    def check(cause: Exception | None) -> None:
         for path, identity in before.items():
             if path.exists() and _identity(path) != identity:
                 raise DataError(
@@ -191,7 +191,7 @@ def _unchanged(paths: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
 
     try:
         yield list(before.values())
-    except DataError as error:
+    except Exception as error:
         check(error)
         raise
     check(None)

@@ -7,10 +7,11 @@ after the other) and `NNNNN.source_ends.npy` (where each sentence ends). It appe
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +226,7 @@ class _Shard:
 class _Array:
     """A `.npy` file of numbers that come one after the other: what `np.save` would write of all of them."""
 
-    def __init__(self, file: IO[bytes], dtype: np.dtype[Any]) -> None:
+    def __init__(self, file: BufferedWriter, dtype: np.dtype[Any]) -> None:
         self._file = file
         self._dtype = dtype
         self._n = 0
@@ -254,9 +255,7 @@ class _Array:
     def _write_header(self) -> None:
         """NumPy leaves room in it for the length to grow, so that it can be written again."""
         descr = np.lib.format.dtype_to_descr(self._dtype)
-        np.lib.format.write_array_header_1_0(
-            self._file, {"descr": descr, "fortran_order": False, "shape": (self._n,)}
-        )
+        np.lib.format.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": (self._n,)})
 
 
 def _open_shard(folder: Path, entry: dict[str, int]) -> _Mapped:

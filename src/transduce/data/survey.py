@@ -47,9 +47,9 @@ class Side:
 
     `words` are what stands between spaces; `more_words`: there are more than `distinct_words` different ones.
     `scripts` are the alphabets of the letters with their shares, most frequent first. `short` lines have one to three
-    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). The rest counts lines with U+FFFD, with UTF-8 read as Latin-1, with control characters,
-    with a carriage return inside, that are not in the normal form NFC, with marks without a width, and with marks of
-    the direction of writing.
+    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). The rest counts lines: with U+FFFD, with
+    UTF-8 read as Latin-1, with control characters, with a carriage return inside, not in the normal form NFC, with
+    marks without a width, and with marks of the direction of writing.
     """
 
     lines: int
@@ -94,9 +94,10 @@ class Survey:
     """Facts about a corpus of pairs.
 
     `empty` pairs have a side without text; what follows is about the others. `duplicates` are later copies of a pair;
-    `ambiguous_sources` have several different targets, `targets_per_source` is the mean over all sources. `copied` pairs
-    have equal sides, `copied_sentences` of four words or more. `odd_ratios` are pairs whose lengths do not fit each
-    other, as the rule `ratio` has it. Overlaps are None where there is no such set.
+    `ambiguous_sources` have several different targets, `targets_per_source` is the mean over all sources. `copied`
+    pairs have equal sides, `copied_sentences` of four words or more. `odd_ratios` are pairs whose lengths do not fit
+    each other, as the rule `ratio` has it; `length_correlation` is that of the logarithms of all lengths, in characters
+    (0 where it is not defined). Overlaps are None where there is no such set.
     """
 
     pairs: int
@@ -110,15 +111,14 @@ class Survey:
     copied: int
     copied_sentences: int
     odd_ratios: int
+    length_correlation: float
     usual: Usual
     dev_in_train: Overlap | None
     test_in_train: Overlap | None
     test_in_dev: Overlap | None
 
 
-def survey(
-    pairs: Iterable[Pair], *, dev: Sequence[Pair] | None = None, test: Sequence[Pair] | None = None
-) -> Survey:
+def survey(pairs: Iterable[Pair], *, dev: Sequence[Pair] | None = None, test: Sequence[Pair] | None = None) -> Survey:
     """What `pairs` are like, and what of `dev` and `test` is among them."""
     with tempfile.TemporaryDirectory() as scratch:
         return examine(pairs, dev=dev, test=test, scratch=Path(scratch))[0]
@@ -127,7 +127,7 @@ def survey(
 def examine(
     pairs: Iterable[Pair], *, dev: Sequence[Pair] | None, test: Sequence[Pair] | None, scratch: Path
 ) -> tuple[Survey, npt.NDArray[np.bool_]]:
-    """`survey`, and of each pair whether it is a copy of an earlier one. Temporary files are in the folder `scratch`."""
+    """`survey`, and of each pair whether it is a copy of an earlier one. Temporary files are in `scratch`."""
     sides = _SideCounts(), _SideCounts()
     relations = _Relations()
     in_dev, in_test = _Shared(dev or ()), _Shared(test or ())
@@ -164,6 +164,7 @@ def examine(
         copied=relations.copied,
         copied_sentences=relations.copied_sentences,
         odd_ratios=relations.odd(usual),
+        length_correlation=relations.correlation(),
         usual=usual,
         dev_in_train=None if dev is None else in_dev.overlap(),
         test_in_train=None if test is None else in_test.overlap(),
@@ -190,7 +191,7 @@ class _SideCounts:
         if not full:
             return
         text, words = "\n".join(full), [line.split() for line in full]
-        counts = np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32))
+        counts = np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32), minlength=ord("\n") + 1)
         counts[ord("\n")] -= len(full) - 1  # ours
         self._characters = _sum(self._characters, counts)
         lengths = np.array([list(map(len, full)), list(map(len, words))])
@@ -249,9 +250,13 @@ class _Relations:
     def __init__(self) -> None:
         self.pairs = self.copied = self.copied_sentences = 0
         self._ratios: Counter[int] = Counter()
+        self._moments = np.zeros((3, 3))  # sums of products of 1, log length of the source, and of the target
 
     def add(self, sources: Sequence[str], targets: Sequence[str]) -> None:
         self.pairs += len(sources)
+        lengths = np.log(np.array([list(map(len, sources)), list(map(len, targets))]))
+        terms = np.concatenate([np.ones((1, len(sources))), lengths])
+        self._moments += terms @ terms.T
         for source, target in zip(sources, targets, strict=True):
             source, target = source.strip(), target.strip()
             if source == target:
@@ -266,14 +271,22 @@ class _Relations:
         n = self._ratios.total()
         if n < ENOUGH:
             return Usual(copies_are_odd=copies_are_odd)
-        steps, below = sorted(self._ratios), 0
-        quartiles = []
-        for step in steps:
+        below, quartiles = 0, list[int]()
+        for step in sorted(self._ratios):
             below += self._ratios[step]
             while len(quartiles) < 3 and 4 * below >= (len(quartiles) + 1) * n:
                 quartiles.append(step)
         far = min(NEVER_FAR, max(LEAST_FAR, 4 * (quartiles[2] - quartiles[0])))
         return Usual(ratio=quartiles[1], far=far, copies_are_odd=copies_are_odd)
+
+    def correlation(self) -> float:
+        """Of the logarithms of lengths; 0 where one side does not vary."""
+        if not self.pairs:
+            return 0.0
+        mean = self._moments / self.pairs
+        covariance = mean[1:, 1:] - np.outer(mean[0, 1:], mean[0, 1:])
+        spread = covariance[0, 0] * covariance[1, 1]
+        return float(covariance[0, 1] / np.sqrt(spread)) if spread > 1e-12 else 0.0
 
     def odd(self, usual: Usual) -> int:
         return sum(n for step, n in self._ratios.items() if abs(step - usual.ratio) > usual.far)
