@@ -47,5 +47,5 @@ def test_figures_of_a_model(transduce: Transduce, run: Path, tmp_path: Path, mon
     sentences = write_lines(tmp_path / "lines.txt", ["the dog", "the cat"])
     said = transduce("lab", "figures", "--model", run, "--input", sentences, "--out", tmp_path / "out")
     assert said.status == 0, said
-    assert said.out.startswith("2 sentences and their outputs; 0 left out")
+    assert said.out.startswith("Sentences looked at: 2. ")
     assert (tmp_path / "out" / "attention.html").is_file()

@@ -75,7 +75,7 @@ def test_what_no_browser_would_open_is_refused(monkeypatch: pytest.MonkeyPatch) 
         attention_page("", [])
     monkeypatch.setattr("transduce.lab.attention_page.MOST_BYTES", 3 * 2**20 - 1)
     long = attention(["a"] * 255, ["b"] * 255, layers=4, heads=4)  # 3 x 16 x 256 x 256 bytes, a third more as text
-    with pytest.raises(ConfigError, match="1 lines make a page of 4 MB"):
+    with pytest.raises(ConfigError, match="1 lines make 4 MB"):
         attention_page("", [("", "", long)])
 
 

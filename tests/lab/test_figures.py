@@ -89,7 +89,7 @@ def test_a_run_brings_its_sentences_and_its_schedule(run: Path, tmp_path: Path) 
 @pytest.mark.usefixtures("unwritten")
 def test_what_is_too_long_is_left_out_and_counted(run: Path, tmp_path: Path) -> None:
     found = look(run, tmp_path, ["the dog", "dog " * 30])
-    assert found.seen[0].startswith("1 sentences and their outputs; 1 left out")
+    assert found.seen[0] == "Sentences looked at: 1. Left out, too long or without output: 1."
     with pytest.raises(ConfigError, match="None of 1 sentences can be shown"):
         look(run, tmp_path, ["dog " * 30])
 

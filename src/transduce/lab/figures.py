@@ -123,9 +123,10 @@ def _of_model(
     progress: Callable[[int, int], None],
 ) -> Report:
     start = time.perf_counter()
-    run = path if (path / "resolved.toml").is_file() else None
+    chosen = load_chosen(path)
+    run = None if chosen is None else resolve(load_asked(path), chosen)
     translator = Translator.load(path, device="cpu", precision="fp32")
-    sources = _sentences(path, run, lines)[: settings.sentences or None]
+    sources = _sentences(path, run is not None, lines)[: settings.sentences or None]
     looked = _look(translator, sources, settings.shown, progress)
     if not looked.texts:
         raise ConfigError(f"None of {len(sources)} sentences can be shown: too long for {path}, or without output.")
@@ -134,7 +135,7 @@ def _of_model(
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "attention.html", attention_page(f"Attention of {path}", looked.shown).encode())
     positions = list(_positions_of(translator.model))
-    rates = _learning_rates(None if run is None else _config(run))
+    rates = _learning_rates(run)
     left_out = len(sources) - len(looked.texts)
     return Report(
         title=TITLE,
@@ -142,7 +143,7 @@ def _of_model(
         command=command,
         settings={"model": str(path), **asdict(settings)},
         seen=[
-            f"{len(looked.texts)} sentences and their outputs; {left_out} left out: too long, or without output.",
+            f"Sentences looked at: {len(looked.texts)}. Left out, too long or without output: {left_out}.",
             *_seen(heads),
             *(encoding.seen for encoding in positions),
             *rates.seen,
@@ -158,22 +159,16 @@ def _of_model(
     )
 
 
-def _sentences(path: Path, run: Path | None, lines: Sequence[str] | None) -> list[str]:
+def _sentences(path: Path, is_run: bool, lines: Sequence[str] | None) -> list[str]:
     """Those with text, each once: `lines`, or what the run kept for development."""
     if lines is None:
-        if run is None:
+        if not is_run:
             raise ConfigError(f"{path}: a model alone has no sentences to look at. Give some with --input, or its RUN.")
-        lines = [source for source, _ in load_prepared(run / "data").dev]
+        lines = [source for source, _ in load_prepared(path / "data").dev]
     found = list(dict.fromkeys(line for line in lines if line.strip()))
     if not found:
         raise ConfigError("--input: no line with text. Give sentences to look at, one a line.")
     return found
-
-
-def _config(run: Path) -> RunConfig:
-    """What the run was trained with."""
-    asked, chosen = load_asked(run), load_chosen(run)
-    return asked if chosen is None else resolve(asked, chosen)
 
 
 # ---- heads
@@ -243,7 +238,7 @@ def _does(doing: str, heads: Sequence[Head]) -> str:
         case "broad":
             return "broad (more than 0.8 of the entropy that is possible)"
         case "mixed":
-            return "mixed (no place below has more than half of the weight, and it is not spread evenly)"
+            return "mixed (no place with a name has more than half of the weight, and it is not spread evenly)"
         case _:
             which = ", ".join(f"{head.layer}.{head.head}" for head in heads)
             return f"with more than half of the weight on: {doing} ({which})"
