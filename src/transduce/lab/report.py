@@ -52,7 +52,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """One run of a laboratory. `settings` are all that decided what was computed; `measured` is what came out, raw."""
+    """One run of a laboratory. `settings` are all that decided what was computed; `measured` is what came out, raw.
+
+    `links` are files beside the report, and what to call them.
+    """
 
     title: str
     question: str
@@ -62,6 +65,7 @@ class Report:
     parts: Sequence[Table | Figure]
     measured: Any
     seconds: float
+    links: Sequence[tuple[str, str]] = ()
     made_with: dict[str, Any] = field(default_factory=lambda: provenance())
 
 
@@ -96,6 +100,7 @@ def drawing(width: float = 7.0, height: float = 4.2) -> "Drawing":
 
 def write_report(folder: Path, report: Report) -> None:
     """Write everything below `folder`; report.html last. Raises `SaveError`."""
+    folder.mkdir(parents=True, exist_ok=True)
     for part in report.parts:
         if isinstance(part, Figure):
             for kind in ("svg", "png"):
@@ -121,6 +126,7 @@ def _page(report: Report) -> str:
             "<h2>What was seen</h2><ul>",
             *(f"<li>{e(line)}</li>" for line in report.seen),
             "</ul>",
+            *(f'<p><a href="{e(file)}">{e(words)}</a></p>' for file, words in report.links),
             *(_table(part) if isinstance(part, Table) else _figure(part) for part in report.parts),
             f"<h2>How it was made</h2><p>{e(under)}</p><pre>{e(report.command)}\n\n{e(settings)}\n\n",
             e("\n".join(f"{name} {version}" for name, version in made["versions"].items())),
