@@ -5,7 +5,7 @@ import io
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,10 @@ th:first-child, td:first-child { text-align: left; }
 th { color: #888; }
 figure { margin: 1.5rem 0; }
 figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
-figcaption, .under { color: #888; font-size: .9rem; }
+figcaption, .under, summary { color: #888; font-size: .9rem; }
+.under { margin: .25rem 0; }
+.wide { overflow-x: auto; margin-top: 1.5rem; }
+details { margin-bottom: 1.5rem; }
 pre { white-space: pre-wrap; font-size: .85rem; }
 @media print { :root { color-scheme: light; } figure, table { break-inside: avoid; } }
 """
@@ -58,6 +61,7 @@ class Report:
     question: str
     command: str
     settings: dict[str, Any]
+    seeds: Sequence[int]
     seen: Sequence[str]
     parts: Sequence[Table | Figure]
     measured: Any
@@ -100,18 +104,15 @@ def write_report(folder: Path, report: Report) -> None:
         if isinstance(part, Figure):
             for kind in ("svg", "png"):
                 write_atomically(folder / f"{part.name}.{kind}", _rendered(part, kind))
-    made = {"command": report.command, "settings": report.settings, "seconds": round(report.seconds, 1)}
-    tables = [{"caption": p.caption, "head": p.head, "rows": p.rows} for p in report.parts if isinstance(p, Table)]
-    facts = {"title": report.title, **made, **report.made_with, "seen": list(report.seen)}
+    made = {"command": report.command, "settings": report.settings, "seeds": list(report.seeds), **report.made_with}
+    tables = [asdict(part) | made for part in report.parts if isinstance(part, Table)]
+    facts = {"title": report.title, **made, "seconds": round(report.seconds, 1), "seen": list(report.seen)}
     write_json(folder / "report.json", facts | {"tables": tables, "measured": report.measured})
     write_atomically(folder / "report.html", _page(report).encode())
 
 
 def _page(report: Report) -> str:
     e = html.escape
-    made = report.made_with
-    under = f"{report.seconds / 60:.1f} minutes on {made['hardware']}; commit {made['commit']}."
-    settings = "\n".join(f"{key} = {value}" for key, value in report.settings.items())
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -121,20 +122,36 @@ def _page(report: Report) -> str:
             "<h2>What was seen</h2><ul>",
             *(f"<li>{e(line)}</li>" for line in report.seen),
             "</ul>",
-            *(_table(part) if isinstance(part, Table) else _figure(part) for part in report.parts),
-            f"<h2>How it was made</h2><p>{e(under)}</p><pre>{e(report.command)}\n\n{e(settings)}\n\n",
-            e("\n".join(f"{name} {version}" for name, version in made["versions"].items())),
-            "</pre></body></html>\n",
+            *(_table(part, report) if isinstance(part, Table) else _figure(part) for part in report.parts),
+            f"<h2>How it was made</h2><p>{e(_origin(report, report.seconds))}</p>{_settings(report)}",
+            "</body></html>\n",
         ]
     )
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, report: Report) -> str:
+    """The numbers, and under them where they are from."""
     e = html.escape
     head = "".join(f'<th scope="col">{e(name)}</th>' for name in table.head)
     rows = "\n".join("<tr>" + "".join(f"<td>{e(str(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
-    caption = f"{e(table.caption)} <span>{table.seconds:.0f} s.</span>"
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p class="under">{caption}</p>'
+    under = f"{e(table.caption)}<br>{e(_origin(report, table.seconds))}"
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<p class="under">{under}</p><details><summary>Command and settings</summary>{_settings(report)}</details>'
+    )
+
+
+def _origin(report: Report, seconds: float) -> str:
+    took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+    seeds = f"seed{'s' if len(report.seeds) > 1 else ''} {', '.join(map(str, report.seeds))}"
+    return f"Measured in {took} on {report.made_with['hardware']}; {seeds}; commit {report.made_with['commit']}."
+
+
+def _settings(report: Report) -> str:
+    settings = "\n".join(f"{key} = {value}" for key, value in report.settings.items())
+    versions = "\n".join(f"{name} {version}" for name, version in report.made_with["versions"].items())
+    text = "\n\n".join((report.command, settings, versions))
+    return f"<pre>{html.escape(text)}</pre>"
 
 
 def _figure(figure: Figure) -> str:
