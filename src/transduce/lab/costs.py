@@ -58,7 +58,7 @@ BUDGETS = {
     "quick": Settings(
         lengths=(32, 64, 128, 256, 512),
         at_widths=(16, 64),
-        widths=(16, 32, 64, 128),
+        widths=(8, 16, 32, 64, 128),
         at_length=256,
         sizes=(4, 8, 16),
         paths=(9, 33),

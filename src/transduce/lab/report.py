@@ -22,12 +22,13 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; p
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px solid #8886; font-weight: 400; }
 th:first-child, td:first-child { text-align: left; }
+td:first-child { white-space: nowrap; }
 th { color: #888; }
 figure { margin: 1.5rem 0; }
 figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 figcaption, .under, summary { color: #888; font-size: .9rem; }
 .under { margin: .25rem 0; }
-.wide { overflow-x: auto; margin-top: 1.5rem; }
+.wide { overflow-x: auto; margin-top: 1.5rem; font-size: .9rem; }
 details { margin-bottom: 1.5rem; }
 pre { white-space: pre-wrap; font-size: .85rem; }
 @media print { :root { color-scheme: light; } figure, table { break-inside: avoid; } }
@@ -142,7 +143,9 @@ def _table(table: Table, report: Report) -> str:
 
 
 def _origin(report: Report, seconds: float) -> str:
-    took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+    took = (
+        f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+    )
     seeds = f"seed{'s' if len(report.seeds) > 1 else ''} {', '.join(map(str, report.seeds))}"
     return f"Measured in {took} on {report.made_with['hardware']}; {seeds}; commit {report.made_with['commit']}."
 

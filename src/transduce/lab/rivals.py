@@ -43,7 +43,7 @@ class Rival:
 
 
 RIVALS = {
-    "self-attention": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)", alone=True),
+    "self-attention, mixing": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)", alone=True),
     "self-attention, layer": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)"),
     "recurrent, LSTM": Rival(layer=Recurrence(cell="lstm"), complexity="n d²", n=1, d=2, path="O(n)"),
     "recurrent, GRU": Rival(layer=Recurrence(cell="gru"), complexity="n d²", n=1, d=2, path="O(n)"),
@@ -54,7 +54,9 @@ RIVALS = {
     "convolution, separable": Rival(
         layer=Convolution(separable=True), complexity="k n d + n d²", n=1, d=2, path="O(n/k)"
     ),
-    "restricted": Rival(layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)", alone=True),
+    "restricted, mixing": Rival(
+        layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)", alone=True
+    ),
     "restricted, layer": Rival(layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)"),
 }
 

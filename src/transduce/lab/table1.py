@@ -1,14 +1,15 @@
-"""Table 1 (section 4): operations, sequential operations and path lengths of each layer type, measured beside the paper's.
+"""Table 1 (section 4) measured: operations, sequential operations and path lengths of each layer type.
 
-The paper's reason for self-attention: fewer operations than recurrence where n < d, none of them in sequence, and any two
-positions one step apart. What costs that is in `lab.costs`; here it is held against the O(...), and against the clock.
+The paper's reasons for self-attention: fewer operations than recurrence where n < d, none of them waiting for the
+position before, and any two positions one step apart. `lab.costs` measures; here it is held against the O(...) and the
+clock.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,9 +22,11 @@ from transduce.lab.rivals import RIVALS, closed_form, path_length, sized
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MARKERS = "os^vDPX*."
 FITTED = 3  # points: exponents are those of the largest
-PARTNERS = {"self-attention, layer": "self-attention", "restricted, layer": "restricted"}
-ATTENTION, RECURRENT = ("self-attention", "self-attention, layer"), ("recurrent, LSTM", "recurrent, GRU")
+PARTNERS = {"self-attention, layer": "self-attention, mixing", "restricted, layer": "restricted, mixing"}
+ATTENTION = ("self-attention, mixing", "self-attention, layer")
+RECURRENT = ("recurrent, LSTM", "recurrent, GRU")
 Measured = list[tuple[Cell, Result]]
 
 
@@ -95,9 +98,19 @@ def flops(result: Result) -> float:
     return float(result["both"]["flops"])
 
 
-def speed(result: Result, batch: int = 1) -> float:
+def time_forward(result: Result) -> float:
+    """Seconds of a forward pass without a graph."""
+    return float(result["seconds_forward"])
+
+
+def time_both(result: Result) -> float:
+    """Seconds of forward and backward."""
+    return float(result["seconds_both"])
+
+
+def speed(result: Result) -> float:
     """Achieved, in GFLOP/s, forward and backward."""
-    return flops(result) / float(result["seconds_both"]) / 1e9
+    return flops(result) / time_both(result) / 1e9
 
 
 def report(settings: Settings, threads: int, measured: Measured, command: str) -> Report:
@@ -157,7 +170,7 @@ def fits(costs: Costs) -> Iterator[Fit]:
 
 def _fit(costs: Costs, name: str, variable: str, theory: int) -> Fit:
     xs, results = costs.sweep(name, variable)
-    counts, times = [flops(r) for r in results], [float(r["seconds_both"]) for r in results]
+    counts, times = [flops(r) for r in results], [time_both(r) for r in results]
     counted, timed = (exponent(xs[-FITTED:], ys[-FITTED:]) for ys in (counts, times))
     why_counted = why_timed = ""
     if abs(counted - theory) > TOLERANCE:
@@ -190,8 +203,8 @@ def _exponents(costs: Costs) -> Table:
     return Table(
         caption=f"Exponents, forward and backward, by least squares at the {FITTED} largest values: n up to "
         f"{s.lengths[-1]} at d = {s.at_widths[0]}; d up to {s.widths[-1]} at n = {s.at_length}; k and r up to "
-        f"{s.sizes[-1]} at n = {s.at_length}, d = {s.at_widths[0]}. The leading term decides where the counted exponent "
-        f"from point to point is within {TOLERANCE} of the paper's. Why: of each exponent that is not.",
+        f"{s.sizes[-1]} at n = {s.at_length}, d = {s.at_widths[0]}. The leading term decides where the counted "
+        f"exponent from point to point is within {TOLERANCE} of the paper's. Why not: of each exponent that is not.",
         head=["layer type", "in", "paper", "counted", "leading term decides", "timed", "why not"],
         rows=rows,
         seconds=costs.seconds("cost"),
@@ -204,7 +217,7 @@ def _table1(costs: Costs) -> Table:
     rows: list[list[str | int | float]] = []
     for name, rival in RIVALS.items():
         variables = [v for v in "wnd" if (name, v) in found]
-        counted = " ".join(f"{_letter(name, v)}^{found[name, v].counted:.2f}" for v in variables)
+        counted = "\N{NO-BREAK SPACE}".join(f"{_letter(name, v)}^{found[name, v].counted:.2f}" for v in variables)
         a, b = _chain(costs, name, "forward") or (0, 0)
         steps = f"{a} + {b} n" if b else str(a)
         row: list[str | int | float] = [
@@ -218,9 +231,9 @@ def _table1(costs: Costs) -> Table:
     s = costs.settings
     return Table(
         caption=f"Table 1. Operations: exponents of those counted, forward and backward. Sequential operations: the "
-        f"longest chain of a forward pass. Path: layers (of recurrence: cells) from the first of {n} positions to the "
-        f"last, k = {s.kernel}, r = {s.neighbourhood}. A layer type without “layer” behind it that has one below is the "
-        "mixing of given queries, keys and values, the only part of attention that the paper counts.",
+        f"longest chain of a forward pass. Path: layers (of recurrence: cells) from the first of {n} positions to "
+        f"the last, k = {s.kernel}, r = {s.neighbourhood}. “Mixing” is that of given queries, keys and values, all "
+        "that the paper counts of attention; “layer” has the projections too.",
         head=["layer type", "operations, paper", "counted", "sequential, paper", "counted", "path, paper", f"n = {n}"],
         rows=rows,
         seconds=costs.seconds("cost", "path"),
@@ -264,10 +277,10 @@ def _chains(costs: Costs) -> Table:
         for name, rival in RIVALS.items()
     ]
     return Table(
-        caption="Sequential operations: the longest chain in which each waits for the result of the one before it, from "
-        "the input on, found by following every operation that PyTorch runs. One that writes memory counts as one, "
-        "however large (a matrix product, a softmax, a copy); views are free. The cells of LSTM and GRU step by step, "
-        f"not fused. The formulas hold exactly at every n ({lengths[0]} to {lengths[-1]}) and d.",
+        caption="Sequential operations: the longest chain in which each waits for the result of the one before it, "
+        "from the input on, found by following every operation that PyTorch runs. One that writes memory counts as "
+        "one, however large (a matrix product, a softmax, a copy); views are free. The cells of LSTM and GRU step by "
+        f"step, not fused. The formulas hold exactly at every n ({lengths[0]} to {lengths[-1]}) and d.",
         head=[
             "layer type",
             "paper",
@@ -305,8 +318,8 @@ def _paths(costs: Costs) -> Table:
         for name in _path_layers()
     ]
     return Table(
-        caption="Path: how many causal layers (of recurrence: cells) until the last of n positions depends on the first, "
-        f"by gradients that are not zero. k = {s.kernel}, r = {s.neighbourhood}.",
+        caption="Path: how many causal layers (of recurrence: cells) until the last of n positions depends on the "
+        f"first, by gradients that are not zero. k = {s.kernel}, r = {s.neighbourhood}.",
         head=["layer type", "paper", "exactly", *(f"n = {n}" for n in s.paths), "equal"],
         rows=rows,
         seconds=costs.seconds("path"),
@@ -316,37 +329,25 @@ def _paths(costs: Costs) -> Table:
 # ---- the clock
 
 
-def _pairs() -> Iterator[tuple[str, str]]:
-    return ((a, b) for a in ATTENTION for b in RECURRENT)
-
-
-def _crossing(costs: Costs, a: str, b: str, d: int, what: Callable[[Result], float]) -> str:
-    lengths = costs.settings.lengths
+def _crossing(costs: Costs, a: str, b: str, d: int, what: Callable[[Result], float]) -> float:
     one, other = ([what(r) for r in costs.sweep(name, "n", d)[1]] for name in (a, b))
-    match crossing(lengths, one, other):
-        case 0.0:
-            return f"below {lengths[0]}"
-        case math.inf:
-            return f"above {lengths[-1]}"
-        case n:
-            return f"{n:.0f}"
+    return crossing(costs.settings.lengths, one, other)
 
 
 def _crossings(costs: Costs) -> Table:
+    lengths = costs.settings.lengths
+
+    def shown(n: float) -> str:
+        return f"{n:.0f}" if 0 < n < math.inf else f"< {lengths[0]}" if n == 0 else f"> {lengths[-1]}"
+
     rows: list[list[str | int | float]] = [
-        [
-            f"{a} – {b}",
-            d,
-            _crossing(costs, a, b, d, flops),
-            _crossing(costs, a, b, d, lambda r: float(r["seconds_forward"])),
-            _crossing(costs, a, b, d, lambda r: float(r["seconds_both"])),
-        ]
+        [f"{a} – {b}", d, *(shown(_crossing(costs, a, b, d, what)) for what in (flops, time_forward, time_both))]
         for d in costs.settings.at_widths
-        for a, b in _pairs()
+        for a, b in ((a, b) for a in ATTENTION for b in RECURRENT)
     ]
     return Table(
-        caption="The n above which self-attention costs more than recurrence, interpolated. By orders alone it would be "
-        "n = d. “With backward” is forward and backward.",
+        caption="The n above which self-attention costs more than recurrence, interpolated. By orders alone it would "
+        "be n = d. “With backward” is forward and backward.",
         head=["", "n = d at", "operations", "time forward", "time with backward"],
         rows=rows,
         seconds=costs.seconds("cost"),
@@ -362,6 +363,17 @@ def estimates(result: Result, machine: Result) -> dict[str, float]:
     }
 
 
+def _parts(result: Result, machine: Result) -> dict[str, float]:
+    """`estimates` as parts of the measured time. Memory that would take longer was in a cache, and is left out."""
+    parts = {name: part / time_both(result) for name, part in estimates(result, machine).items()}
+    return {name: part for name, part in parts.items() if name != "memory" or part <= 1}
+
+
+def _cause(result: Result, machine: Result) -> tuple[str, float]:
+    """The largest of these parts."""
+    return max(_parts(result, machine).items(), key=lambda item: item[1])
+
+
 def _times(costs: Costs) -> Table:
     s, machine = costs.settings, costs.machine()
     d = s.at_widths[-1]
@@ -369,36 +381,38 @@ def _times(costs: Costs) -> Table:
     for n in (s.lengths[0], s.lengths[-1]):
         for name in RIVALS:
             r = costs.at(name, n, d)
-            parts = estimates(r, machine)
             rows.append(
                 [
                     name,
                     n,
-                    f"{flops(r) / 1e9:.3g}",
-                    f"{r['run']['peak'] / 2**20:.3g}",
-                    _ms(r["seconds_forward"]),
-                    _ms(r["seconds_both"]),
-                    f"{speed(r):.2g}",
-                    *(_ms(seconds) for seconds in parts.values()),
-                    max(parts, key=lambda part: parts[part]),
+                    f"{flops(r) / 1e6:.0f}",
+                    f"{r['run']['peak'] / 2**20:.2f}",
+                    _ms(time_forward(r)),
+                    _ms(time_both(r)),
+                    f"{speed(r):.1f}",
+                    *(f"{part / time_both(r):.0%}" for part in estimates(r, machine).values()),
+                    _cause(r, machine)[0],
                 ]
             )
     return Table(
-        caption=f"Time and memory at d = {d}, one sequence, {costs.threads} thread(s). Memory: the most that the tensors of "
-        "forward and backward take at once besides input and weights (scratch inside a kernel is not seen). Estimates: "
-        f"operations at {machine['flops'] / 1e9:.0f} GFLOP/s (a product of 1024 × 1024); bytes that the operations read "
-        f"and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy); {machine['overhead'] * 1e6:.1f} µs for each "
-        "operation that is called (one on a single number). LSTM runs fused, so that few are called.",
+        caption=f"Time and memory at d = {d}, one sequence, {costs.threads} thread(s). MB: the most that the tensors "
+        "of forward and backward take at once besides input and weights (scratch inside a kernel is not seen). "
+        "Parts of the time of forward and backward, estimated: operations at "
+        f"{machine['flops'] / 1e9:.0f} GFLOP/s (a product of 1024 × 1024); what the operations read and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy that no cache holds; over 100% "
+        f"where caches do); {machine['overhead'] * 1e6:.1f} µs for each operation that is called "
+        "(one on a single number; LSTM runs fused, in few). “Most”: the largest that is possible.",
         head=[
             "layer type",
             "n",
-            "GFLOP",
+            "MFLOP",
             "MB",
             "forward, ms",
-            "with backward",
+            "with backward, ms",
             "GFLOP/s",
-            *(f"if only {part}" for part in ("arithmetic", "memory", "overhead")),
-            "largest",
+            "arithmetic",
+            "memory",
+            "overhead",
+            "most",
         ],
         rows=rows,
         seconds=costs.seconds("cost", "machine"),
@@ -406,7 +420,7 @@ def _times(costs: Costs) -> Table:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}"
+    return f"{seconds * 1e3:.2f}"
 
 
 def _batch_gain(costs: Costs, name: str) -> float:
@@ -470,66 +484,70 @@ def _cores(costs: Costs) -> Table:
 
 def _seen(costs: Costs) -> Iterator[str]:
     found = list(fits(costs))
-    for what, values, why in (
-        ("operations counted", [f.counted for f in found], [f.why_counted for f in found]),
-        ("time", [f.timed for f in found], [f.why_timed for f in found]),
-    ):
-        near = sum(abs(value - f.theory) <= TOLERANCE for value, f in zip(values, found, strict=True))
-        far = [
-            f"{f.name} in {_letter(f.name, f.variable)}: {value:.2f} for {f.theory} ({reason})"
-            for f, value, reason in zip(found, values, why, strict=True)
-            if reason
-        ]
-        text = f"Exponents of {what}: {near} of {len(found)} within {TOLERANCE} of the paper's."
-        yield f"{text} Not: {'; '.join(far)}." if far else text
-    yield _verdict("Sequential operations", "O(1) or O(n) exactly", RIVALS, lambda name: _as_theory(costs, name))
+    far = [f"{f.name} in {_letter(f.name, f.variable)} ({f.why_counted})" for f in found if f.why_counted]
+    text = f"Exponents of operations: {len(found) - len(far)} of {len(found)} within {TOLERANCE} of the paper's."
+    yield f"{text} Not: {'; '.join(far)}." if far else text
+    yield _verdict("Sequential operations", "O(1) or O(n), exactly", list(RIVALS), lambda name: _as_theory(costs, name))
     yield _verdict("Path lengths", "the closed form", _path_layers(), lambda name: _path_is_exact(costs, name))
     d = costs.settings.at_widths[-1]
     a, b = ATTENTION[1], RECURRENT[0]
+    counted, timed = (_from(costs, _crossing(costs, a, b, d, what)) for what in (flops, time_both))
+    yield f"At d = {d}, the self-attention layer costs more than LSTM {counted} in operations, {timed} in time."
+    lower, higher = (sum(sign * (f.timed - f.theory) > TOLERANCE for f in found) for sign in (-1, 1))
     yield (
-        f"At d = {d}, the self-attention layer costs more than LSTM above n = {_crossing(costs, a, b, d, flops)} in "
-        f"operations, above n = {_crossing(costs, a, b, d, lambda r: float(r['seconds_both']))} in time."
+        f"Exponents of time: {len(found) - lower - higher} of {len(found)} within {TOLERANCE} of the paper's, {lower} "
+        f"lower (more operations a second where there are more of them), {higher} higher (fewer)."
     )
-    yield from _seen_speed(costs)
+    yield from (_seen_cause(costs, n) for n in (costs.settings.lengths[0], costs.settings.lengths[-1]))
+    yield from (_seen_batch(costs, name) for name in RECURRENT)
     if costs.threads > 1:
         gains = {name: _cores_gain(costs, name) for name in RIVALS}
         least, most = min(gains, key=lambda n: gains[n]), max(gains, key=lambda n: gains[n])
         yield (
-            f"Cores: {costs.threads} threads make {most} {gains[most]:.2f} times faster, {least} {gains[least]:.2f} times."
+            f"{costs.threads} threads make {most} {gains[most]:.2f} times faster, the most, and {least} "
+            f"{gains[least]:.2f} times, the least."
         )
 
 
-def _verdict(what: str, theory: str, names: Sequence[str] | dict[str, Any], holds: Callable[[str], bool]) -> str:
+def _from(costs: Costs, n: float) -> str:
+    lengths = costs.settings.lengths
+    if n == math.inf:
+        return f"at no n up to {lengths[-1]}"
+    return f"above n = {n:.0f}" if n else f"at every n from {lengths[0]} on"
+
+
+def _verdict(what: str, theory: str, names: Sequence[str], holds: Callable[[str], bool]) -> str:
     wrong = [name for name in names if not holds(name)]
     return f"{what}: not {theory} for {', '.join(wrong)}." if wrong else f"{what}: {theory}, for all {len(names)} rows."
 
 
-def _seen_speed(costs: Costs) -> Iterator[str]:
-    """Where time is not what the operations say, and the largest of the estimates that could be why."""
-    s, machine = costs.settings, costs.machine()
-    d, best = s.at_widths[-1], machine["flops"] / 1e9
-    for n in (s.lengths[0], s.lengths[-1]):
-        causes: dict[str, list[str]] = {}
-        for name in RIVALS:
-            r = costs.at(name, n, d)
-            parts = estimates(r, machine)
-            largest = max(parts, key=lambda part: parts[part])
-            causes.setdefault(largest, []).append(
-                f"{name} {speed(r):.2g} GFLOP/s ({parts[largest] / r['seconds_both']:.0%})"
-            )
-        for cause, names in causes.items():
-            yield (
-                f"n = {n}, d = {d}: of arithmetic, memory and overhead, {cause} would take longest for {', '.join(names)}; "
-                f"in brackets the part of the measured time that it would be. The machine's best is {best:.0f} GFLOP/s."
-            )
-    gain = {name: _batch_gain(costs, name) for name in (ATTENTION[1], *RECURRENT)}
-    attention = gain.pop(ATTENTION[1])
-    for name, value in gain.items():
-        helped = "its n small products in a row become larger ones" if value > 1.5 * attention else "no more than that"
-        yield (
-            f"In batches of {s.batch} ({s.sentence} positions), a sequence is {value:.1f} times faster with {name}, "
-            f"{attention:.1f} times with self-attention: {helped}."
-        )
+def _seen_cause(costs: Costs, n: int) -> str:
+    """How far from the machine's best, and which estimate could be most of the time."""
+    d, machine = costs.settings.at_widths[-1], costs.machine()
+    found: dict[str, list[tuple[str, float]]] = {}
+    for name in RIVALS:
+        cause, part = _cause(costs.at(name, n, d), machine)
+        found.setdefault(cause, []).append((name, part))
+    speeds = [speed(costs.at(name, n, d)) for name in RIVALS]
+    causes = (
+        f"{cause} ({', '.join(f'{name} {part:.0%}' for name, part in members)})" for cause, members in found.items()
+    )
+    poorly = [name for name in RIVALS if sum(_parts(costs.at(name, n, d), machine).values()) < 0.5]
+    rest = f" Together they explain less than half of the time of {', '.join(poorly)}." if poorly else ""
+    return (
+        f"At n = {n}, d = {d}, {min(speeds):.2g} to {max(speeds):.2g} GFLOP/s of {machine['flops'] / 1e9:.0f}. What "
+        f"would take most of the time by itself: {'; '.join(causes)}.{rest}"
+    )
+
+
+def _seen_batch(costs: Costs, name: str) -> str:
+    s = costs.settings
+    recurrent, attention = _batch_gain(costs, name), _batch_gain(costs, ATTENTION[1])
+    why = "its small products one after another become larger" if recurrent > 1.5 * attention else "no more than that"
+    return (
+        f"{s.batch} sequences of {s.sentence} at once: each is {recurrent:.1f} times faster with {name}, "
+        f"{attention:.1f} times with {ATTENTION[1]}: {why}."
+    )
 
 
 # ---- figures
@@ -537,25 +555,27 @@ def _seen_speed(costs: Costs) -> Iterator[str]:
 
 def _plot(axes: "Axes", costs: Costs, name: str, xs: Sequence[int], ys: Sequence[float]) -> None:
     rank = list(RIVALS).index(name)
-    axes.loglog(xs, ys, "--" if RIVALS[name].alone else "-", marker="os^vDPX*."[rank], color=f"C{rank}", label=name)
+    axes.loglog(xs, ys, "--" if RIVALS[name].alone else "-", marker=MARKERS[rank], color=f"C{rank}", label=name)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
 
 
 def _two_panels(
     costs: Costs, name: str, caption: str, rivals: Sequence[str], variable: str, marks: dict[str, int]
 ) -> Figure:
     """Operations and time against n (at the widest of `at_widths`) or d, with vertical lines at `marks`."""
-    figure = drawing(9.0, 4.4)
+    figure = drawing(9.0, 4.8)
     counted, timed = figure.subplots(1, 2)
     for rival in rivals:
         xs, results = costs.sweep(rival, variable, costs.settings.at_widths[-1])
         _plot(counted, costs, rival, xs, [flops(r) for r in results])
-        _plot(timed, costs, rival, xs, [float(r["seconds_both"]) for r in results])
+        _plot(timed, costs, rival, xs, [time_both(r) for r in results])
     for axes, label in ((counted, "floating-point operations"), (timed, "seconds")):
         axes.set(xlabel=variable, ylabel=f"{label}, forward and backward")
         for text, x in marks.items():
             axes.axvline(x, color="#888", linewidth=1, linestyle=":")
             axes.annotate(text, (x, 0.02), xycoords=("data", "axes fraction"), color="#666")
-    counted.legend(frameon=False, fontsize="small")
+    figure.legend(*counted.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return Figure(name=name, caption=caption, drawing=figure)
 
 
@@ -577,6 +597,8 @@ def _draw_speed(costs: Costs) -> Figure:
     for name in RIVALS:
         xs, results = costs.sweep(name, "n", d)
         _plot(axes, costs, name, xs, [speed(r) for r in results])
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.axhline(costs.machine()["flops"] / 1e9, color="#888", linewidth=1, linestyle=":")
     axes.set(xlabel="n", ylabel="GFLOP/s, forward and backward")
     figure.legend(loc="outside right center", frameon=False, fontsize="small")
@@ -593,7 +615,9 @@ def _draw_reach(costs: Costs) -> Figure:
     for name in _path_layers():
         reach = costs.reach(name, n)
         rank = list(RIVALS).index(name)
-        axes.plot(range(1, len(reach) + 1), reach, marker="os^vDPX*."[rank], color=f"C{rank}", label=name, markersize=4)
-    axes.set(xscale="log", xlabel="layers (recurrent: cells)", ylabel="positions back that influence the last one")
+        axes.plot(range(1, len(reach) + 1), reach, marker=MARKERS[rank], color=f"C{rank}", label=name, markersize=4)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set(xlabel="layers (recurrent: cells)", ylabel="positions back that influence the last one")
     figure.legend(loc="outside right center", frameon=False, fontsize="small")
     return Figure(name="reach", caption=f"How far back the last of {n} positions depends on its input.", drawing=figure)

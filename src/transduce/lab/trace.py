@@ -52,11 +52,11 @@ class _Storage:
         return max((d for (a, b), d in self.written.items() if a < span[1] and span[0] < b), default=None)
 
 
-class _Trace(TorchDispatchMode):
+class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows storages, not tensors: views of one storage hold what was written to it, but only the part they see."""
 
     def __init__(self, x: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = Counts()
         self._known: dict[int, _Storage] = {}
         self._held = 0
@@ -103,7 +103,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def _key(t: Tensor) -> int:
-    return t.untyped_storage()._cdata
+    return int(t.untyped_storage()._cdata)
 
 
 def _span(t: Tensor) -> Span:
