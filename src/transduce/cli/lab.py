@@ -23,7 +23,9 @@ def lab(
             help="table1: what each layer type costs, and why self-attention; residual: why residual connections.",
         ),
     ],
-    recipe: Annotated[str, typer.Option(help="residual: the task that the networks learn.")] = "multi30k_ende",
+    recipe: Annotated[
+        str | None, typer.Option(help="residual: the task that the networks learn; multi30k_ende if not given.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="residual: root of the recipe's data; as for `train` if not given.")
     ] = None,
@@ -45,6 +47,9 @@ def lab(
     for option, value, known in (("lab", name, LABORATORIES), ("--budget", budget, BUDGET_NAMES)):
         if value not in known:
             raise ConfigError(f"{option} {value}: choose one of {', '.join(known)}.")
+    for option, given in (("--recipe", recipe), ("--data", data)):
+        if name == "table1" and given is not None:
+            raise ConfigError(f"{option}: lab table1 reads no data. Leave it out.")
     folder = out or Path("lab") / f"{name}-{budget}"
     tune_process(default_threads(environment()))
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -58,7 +63,7 @@ def lab(
             case "table1":
                 report = _table1(budget, folder, progress)
             case _:
-                report = _residual(budget, folder, progress, recipe, data)
+                report = _residual(budget, folder, progress, recipe or "multi30k_ende", data)
     for line in report.seen:
         print(line)
     say(f"{folder / 'report.html'}: {report.seconds / 60:.1f} minutes of measurements")

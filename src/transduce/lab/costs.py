@@ -18,6 +18,7 @@ from transduce.lab.cells import Cell, Result
 from transduce.lab.rivals import RIVALS, Rival, Subject, reach, subject
 from transduce.lab.trace import Counts, count, unfused
 from transduce.nn.convolution import Convolution
+from transduce.nn.restricted import RestrictedAttention
 
 MEGABYTE = 2**20
 
@@ -49,9 +50,13 @@ class Settings:
 
     def size(self, rival: Rival) -> int:
         """The k or r outside its sweep; 0 where there is none."""
-        if not hasattr(rival.layer, "kernel") and not hasattr(rival.layer, "neighbourhood"):
-            return 0
-        return self.kernel if isinstance(rival.layer, Convolution) else self.neighbourhood
+        match rival.layer:
+            case Convolution():
+                return self.kernel
+            case RestrictedAttention():
+                return self.neighbourhood
+            case _:
+                return 0
 
 
 BUDGETS = {
@@ -68,7 +73,7 @@ BUDGETS = {
         lengths=(32, 64, 128, 256, 512, 1024, 2048, 4096),
         at_widths=(64, 256),
         widths=(32, 64, 128, 256, 512, 1024),
-        at_length=2048,
+        at_length=1024,
         sizes=(4, 8, 16, 32, 64),
         paths=(9, 33, 129, 257),
         repeats=5,
@@ -76,7 +81,7 @@ BUDGETS = {
     "full": Settings(
         lengths=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
         at_widths=(64, 256),
-        widths=(32, 64, 128, 256, 512, 1024, 2048),
+        widths=(32, 64, 128, 256, 512, 1024),
         at_length=2048,
         sizes=(4, 8, 16, 32, 64, 128),
         paths=(9, 33, 129, 257, 513),

@@ -101,18 +101,19 @@ def drawing(width: float = 7.0, height: float = 4.2) -> "Drawing":
 
 def write_report(folder: Path, report: Report) -> None:
     """Write everything below `folder`; report.html last. Raises `SaveError`."""
+    drawn = {part.name: _rendered(part, "svg") for part in report.parts if isinstance(part, Figure)}
     for part in report.parts:
         if isinstance(part, Figure):
-            for kind in ("svg", "png"):
-                write_atomically(folder / f"{part.name}.{kind}", _rendered(part, kind))
+            write_atomically(folder / f"{part.name}.svg", drawn[part.name])
+            write_atomically(folder / f"{part.name}.png", _rendered(part, "png"))
     made = {"command": report.command, "settings": report.settings, "seeds": list(report.seeds), **report.made_with}
     tables = [asdict(part) | made for part in report.parts if isinstance(part, Table)]
     facts = {"title": report.title, **made, "seconds": round(report.seconds, 1), "seen": list(report.seen)}
     write_json(folder / "report.json", facts | {"tables": tables, "measured": report.measured})
-    write_atomically(folder / "report.html", _page(report).encode())
+    write_atomically(folder / "report.html", _page(report, drawn).encode())
 
 
-def _page(report: Report) -> str:
+def _page(report: Report, drawn: dict[str, bytes]) -> str:
     e = html.escape
     return "\n".join(
         [
@@ -123,7 +124,7 @@ def _page(report: Report) -> str:
             "<h2>What was seen</h2><ul>",
             *(f"<li>{e(line)}</li>" for line in report.seen),
             "</ul>",
-            *(_table(part, report) if isinstance(part, Table) else _figure(part) for part in report.parts),
+            *(_table(p, report) if isinstance(p, Table) else _figure(p, drawn[p.name].decode()) for p in report.parts),
             f"<h2>How it was made</h2><p>{e(_origin(report, report.seconds))}</p>{_settings(report)}",
             "</body></html>\n",
         ]
@@ -157,8 +158,7 @@ def _settings(report: Report) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
-def _figure(figure: Figure) -> str:
-    svg = _rendered(figure, "svg").decode()
+def _figure(figure: Figure, svg: str) -> str:
     return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
 
 

@@ -170,22 +170,22 @@ def fits(costs: Costs) -> Iterator[Fit]:
 
 def _fit(costs: Costs, name: str, variable: str, theory: int) -> Fit:
     xs, results = costs.sweep(name, variable)
-    counts, times = [flops(r) for r in results], [time_both(r) for r in results]
-    counted, timed = (exponent(xs[-FITTED:], ys[-FITTED:]) for ys in (counts, times))
+    last_xs, last = xs[-FITTED:], results[-FITTED:]
+    counted, timed = (exponent(last_xs, [what(r) for r in last]) for what in (flops, time_both))
     why_counted = why_timed = ""
     if abs(counted - theory) > TOLERANCE:
-        why_counted = _lower_terms(costs, name, variable, xs[-1], counts[-1])
+        why_counted = _lower_terms(costs, name, variable)
     if abs(timed - theory) > TOLERANCE:
-        slow, fast = speed(results[-FITTED]), speed(results[-1])
-        why_timed = f"{slow:.2g} to {fast:.2g} GFLOP/s from {xs[-FITTED]} to {xs[-1]}"
-    return Fit(name, variable, theory, counted, timed, reaches_theory(xs, counts, theory), why_counted, why_timed)
+        why_timed = f"{speed(last[0]):.2g} to {speed(last[-1]):.2g} GFLOP/s from {last_xs[0]} to {last_xs[-1]}"
+    reached = reaches_theory(xs, [flops(r) for r in results], theory)
+    return Fit(name, variable, theory, counted, timed, reached, why_counted, why_timed)
 
 
-def _lower_terms(costs: Costs, name: str, variable: str, last: int, counted: float) -> str:
+def _lower_terms(costs: Costs, name: str, variable: str) -> str:
     if name not in PARTNERS:
         return "terms of lower order"
-    alone = flops(costs.sweep(PARTNERS[name], variable)[1][-1])
-    return f"{1 - alone / counted:.0%} of the operations at {last} are the projections, n d²"
+    (xs, whole), (_, alone) = (costs.sweep(one, variable) for one in (name, PARTNERS[name]))
+    return f"{1 - flops(alone[-1]) / flops(whole[-1]):.0%} of the operations at {xs[-1]} are the projections, n d²"
 
 
 def _letter(name: str, variable: str) -> str:
@@ -396,11 +396,11 @@ def _times(costs: Costs) -> Table:
             )
     return Table(
         caption=f"Time and memory at d = {d}, one sequence, {costs.threads} thread(s). MB: the most that the tensors "
-        "of forward and backward take at once besides input and weights (scratch inside a kernel is not seen). "
-        "Parts of the time of forward and backward, estimated: operations at "
-        f"{machine['flops'] / 1e9:.0f} GFLOP/s (a product of 1024 × 1024); what the operations read and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy that no cache holds; over 100% "
-        f"where caches do); {machine['overhead'] * 1e6:.1f} µs for each operation that is called "
-        "(one on a single number; LSTM runs fused, in few). “Most”: the largest that is possible.",
+        "of forward and backward take at once besides input and weights (scratch inside a kernel is not seen). Parts "
+        f"of the time of forward and backward, estimated: operations at {machine['flops'] / 1e9:.0f} GFLOP/s (a "
+        f"product of 1024 × 1024); what they read and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy that no "
+        f"cache holds; over 100% where caches do); {machine['overhead'] * 1e6:.1f} µs for each operation that is "
+        "called (one on a single number; LSTM runs fused, in few). “Most”: the largest that is possible.",
         head=[
             "layer type",
             "n",
@@ -487,7 +487,7 @@ def _seen(costs: Costs) -> Iterator[str]:
     far = [f"{f.name} in {_letter(f.name, f.variable)} ({f.why_counted})" for f in found if f.why_counted]
     text = f"Exponents of operations: {len(found) - len(far)} of {len(found)} within {TOLERANCE} of the paper's."
     yield f"{text} Not: {'; '.join(far)}." if far else text
-    yield _verdict("Sequential operations", "O(1) or O(n), exactly", list(RIVALS), lambda name: _as_theory(costs, name))
+    yield _verdict("Sequential operations", "exactly O(1) or O(n)", list(RIVALS), lambda name: _as_theory(costs, name))
     yield _verdict("Path lengths", "the closed form", _path_layers(), lambda name: _path_is_exact(costs, name))
     d = costs.settings.at_widths[-1]
     a, b = ATTENTION[1], RECURRENT[0]
