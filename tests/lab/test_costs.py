@@ -55,7 +55,7 @@ def test_a_cell_counts_the_same_every_time(name: str) -> None:
         assert first[part] == again[part]
     assert min(first["seconds_forward"], first["seconds_both"]) > 0
     fused = first["run"]["operations"] < first["both"]["operations"]
-    assert fused == (name == "recurrent, LSTM" and torch.backends.mkldnn.is_available())
+    assert fused == (name == "recurrent, LSTM" and torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def test_threads_are_those_of_the_cell_and_then_as_before() -> None:

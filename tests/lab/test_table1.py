@@ -12,9 +12,10 @@ from tests.lab.test_costs import SETTINGS
 from transduce.errors import ConfigError
 from transduce.lab.cells import measure
 from transduce.lab.costs import cells, compute
+from transduce.lab.findings import Measured
 from transduce.lab.report import Report, Table
 from transduce.lab.rivals import RIVALS
-from transduce.lab.table1 import Measured, investigate, report
+from transduce.lab.table1 import investigate, report
 
 pytestmark = pytest.mark.unit
 

@@ -86,7 +86,7 @@ def test_memory_is_what_is_held_at_once() -> None:
 
 def test_without_fused_kernels_every_cell_is_seen_and_then_they_are_back() -> None:
     cells, x = torch.nn.LSTM(4, 4, batch_first=True), torch.randn(1, 9, 4, requires_grad=True)
-    before = torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+    before = torch.backends.mkldnn.enabled
     with unfused():
         assert count(lambda x: cells(x)[0], x)[0].operations > 9
-    assert torch.backends.mkldnn.enabled == before  # type: ignore[attr-defined]
+    assert torch.backends.mkldnn.enabled == before

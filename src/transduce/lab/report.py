@@ -35,13 +35,16 @@ pre { white-space: pre-wrap; font-size: .85rem; }
 """
 
 
+Row = Sequence[str | int | float]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
     """Numbers with a head. `seconds` is the wall time that they took to measure."""
 
     caption: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | int | float]]
+    rows: Sequence[Row]
     seconds: float
 
 

@@ -113,9 +113,8 @@ def subject(rival: Rival, batch: int, n: int, d: int, w: int) -> Subject:
 
 def reach(rival: Rival, n: int, w: int) -> list[int]:
     """How far back the output at the last of `n` positions is influenced from, after one layer, two, ... : until it is
-    the first position, `n` - 1 back. Of a recurrent layer: after one cell, two, ...
-
-    Influence is a gradient that is not zero.
+    the first position, `n` - 1 back, or there are as many layers as positions. Of a recurrent layer: after one cell,
+    two, ... Influence is a gradient that is not zero.
     """
     x = torch.randn(1, n, NARROW, dtype=torch.float64, requires_grad=True)
     found: list[int] = []
@@ -130,7 +129,7 @@ def reach(rival: Rival, n: int, w: int) -> list[int]:
 
 def _layers(rival: Rival, x: Tensor, w: int) -> Iterator[Tensor]:
     """The last position after each layer of a stack. Nothing else of a decoder leads from one position to another."""
-    for index in count():
+    for index in range(x.shape[1]):
         layer = build_layer(rival, NARROW, w, index)
         assert isinstance(layer, nn.Module)
         x = layer.double()(x)
