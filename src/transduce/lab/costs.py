@@ -61,13 +61,13 @@ class Settings:
 
 BUDGETS = {
     "quick": Settings(
-        lengths=(32, 64, 128, 256, 512),
-        at_widths=(16, 64),
+        lengths=(16, 32, 64, 128, 256),
+        at_widths=(8, 32),
         widths=(8, 16, 32, 64, 128),
-        at_length=256,
+        at_length=128,
         sizes=(4, 8, 16),
         paths=(9, 33),
-        repeats=3,
+        repeats=5,
     ),
     "standard": Settings(
         lengths=(32, 64, 128, 256, 512, 1024, 2048, 4096),

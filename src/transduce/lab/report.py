@@ -28,7 +28,7 @@ figure { margin: 1.5rem 0; }
 figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 figcaption, .under, summary { color: #888; font-size: .9rem; }
 .under { margin: .25rem 0; }
-.wide { overflow-x: auto; margin-top: 1.5rem; font-size: .9rem; }
+.wide { overflow-x: auto; margin-top: 1.5rem; font-size: .85rem; }
 details { margin-bottom: 1.5rem; }
 pre { white-space: pre-wrap; font-size: .85rem; }
 @media print { :root { color-scheme: light; } figure, table { break-inside: avoid; } }

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from transduce.shapes import Tensor
@@ -77,7 +76,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        read = list(_tensors((args, kwargs)))
+        read = list(_tensors((*args, *kwargs.values())))
         waits = [d for t in read if (s := self._known.get(_key(t))) and (d := s.depth(_span(t))) is not None]
         sources = {_key(t) for t in read}
         result = func(*args, **kwargs)
@@ -109,8 +108,13 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._held -= size if held else 0
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.numel())
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, torch.Tensor):
+        if values.numel():
+            yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
 
 
 def _key(t: Tensor) -> int:
