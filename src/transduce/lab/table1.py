@@ -250,7 +250,7 @@ def _times(costs: Costs) -> Table:
         f"of the time of forward and backward, estimated: operations at {machine['flops'] / 1e9:.0f} GFLOP/s (a "
         f"product of 1024 × 1024); what they read and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy that no "
         f"cache holds; over 100% where caches do); {machine['overhead'] * 1e6:.1f} µs for each operation that is "
-        "called (one on a single number; LSTM runs fused, in few). Both: with backward. Most: the largest of the parts.",
+        "called (one on a single number; LSTM runs fused, in few). Both: with backward. Most: the largest part.",
         head=[
             "layer type",
             "n",
