@@ -4,6 +4,7 @@ Counted: floating-point operations, operations that wait for one another, memory
 two positions (`rivals.reach`). Timed: forward, and forward and backward.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -177,18 +178,15 @@ def _forget(one: Subject) -> None:
 
 def seconds(run: Callable[[], Any], repeats: int, at_least: float = 0.003) -> float:
     """The median time of a call of `run`, of `repeats` samples; a sample is so many calls that it takes `at_least`."""
-    calls, samples = 1, list[float]()
-    run()
-    while len(samples) < repeats:
+
+    def sample(calls: int) -> float:
         start = time.perf_counter()
         for _ in range(calls):
             run()
-        took = time.perf_counter() - start
-        if took < at_least and not samples:
-            calls *= 2
-        else:
-            samples.append(took / calls)
-    return median(samples)
+        return (time.perf_counter() - start) / calls
+
+    calls = math.ceil(at_least / min(sample(1), sample(1)))  # the first is to warm up
+    return median(sample(calls) for _ in range(repeats))
 
 
 def machine(repeats: int) -> dict[str, float]:

@@ -239,7 +239,7 @@ def _times(costs: Costs) -> Table:
                     f"{r['run']['peak'] / 2**20:.2f}",
                     _ms(time_forward(r)),
                     _ms(time_both(r)),
-                    f"{speed(r):.1f}",
+                    f"{speed(r):.2g}",
                     *(f"{part / time_both(r):.0%}" for part in estimates(r, machine).values()),
                     largest_part(r, machine)[0],
                 ]
