@@ -1,6 +1,7 @@
 """`transduce lab`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,39 +12,53 @@ from tests.tiny import write_corpus, write_recipe
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where laboratories of a few cells are run."""
-    from transduce.lab import costs, residual
+def test_residual_leaves_a_report(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transduce.lab import residual
 
-    networks = residual.Settings(
+    small = residual.Settings(
         depths=(1, 2), identity_depths=(1, 2), seeds=(1,), steps=2, identity_steps=2, vocabulary=100
     )
-    layers = costs.Settings(
-        lengths=(8, 16), at_widths=(8,), widths=(8, 16), at_length=8, sizes=(2, 3), paths=(3,), repeats=1, sentence=8
-    )
-    monkeypatch.setitem(residual.BUDGETS, "quick", networks)
-    monkeypatch.setitem(costs.BUDGETS, "quick", layers)
+    monkeypatch.setitem(residual.BUDGETS, "quick", small)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_residual_leaves_a_report(transduce: Transduce, folder: Path) -> None:
-    write_corpus(folder)
-    recipe = write_recipe(folder, root="nowhere")
-    said = transduce("lab", "residual", "--recipe", recipe, "--data", folder, "--budget", "quick")
+    write_corpus(tmp_path)
+    recipe = write_recipe(tmp_path, root="nowhere")
+    said = transduce("lab", "residual", "--recipe", recipe, "--data", tmp_path, "--budget", "quick")
     assert said.status == 0, said
     assert said.out.count("\n") == 8
     assert re.search(r"lab/residual-quick/report.html: \d\.\d minutes of measurements\n$", said.err)
-    assert (folder / "lab" / "residual-quick" / "report.html").is_file()
+    assert (tmp_path / "lab" / "residual-quick" / "report.html").is_file()
 
 
-def test_table1_leaves_a_report(transduce: Transduce, folder: Path) -> None:
-    said = transduce("lab", "table1", "--budget", "quick", "--out", folder / "here")
+def test_table1_is_told_what_to_measure_and_what_it_saw_is_shown(
+    transduce: Transduce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurements themselves: tests/lab/test_table1.py, and the README's command."""
+    from transduce.lab import costs, table1
+    from transduce.lab.report import Report
+
+    asked: list[object] = []
+
+    def investigate(settings: costs.Settings, out: Path, command: str, progress: Callable[[int, int], None]) -> Report:
+        asked.extend((settings, out))
+        progress(1, 2)
+        return Report(
+            title="",
+            question="",
+            command=command,
+            settings={},
+            seeds=(1,),
+            seen=("One thing.", "Another."),
+            parts=(),
+            measured=None,
+            seconds=90.0,
+        )
+
+    monkeypatch.setattr(table1, "investigate", investigate)
+    said = transduce("lab", "table1", "--budget", "full")
     assert said.status == 0, said
-    assert said.out.startswith("Exponents of operations: ")
-    assert re.search(r"here/report.html: \d\.\d minutes of measurements\n$", said.err)
-    assert (folder / "here" / "report.html").is_file()
+    assert asked == [costs.BUDGETS["full"], Path("lab", "table1-full")]
+    assert said.out == "One thing.\nAnother.\n"
+    assert said.err == "lab/table1-full/report.html: 1.5 minutes of measurements\n"
 
 
 def test_what_is_wrong_is_said_first(transduce: Transduce, tmp_path: Path) -> None:

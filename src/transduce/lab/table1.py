@@ -378,7 +378,7 @@ def _seen_cause(costs: Costs, n: int) -> str:
 def _seen_batch(costs: Costs, name: str) -> str:
     s = costs.settings
     recurrent, attention = batch_gain(costs, name), batch_gain(costs, ATTENTION[1])
-    why = "its small products one after another become larger" if recurrent > 1.5 * attention else "no more than that"
+    why = "its small products one after another become larger" if recurrent > 1.5 * attention else "not clearly more"
     return (
         f"{s.batch} sequences of {s.sentence} at once: each is {recurrent:.1f} times faster with {name}, "
         f"{attention:.1f} times with {ATTENTION[1]}: {why}."
