@@ -35,8 +35,8 @@ def test_the_grid_is_every_layer_type_at_every_place_once() -> None:
     assert places == {(8, 8), (16, 8), (8, 16)}
     assert {(c["n"], c["d"]) for c in costs if c["threads"] == 1} == {(8, 16)}
     assert {c["w"] for c in costs if c["rival"] == "convolution"} == {2, 3, 4}
-    assert {c["w"] for c in costs if c["rival"] == "restricted, layer"} == {2, 4}
-    assert {c["w"] for c in costs if c["rival"] == "recurrent, GRU"} == {0}
+    assert {c["w"] for c in costs if c["rival"] == "restricted (layer)"} == {2, 4}
+    assert {c["w"] for c in costs if c["rival"] == "GRU"} == {0}
     assert len([c for c in grid if c["what"] == "path"]) == 7
     assert len(cells(SETTINGS, threads=1)) < len(grid)
 
@@ -48,7 +48,7 @@ def test_what_reaches_nowhere_is_refused() -> None:
     assert [s.sizes[0] for s in BUDGETS.values()] == [4, 4, 4]
 
 
-@pytest.mark.parametrize("name", ["self-attention, layer", "recurrent, LSTM"])
+@pytest.mark.parametrize("name", ["self-attention (layer)", "LSTM"])
 def test_a_cell_counts_the_same_every_time(name: str) -> None:
     cell: Cell = next(c for c in cells(SETTINGS, 1) if c.get("rival") == name and c["what"] == "cost")
     first, again = compute(cell), compute(cell)
@@ -56,7 +56,7 @@ def test_a_cell_counts_the_same_every_time(name: str) -> None:
         assert first[part] == again[part]
     assert min(first["seconds_forward"], first["seconds_both"]) > 0
     fused = first["run"]["operations"] < first["both"]["operations"]
-    assert fused == (name == "recurrent, LSTM" and torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    assert fused == (name == "LSTM" and torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def test_threads_are_those_of_the_cell_and_then_as_before() -> None:

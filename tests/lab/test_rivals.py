@@ -18,15 +18,15 @@ def padded(n: int, r: int) -> int:
 
 # Two operations for each multiplication, n = N, d = D, k or r = W; causal layers compute the scores that they mask.
 FORWARD = {
-    "self-attention, mixing": 2 * N * N * D * 2,
-    "self-attention, layer": 2 * (4 * N * D * D + 2 * N * N * D),
-    "recurrent, LSTM": 2 * N * 8 * D * D,
-    "recurrent, GRU": 2 * N * 6 * D * D,
+    "self-attention (mixing)": 2 * N * N * D * 2,
+    "self-attention (layer)": 2 * (4 * N * D * D + 2 * N * N * D),
+    "LSTM": 2 * N * 8 * D * D,
+    "GRU": 2 * N * 6 * D * D,
     "convolution": 2 * W * N * D * D,
-    "convolution, dilated": 2 * W * N * D * D,
-    "convolution, separable": 2 * (W * N * D + N * D * D),
-    "restricted, mixing": 2 * padded(N, W) * (2 * W - 1) * D * 2,
-    "restricted, layer": 2 * (4 * N * D * D + 2 * padded(N, W) * (2 * W - 1) * D),
+    "dilated convolution": 2 * W * N * D * D,
+    "separable convolution": 2 * (W * N * D + N * D * D),
+    "restricted (mixing)": 2 * padded(N, W) * (2 * W - 1) * D * 2,
+    "restricted (layer)": 2 * (4 * N * D * D + 2 * padded(N, W) * (2 * W - 1) * D),
 }
 
 
@@ -37,7 +37,7 @@ def test_operations_are_those_of_the_closed_form(name: str) -> None:
         ahead, both = count(one.forward, one.x)
     assert ahead.flops == FORWARD[name]
     # every product has two gradients, but those of the first state of a recurrent layer, which is no input
-    unneeded = {"recurrent, LSTM": 2 * 4 * D * D, "recurrent, GRU": 2 * 3 * D * D}.get(name, 0)
+    unneeded = {"LSTM": 2 * 4 * D * D, "GRU": 2 * 3 * D * D}.get(name, 0)
     assert both.flops == 3 * FORWARD[name] - unneeded
 
 
@@ -48,9 +48,9 @@ def test_operations_in_sequence_grow_with_recurrence_only(name: str) -> None:
         one = subject(RIVALS[name], batch=1, n=n, d=8, w=4)
         with unfused():
             found.append(count(one.forward, one.x)[0].chain)
-    if name == "recurrent, LSTM":  # product, sum, sigmoid, times, plus, tanh, times; the input's product and the last
+    if name == "LSTM":  # product, sum, sigmoid, times, plus, tanh, times; the input's product and the last
         assert found == [1 + 7 * n for n in (16, 17, 40)]
-    elif name == "recurrent, GRU":
+    elif name == "GRU":
         assert found[1] - found[0] > 0
         assert found[2] - found[1] == 23 * (found[1] - found[0])
     else:
@@ -59,13 +59,13 @@ def test_operations_in_sequence_grow_with_recurrence_only(name: str) -> None:
 
 # the field of the last of 17 positions, by hand: how far back after each layer, k or r = 3 (a cell of recurrence)
 FIELDS = {
-    "self-attention, layer": [16],
-    "recurrent, LSTM": list(range(17)),
-    "recurrent, GRU": list(range(17)),
+    "self-attention (layer)": [16],
+    "LSTM": list(range(17)),
+    "GRU": list(range(17)),
     "convolution": [2, 4, 6, 8, 10, 12, 14, 16],
-    "convolution, dilated": [2, 8, 16],  # 2, 2 + 6, 2 + 6 + 18
-    "convolution, separable": [2, 4, 6, 8, 10, 12, 14, 16],
-    "restricted, layer": [2, 4, 6, 8, 10, 12, 14, 16],
+    "dilated convolution": [2, 8, 16],  # 2, 2 + 6, 2 + 6 + 18
+    "separable convolution": [2, 4, 6, 8, 10, 12, 14, 16],
+    "restricted (layer)": [2, 4, 6, 8, 10, 12, 14, 16],
 }
 
 
@@ -77,7 +77,7 @@ def test_influence_reaches_as_far_as_the_field(name: str) -> None:
 
 @pytest.mark.parametrize(("n", "layers"), [(2, 1), (3, 1), (4, 2), (9, 2), (10, 3), (27, 3), (28, 4)])
 def test_dilation_multiplies(n: int, layers: int) -> None:
-    dilated = RIVALS["convolution, dilated"]
+    dilated = RIVALS["dilated convolution"]
     assert path_length(sized(dilated.layer, 3), n) == layers == len(reach(dilated, n, 3))
 
 

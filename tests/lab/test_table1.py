@@ -12,7 +12,7 @@ from tests.lab.test_costs import SETTINGS
 from transduce.errors import ConfigError
 from transduce.lab.cells import measure
 from transduce.lab.costs import cells, compute
-from transduce.lab.findings import Measured
+from transduce.lab.findings import RECURRENT, Measured
 from transduce.lab.report import Report, Table
 from transduce.lab.rivals import RIVALS
 from transduce.lab.table1 import investigate, report
@@ -90,7 +90,7 @@ def test_results_of_something_else_are_refused(tmp_path: Path) -> None:
 def test_sequences_and_paths_are_as_the_paper_says(measured: Measured) -> None:
     found = said(measured)
     assert all(row[-1] == "yes" for row in table(found, "Sequential operations").values())
-    assert table(found, "Sequential operations")["recurrent, LSTM"][3] == "1 + 7 n"
+    assert table(found, "Sequential operations")["LSTM"][3] == "1 + 7 n"
     assert all(row[-1] == "yes" for row in table(found, "Path").values())
     assert f"Sequential operations: exactly O(1) or O(n), for all {len(RIVALS)} rows." in found.seen
     assert "Path lengths: the closed form, for all 7 rows." in found.seen
@@ -100,12 +100,12 @@ def test_a_departure_is_not_hidden(measured: Measured) -> None:
     for cell, result in measured:
         if cell["what"] == "path" and cell["rival"] == "convolution":
             result["reach"] = [4]
-        if cell["what"] == "cost" and cell["rival"] == "self-attention, layer" and cell["n"] == 16:
+        if cell["what"] == "cost" and cell["rival"] == "self-attention (layer)" and cell["n"] == 16:
             result["forward"]["chain"] += 1
     found = said(measured)
     assert "Path lengths: not the closed form for convolution." in found.seen
-    assert "Sequential operations: not exactly O(1) or O(n) for self-attention, layer." in found.seen
-    assert table(found, "Sequential operations")["self-attention, layer"][-3:] == ["no line", "18", "NO"]
+    assert "Sequential operations: not exactly O(1) or O(n) for self-attention (layer)." in found.seen
+    assert table(found, "Sequential operations")["self-attention (layer)"][-3:] == ["no line", "18", "NO"]
     assert table(found, "Path")["convolution"][-1] == "NO"
 
 
@@ -114,7 +114,7 @@ def timed(measured: Measured, recurrence: float) -> Measured:
     for cell, result in measured:
         if cell["what"] == "cost":
             n, batch = cell["n"], cell["batch"]
-            if cell["rival"].startswith("recurrent"):
+            if cell["rival"] in RECURRENT:
                 time = n * recurrence
             else:
                 time = n * n * batch if cell["rival"].startswith("self") else n * batch
@@ -133,7 +133,7 @@ def test_the_crossing_is_where_times_are_equal(measured: Measured, recurrence: f
 
 def test_what_a_batch_gains_is_told_either_way(measured: Measured) -> None:
     lines = said(timed(measured, 2.0)).seen  # a batch takes recurrence as long as one sequence, attention n times
-    assert sum("2.0 times faster with recurrent" in line and "become larger" in line for line in lines) == 2
+    assert sum("2.0 times faster with" in line and "become larger" in line for line in lines) == 2
     for cell, result in measured:
         if cell["what"] == "cost" and cell["batch"] > 1:
             result["seconds_both"] = 1.0
@@ -144,14 +144,14 @@ def test_exponents_of_time_are_fitted_to_time(measured: Measured) -> None:
     found = said(timed(measured, 20.0))
     (part,) = [p for p in found.parts if isinstance(p, Table) and p.caption.startswith("Exponents")]
     timed_exponents = {(row[0], row[1]): row[5] for row in part.rows}
-    assert timed_exponents["self-attention, mixing", "n"] == "2.00"
-    assert timed_exponents["recurrent, LSTM", "n"] == "1.00"
-    assert timed_exponents["recurrent, LSTM", "d"] == "0.00"
+    assert timed_exponents["self-attention (mixing)", "n"] == "2.00"
+    assert timed_exponents["LSTM", "n"] == "1.00"
+    assert timed_exponents["LSTM", "d"] == "0.00"
     counted = {(row[0], row[1]): row[3] for row in part.rows}
-    assert counted["self-attention, mixing", "n"] == "2.00"
-    assert counted["recurrent, GRU", "d"] == "2.00"
+    assert counted["self-attention (mixing)", "n"] == "2.00"
+    assert counted["GRU", "d"] == "2.00"
     assert counted["convolution", "k"] == "1.00"
     why = {(row[0], row[1]): str(row[6]) for row in part.rows}
-    assert "are the projections" in why["restricted, layer", "d"]
-    assert "GFLOP/s" in why["recurrent, LSTM", "d"]
-    assert why["self-attention, mixing", "n"] == ""
+    assert "are the projections" in why["restricted (layer)", "d"]
+    assert "GFLOP/s" in why["LSTM", "d"]
+    assert why["self-attention (mixing)", "n"] == ""

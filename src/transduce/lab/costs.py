@@ -167,7 +167,7 @@ def counts(rival: Rival, one: Subject) -> tuple[Counts, Counts, Counts]:
     with unfused():
         forward, both = count(one.forward, one.x)
     _forget(one)
-    run = count(one.forward, one.x)[1] if rival is RIVALS["recurrent, LSTM"] else both
+    run = count(one.forward, one.x)[1] if rival is RIVALS["LSTM"] else both
     return forward, both, run
 
 

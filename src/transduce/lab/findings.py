@@ -7,11 +7,12 @@ from transduce.lab.cells import Cell, Result
 from transduce.lab.costs import Settings
 from transduce.lab.fits import TOLERANCE, crossing, exponent, line, reaches_theory
 from transduce.lab.rivals import RIVALS, path_length, sized
+from transduce.nn.convolution import Convolution
 
 FITTED = 3  # points: exponents are those of the largest
-PARTNERS = {"self-attention, layer": "self-attention, mixing", "restricted, layer": "restricted, mixing"}
-ATTENTION = ("self-attention, mixing", "self-attention, layer")
-RECURRENT = ("recurrent, LSTM", "recurrent, GRU")
+PARTNERS = {"self-attention (layer)": "self-attention (mixing)", "restricted (layer)": "restricted (mixing)"}
+ATTENTION = ("self-attention (mixing)", "self-attention (layer)")
+RECURRENT = ("LSTM", "GRU")
 Measured = list[tuple[Cell, Result]]
 
 
@@ -117,7 +118,7 @@ def _lower_terms(costs: Costs, name: str, variable: str) -> str:
 
 def letter_of(name: str, variable: str) -> str:
     """How the paper writes `variable`: w is k of a convolution, r of restricted attention."""
-    return {"w": "k" if name.startswith("conv") else "r"}.get(variable, variable)
+    return {"w": "k" if isinstance(RIVALS[name].layer, Convolution) else "r"}.get(variable, variable)
 
 
 def chain(costs: Costs, name: str, which: str) -> tuple[int, int] | None:

@@ -43,21 +43,21 @@ class Rival:
 
 
 RIVALS = {
-    "self-attention, mixing": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)", alone=True),
-    "self-attention, layer": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)"),
-    "recurrent, LSTM": Rival(layer=Recurrence(cell="lstm"), complexity="n d²", n=1, d=2, path="O(n)"),
-    "recurrent, GRU": Rival(layer=Recurrence(cell="gru"), complexity="n d²", n=1, d=2, path="O(n)"),
+    "self-attention (mixing)": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)", alone=True),
+    "self-attention (layer)": Rival(layer=Attention(), complexity="n² d", n=2, d=1, path="O(1)"),
+    "LSTM": Rival(layer=Recurrence(cell="lstm"), complexity="n d²", n=1, d=2, path="O(n)"),
+    "GRU": Rival(layer=Recurrence(cell="gru"), complexity="n d²", n=1, d=2, path="O(n)"),
     "convolution": Rival(layer=Convolution(), complexity="k n d²", n=1, d=2, w=1, path="O(n/k)"),
-    "convolution, dilated": Rival(
+    "dilated convolution": Rival(
         layer=Convolution(dilated=True), complexity="k n d²", n=1, d=2, w=1, path="O(log_k n)"
     ),
-    "convolution, separable": Rival(
+    "separable convolution": Rival(
         layer=Convolution(separable=True), complexity="k n d + n d²", n=1, d=2, path="O(n/k)"
     ),
-    "restricted, mixing": Rival(
+    "restricted (mixing)": Rival(
         layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)", alone=True
     ),
-    "restricted, layer": Rival(layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)"),
+    "restricted (layer)": Rival(layer=RestrictedAttention(), complexity="r n d", n=1, d=1, w=1, path="O(n/r)"),
 }
 
 
