@@ -64,11 +64,11 @@ BUDGETS = {
     "quick": Settings(
         lengths=(16, 32, 64, 128, 256),
         at_widths=(8, 32),
-        widths=(8, 16, 32, 64, 128),
-        at_length=128,
+        widths=(8, 16, 32, 64),
+        at_length=256,
         sizes=(4, 8, 16),
         paths=(9, 33),
-        repeats=5,
+        repeats=3,
     ),
     "standard": Settings(
         lengths=(32, 64, 128, 256, 512, 1024, 2048, 4096),
