@@ -1,22 +1,38 @@
 """`transduce lab`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transduce.errors import ConfigError
 
-LABORATORIES = ("residual", "figures")
+if TYPE_CHECKING:
+    from transduce.lab.report import Report
+
+LABORATORIES = ("table1", "residual", "figures")
 BUDGET_NAMES = ("quick", "standard", "full")
+OWN_OPTIONS = {"--recipe": "residual", "--data": "residual", "--model": "figures", "--input": "figures"}
+
+Progress = Callable[[int, int], None]
 
 
 def lab(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="residual: why residual connections. figures: what heads do.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="table1: what each layer type costs, and why self-attention. residual: why residual connections. "
+            "figures: what the heads of a model do.",
+        ),
     ],
-    recipe: Annotated[str, typer.Option(help="The task that the networks learn.")] = "multi30k_ende",
-    data: Annotated[Path | None, typer.Option(help="Root of the recipe's data; as for `train` if not given.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="residual: the task that the networks learn; multi30k_ende if not given.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="residual: root of the recipe's data; as for `train` if not given.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="figures: a model directory, or a run directory.")
     ] = None,
@@ -32,42 +48,67 @@ def lab(
 
     \b
     Needs the extra `lab`: pip install "transduce[lab]". Examples:
+      transduce lab table1 --budget quick
       transduce lab residual --budget quick
       transduce lab figures --model runs/mine
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     from transduce.cli.console import err, say
-    from transduce.cli.files import read_all
-    from transduce.cli.train import own_command
-    from transduce.config import load_recipe
     from transduce.device import tune_process
-    from transduce.lab import figures, residual
     from transduce.training.world import default_threads, environment
 
     for option, value, known in (("lab", name, LABORATORIES), ("--budget", budget, BUDGET_NAMES)):
         if value not in known:
             raise ConfigError(f"{option} {value}: choose one of {', '.join(known)}.")
-    for option, given in (("--model", model), ("--input", input_file)):
-        if given is not None and name != "figures":
-            raise ConfigError(f"{option} {given}: it is for `lab figures`. Leave it out.")
-    if data is not None and name == "figures":
-        raise ConfigError(f"--data {data}: `lab figures` reads no recipe's data. Leave it out.")
+    given = {"--recipe": recipe, "--data": data, "--model": model, "--input": input_file}
+    for option, whose in OWN_OPTIONS.items():
+        if given[option] is not None and name != whose:
+            raise ConfigError(f"{option} {given[option]}: it is for `lab {whose}`. Leave it out.")
     folder = out or Path("lab") / f"{name}-{budget}"
     tune_process(default_threads(environment()))
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+    with Bar(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if name == "figures":
-            lines = None if input_file is None else read_all(input_file)
-            report = figures.investigate(model, lines, figures.BUDGETS[budget], folder, own_command(), progress)
-        else:
-            config = load_recipe(recipe, [] if data is None else [f'data.root="{data}"'])
-            report = residual.investigate(config, residual.BUDGETS[budget], folder, own_command(), say, progress)
+        match name:
+            case "table1":
+                report = _table1(budget, folder, progress)
+            case "figures":
+                report = _figures(budget, folder, progress, model, input_file)
+            case _:
+                report = _residual(budget, folder, progress, recipe or "multi30k_ende", data)
     for line in report.seen:
         print(line)
     say(f"{folder / 'report.html'}: {report.seconds / 60:.1f} minutes of measurements")
+
+
+def _table1(budget: str, folder: Path, progress: Progress) -> "Report":
+    from transduce.cli.train import own_command
+    from transduce.lab.costs import BUDGETS
+    from transduce.lab.table1 import investigate
+
+    return investigate(BUDGETS[budget], folder, own_command(), progress)
+
+
+def _residual(budget: str, folder: Path, progress: Progress, recipe: str, data: Path | None) -> "Report":
+    from transduce.cli.console import say
+    from transduce.cli.train import own_command
+    from transduce.config import load_recipe
+    from transduce.lab.residual import BUDGETS, investigate
+
+    config = load_recipe(recipe, [] if data is None else [f'data.root="{data}"'])
+    return investigate(config, BUDGETS[budget], folder, own_command(), say, progress)
+
+
+def _figures(budget: str, folder: Path, progress: Progress, model: Path | None, sentences: Path | None) -> "Report":
+    from transduce.cli.files import read_all
+    from transduce.cli.train import own_command
+    from transduce.lab.figures import BUDGETS, investigate
+
+    lines = None if sentences is None else read_all(sentences)
+    return investigate(model, lines, BUDGETS[budget], folder, own_command(), progress)

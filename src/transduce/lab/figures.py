@@ -107,6 +107,7 @@ def _without_model(command: str) -> Report:
         question=QUESTION,
         command=command,
         settings={"model": "none"},
+        seeds=(),
         seen=["No model was given (--model): nothing of heads here.", positions.seen, *rates.seen],
         parts=[positions.figure, rates.figure],
         measured={},
@@ -142,6 +143,7 @@ def _of_model(
         question=QUESTION,
         command=command,
         settings={"model": str(path), **asdict(settings)},
+        seeds=(),
         seen=[
             f"Sentences looked at: {len(looked.texts)}. Left out, too long or without output: {left_out}.",
             *_seen(heads),
