@@ -145,7 +145,7 @@ def test_any_value_survives_a_file(numbers: tuple[int, float, float], text: str)
 def test_values_are_complete_but_for_what_is_absent() -> None:
     values = to_values(built())
     assert set(values) == {
-        "name", "data", "tokenizer", "model", "batching", "training", "decoding", "evaluation",
+        "name", "data", "cleaning", "tokenizer", "model", "batching", "training", "decoding", "evaluation",
     }  # fmt: skip
     assert "dev" not in values["data"]
     assert values["training"]["seed"] == 1

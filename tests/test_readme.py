@@ -174,6 +174,13 @@ def test_paper(folder: Path) -> None:
     follow((ROOT / "docs" / "paper.md").read_text(encoding="utf-8"), folder, PROGRAMS)
 
 
+@pytest.mark.unit
+def test_data(folder: Path) -> None:
+    follow((ROOT / "docs" / "data.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    dropped = (folder / "dropped.tsv").read_text(encoding="utf-8")
+    assert dropped == (folder / "runs" / "looked-at" / "data" / "dropped.tsv").read_text(encoding="utf-8")
+
+
 @pytest.mark.learn
 def test_recipes(folder: Path) -> None:
     follow((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), folder, PROGRAMS)

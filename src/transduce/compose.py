@@ -1,5 +1,6 @@
 """Where the parts meet: a recipe becomes a run, and a run a model. The only file that sees all of them."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,11 +31,13 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.config import RunConfig
+from transduce.data.preflight import Preflight, reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
-from transduce.errors import BundleError, CheckpointError, ConfigError
+from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import MetricScore
+from transduce.files import copy_atomically
 from transduce.nn.transformer import build
 from transduce.rundir import (
     Chosen,
@@ -70,6 +73,10 @@ class Reporter(Protocol):
         """One line for a person."""
         ...
 
+    def surveyed(self, preflight: Preflight) -> None:
+        """The data was prepared: what it is like, and what was left out."""
+        ...
+
     def begin(self, progress: Progress, config: RunConfig) -> None:
         """Training starts or goes on from `progress`."""
         ...
@@ -88,6 +95,9 @@ class Quiet:
     """A reporter that tells nobody."""
 
     def say(self, text: str) -> None:
+        """Nothing."""
+
+    def surveyed(self, preflight: Preflight) -> None:
         """Nothing."""
 
     def begin(self, progress: Progress, config: RunConfig) -> None:
@@ -116,6 +126,7 @@ def train(
     fresh: bool = False,
     start_from: str | Path | None = None,
     command: str = "",
+    list_dropped: str | Path | None = None,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -127,6 +138,7 @@ def train(
         fresh: Delete what an earlier run left in `out`.
         start_from: A bundle (or run) whose weights and vocabulary to start from: fine-tuning.
         command: What to write on the model card.
+        list_dropped: Where to copy the list of the pairs that are not trained on to, before training.
         reporter: Who is told how it goes.
         stop: Asked after every step; once it says so, everything is saved and the call returns.
 
@@ -138,19 +150,14 @@ def train(
     run, reporter = Path(out), reporter or Quiet()
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
-    continued = is_begun(run) and not fresh
-    if not continued and not fresh and saved_steps(run):
-        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
-    if continued:
-        check_same(run, config)
-        check_inputs(load_prepared(run / "data").manifest)
-    else:
+    continued = _continues(run, fresh)
+    if not continued:  # what cannot be computed here is known before the data is prepared
         world = World.from_env(environment(), config.training.device)
         choose_precision(config.training.precision, world.device)
-        tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
-        with new_data(run) as data:  # bad input is known before anything that stood here is gone
-            prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+    _make_data(run, config, origin, continued, reporter)
     record(run, config)
+    if list_dropped is not None:
+        copy_dropped(run, Path(list_dropped))
     prepared = load_prepared(run / "data")
     if not continued:
         reporter.say(_describe(config, prepared))
@@ -212,15 +219,86 @@ def _train(
             log.close()
 
 
+def prepare_data(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    fresh: bool = False,
+    start_from: str | Path | None = None,
+    list_dropped: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> bool:
+    """Only what `train` does first with the same arguments: the data in `out`, from which `train` goes on.
+
+    Returns whether there was anything to do. Raises as `train` does.
+    """
+    run = Path(out)
+    origin = None if start_from is None else bundle_folder(Path(start_from))
+    config = config if origin is None else _take_over(config, origin)
+    continued = _continues(run, fresh)
+    _make_data(run, config, origin, continued, reporter or Quiet())
+    if not continued:
+        record(run, config)
+    if list_dropped is not None:
+        copy_dropped(run, Path(list_dropped))
+    return not continued
+
+
+def load_report(run: Path) -> dict[str, Any]:
+    """The preflight report of `run` as it was saved. Raises `DataError` when there is none."""
+    values: dict[str, Any] = json.loads(_saved(run, "preflight.json").read_text(encoding="utf-8"))
+    return values
+
+
+def copy_dropped(run: Path, to: Path) -> None:
+    """The list of the pairs of `run` that are not trained on, as a file at `to`.
+
+    Raises:
+        DataError: there is none.
+        SaveError: `to` cannot be written.
+    """
+    copy_atomically(_saved(run, "dropped.tsv"), to)
+
+
+def _saved(run: Path, name: str) -> Path:
+    path = run / "data" / name
+    if not path.is_file():
+        raise DataError(f"{path}: not there; the data was prepared by an earlier version. Start over with --fresh.")
+    return path
+
+
+def _continues(run: Path, fresh: bool) -> bool:
+    """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
+    if is_begun(run) and not fresh:
+        return True
+    if not fresh and saved_steps(run):
+        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
+    return False
+
+
+def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool, reporter: Reporter) -> None:
+    """The data of `run`, prepared; or, for one that goes on, checked to be of this recipe and these files."""
+    if continued:
+        check_same(run, config)
+        check_inputs(load_prepared(run / "data").manifest)
+    else:
+        tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
+        with new_data(run) as data:  # bad input is known before anything that stood here is gone
+            preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+        reporter.surveyed(preflight)
+
+
 def sources(config: RunConfig) -> Sources:
     """The inputs of `prepare` that a recipe names."""
     d = config.data
     return Sources(
         train=d.files(d.train),
         dev=None if d.dev is None else d.files(d.dev),
+        test=None if d.test is None else d.files(d.test),
         pretokenised=d.pretokenised,
         max_length=d.max_length,
         seed=config.training.seed,
+        cleaning=config.cleaning,
     )
 
 
@@ -275,13 +353,13 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
     """What is going to be trained on what, in two lines."""
     train, dev, sides = prepared.manifest["train"], prepared.manifest["dev"], prepared.tokenizers
     held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
-    left_out = train["empty"] + train["too_long"]
+    left_out = reasons(train) or "none"
     c = config.model
     layers = f"{c.n_layers} + {c.n_layers} {c.layer.kind} layers, d_model {c.d_model}"
     kinds = f"{config.tokenizer.source} to {config.tokenizer.target}"
     pieces = f"{kinds}, {sides.source.size:,} and {sides.target.size:,} pieces"
     return (
-        f"{train['kept']:,} training pairs ({left_out:,} left out), {dev['pairs']:,} dev pairs{held_out}\n"
+        f"{train['kept']:,} training pairs (left out: {left_out}), {dev['pairs']:,} dev pairs{held_out}\n"
         f"{pieces}; {layers}; judged by {config.evaluation.metric}"
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
+from transduce.data.cleaning import CleaningConfig
 from transduce.data.corpus import AlignedFiles, PairsFile
 from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
@@ -112,6 +113,7 @@ class RunConfig:
 
     name: str = ""
     data: DataConfig
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: TransformerConfig = field(default_factory=TransformerConfig)
     batching: BatchingConfig = field(default_factory=BatchingConfig)

@@ -1,10 +1,11 @@
-"""`transduce train` and `transduce average`."""
+"""`transduce train`, `transduce prepare` and `transduce average`."""
 
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,36 +16,48 @@ from transduce.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from transduce.config import RunConfig
 
+# What `train` and `prepare` both ask for.
+Recipe = Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")]
+Source = Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")]
+Target = Annotated[Path | None, typer.Option(help="Target sentences, line by line translations of --source.")]
+DevSource = Annotated[Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")]
+DevTarget = Annotated[Path | None, typer.Option(help="Targets of --dev-source.")]
+Pairs = Annotated[Path | None, typer.Option(help="Instead: one pair a line, tab-separated.")]
+DevPairs = Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")]
+Columns = Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")]
+PresetName = Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")]
+Minutes = Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")]
+Langs = Annotated[str | None, typer.Option(help="Language codes, as en-de; else the files' suffixes.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting of the recipe.")
 ]
+ListDropped = Annotated[
+    Path | None, typer.Option(metavar="F", help="Write every pair that is not trained on, and why, to this file.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")]
+StartFrom = Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")
-    ] = None,
-    source: Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")] = None,
-    target: Annotated[
-        Path | None, typer.Option(help="Target sentences, line by line translations of --source.")
-    ] = None,
-    dev_source: Annotated[
-        Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")
-    ] = None,
-    dev_target: Annotated[Path | None, typer.Option(help="Targets of --dev-source.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Instead: one pair a line, tab-separated.")] = None,
-    dev_pairs: Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")] = None,
-    langs: Annotated[str | None, typer.Option(help="Language codes, as en-de; else the files' suffixes.")] = None,
+    recipe: Recipe = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    pairs: Pairs = None,
+    dev_pairs: DevPairs = None,
+    columns: Columns = None,
+    out: Out = None,
+    preset: PresetName = "auto",
+    minutes: Minutes = None,
+    langs: Langs = None,
     settings: Settings = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")] = False,
-    start_from: Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    list_dropped: ListDropped = None,
+    fresh: Fresh = False,
+    start_from: StartFrom = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:
     """Train a model. The same command again continues it exactly where it was; Ctrl-C saves first.
@@ -58,33 +71,22 @@ def train(
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
     from transduce.compose import train as run_training
-    from transduce.config import load_recipe
 
-    more = [*(settings or [])]
-    if minutes is not None:
-        more.append(f"training.minutes={minutes}")
-    if device is not None:
-        more.append(f'training.device="{device}"')
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
-    if recipe is not None:
-        given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
-        extra = [f"--{name}" for name, value in given.items() if value is not None]
-        if extra:
-            raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
-        config = load_recipe(recipe, more)
-    else:
-        config = _from_files(files, columns, langs, preset, more)
+    config = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
     run = out or Path("runs") / (config.name or "model")
-    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
-        try:
-            outcome = run_training(
-                config, run, fresh=fresh, start_from=start_from, command=own_command(), reporter=display, stop=stop
-            )
-        except DataError as error:
-            if recipe is not None and (hint := _where_from(recipe, config)):
-                raise DataError(f"{error} {hint}") from error
-            raise
+    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop, hint_where_from(recipe, config):
+        outcome = run_training(
+            config,
+            run,
+            fresh=fresh,
+            start_from=start_from,
+            command=own_command(),
+            list_dropped=list_dropped,
+            reporter=display,
+            stop=stop,
+        )
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
         print_json(
@@ -97,6 +99,88 @@ def train(
     if outcome.dev is not None:
         display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
     return 0
+
+
+def prepare(
+    recipe: Recipe = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    pairs: Pairs = None,
+    dev_pairs: DevPairs = None,
+    columns: Columns = None,
+    out: Out = None,
+    preset: PresetName = "auto",
+    minutes: Minutes = None,
+    langs: Langs = None,
+    settings: Settings = None,
+    list_dropped: ListDropped = None,
+    fresh: Fresh = False,
+    start_from: StartFrom = None,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the preflight report as JSON.")] = False,
+) -> None:
+    """Look at the data and tokenise it, and stop before training. `train` with the same options goes on from there.
+
+    \b
+    Examples:
+      transduce prepare --source a.en --target a.de --out runs/mine --list-dropped dropped.tsv
+      transduce prepare multi30k_ende --json
+    """
+    from transduce.cli.console import print_json
+    from transduce.cli.display import TrainingDisplay
+    from transduce.compose import load_report, prepare_data
+
+    files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
+    files |= {"pairs": pairs, "dev-pairs": dev_pairs}
+    config = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
+    run = out or Path("runs") / (config.name or "model")
+    with TrainingDisplay() as display, hint_where_from(recipe, config):
+        is_new = prepare_data(
+            config, run, fresh=fresh, start_from=start_from, list_dropped=list_dropped, reporter=display
+        )
+    if as_json:
+        print_json(load_report(run))
+    done = "is ready" if is_new else "was ready already, and its report is in preflight.json"
+    display.say(f"{run / 'data'} {done}. To train on it:\n  {own_command('train')}")
+
+
+def asked_for(
+    recipe: str | None,
+    files: dict[str, Path | None],
+    columns: str | None,
+    langs: str | None,
+    preset: str,
+    minutes: float | None,
+    device: str | None,
+    settings: list[str],
+) -> "RunConfig":
+    """The settings of a run from options: a recipe, or files that become one. Raises `ConfigError` on both or none."""
+    from transduce.config import load_recipe
+
+    if minutes is not None:
+        settings = [*settings, f"training.minutes={minutes}"]
+    if device is not None:
+        settings = [*settings, f'training.device="{device}"']
+    if recipe is None:
+        return _from_files(files, columns, langs, preset, settings)
+    given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
+    extra = [f"--{name}" for name, value in given.items() if value is not None]
+    if extra:
+        raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
+    return load_recipe(recipe, settings)
+
+
+@contextmanager
+def hint_where_from(recipe: str | None, config: "RunConfig") -> Iterator[None]:
+    """Where the data of a recipe that ships is not there, the error says how to get it."""
+    try:
+        yield
+    except DataError as error:
+        if recipe is not None and (hint := _where_from(recipe, config)):
+            raise DataError(f"{error} {hint}") from error
+        raise
 
 
 def average(
@@ -122,6 +206,7 @@ def _from_files(
     files: dict[str, Path | None], columns: str | None, langs: str | None, preset_name: str, settings: list[str]
 ) -> "RunConfig":
     from transduce.config import apply_settings, build_config, derive
+    from transduce.data.cleaning import EVERY_RULE
     from transduce.presets import languages, preset
 
     data = _data_section(files, columns)
@@ -138,7 +223,7 @@ def _from_files(
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
     chosen = preset(preset_name, minimal.data.files(minimal.data.train), minimal.training.minutes)
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
-    values = apply_settings({"name": name, "data": data, **chosen}, settings)
+    values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
     if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
         values["training"]["minutes"] = 0.0  # whoever counts steps does not want the clock's say
     if values["tokenizer"].get("joint") is False:
@@ -196,9 +281,11 @@ def _where_from(recipe: str, config: "RunConfig") -> str:
     return f"To download the public original: transduce fetch {recipe} --to {shlex.quote(config.data.root)}"
 
 
-def own_command() -> str:
-    """What was typed, for a shell."""
-    return shlex.join(["transduce", *(a for a in sys.argv[1:] if a not in ("--debug", "--json"))])
+def own_command(verb: str = "") -> str:
+    """What was typed, for a shell; or, with `verb`, the command of this name that goes on from there."""
+    left_out = ("--debug", "--json", "--fresh") if verb else ("--debug", "--json")
+    typed = [a for a in sys.argv[1:] if a not in left_out]
+    return shlex.join(["transduce", *([verb, *typed[1:]] if verb else typed)])
 
 
 @contextmanager

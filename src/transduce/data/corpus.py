@@ -4,13 +4,17 @@ import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
 
 from transduce.errors import ConfigError, DataError
+
+Pair = tuple[str, str]
+Numbered = tuple[int, Pair]
+"""A pair and its number, which is that of its line."""
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -93,6 +97,20 @@ def read_pairs(files: AlignedFiles | PairsFile) -> Iterator[tuple[str, str]]:
             yield from _read_aligned(files)
         case PairsFile():
             yield from _read_columns(files)
+
+
+def chunks(pairs: Iterable[Numbered], n: int, characters: int = 4_000_000) -> Iterator[list[Numbered]]:
+    """`pairs` in lists to work on at once: of `n`, or of fewer where these have so many characters already."""
+    chunk: list[Numbered] = []
+    size = 0
+    for number, pair in pairs:
+        chunk.append((number, pair))
+        size += len(pair[0]) + len(pair[1])
+        if len(chunk) == n or size >= characters:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _read_aligned(files: AlignedFiles) -> Iterator[tuple[str, str]]:
