@@ -28,7 +28,7 @@ from transduce.cli.main import run
 from transduce.config import RunConfig, load_recipe
 from transduce.data.corpus import AlignedFiles
 from transduce.data.sources import find
-from transduce.lab import residual
+from transduce.lab import costs, residual
 
 README = ROOT / "README.md"
 ELSEWHERE = (["make", "demo"], ["pip", "install", ".[demo]"], ["transduce", "demo"])
@@ -55,6 +55,9 @@ SMALL_LABORATORY = residual.Settings(
     d_ff=16,
     n_heads=2,
     vocabulary=320,
+)
+SMALL_GRID = costs.Settings(
+    lengths=(8, 16), at_widths=(8,), widths=(8, 16), at_length=8, sizes=(2, 3), paths=(3,), repeats=1, sentence=8
 )
 
 
@@ -130,6 +133,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the commands set it; this takes it back afterwards
     monkeypatch.setattr(transduce, "load_recipe", load_small)
     monkeypatch.setitem(residual.BUDGETS, "quick", SMALL_LABORATORY)
+    monkeypatch.setitem(costs.BUDGETS, "quick", SMALL_GRID)
     monkeypatch.setattr(sys, "argv", ["transduce"])
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)

@@ -1,5 +1,6 @@
 """Where the parts meet: a recipe becomes a run, and a run a model. The only file that sees all of them."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -243,17 +244,27 @@ def prepare_data(
     return not continued
 
 
+def load_report(run: Path) -> dict[str, Any]:
+    """The preflight report of `run` as it was saved. Raises `DataError` when there is none."""
+    values: dict[str, Any] = json.loads(_saved(run, "preflight.json").read_text(encoding="utf-8"))
+    return values
+
+
 def copy_dropped(run: Path, to: Path) -> None:
     """The list of the pairs of `run` that are not trained on, as a file at `to`.
 
     Raises:
-        DataError: the run was prepared before there were such lists.
+        DataError: there is none.
         SaveError: `to` cannot be written.
     """
-    listed = run / "data" / "dropped.tsv"
-    if not listed.is_file():
-        raise DataError(f"{listed}: not there, so there is no list of dropped pairs. Start over with --fresh.")
-    copy_atomically(listed, to)
+    copy_atomically(_saved(run, "dropped.tsv"), to)
+
+
+def _saved(run: Path, name: str) -> Path:
+    path = run / "data" / name
+    if not path.is_file():
+        raise DataError(f"{path}: not there; the data was prepared by an earlier version. Start over with --fresh.")
+    return path
 
 
 def _continues(run: Path, fresh: bool) -> bool:

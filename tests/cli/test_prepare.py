@@ -114,15 +114,17 @@ def test_the_list_of_what_is_left_out(transduce: Transduce, tmp_path: Path) -> N
     assert (tmp_path / "again.tsv").read_text(encoding="utf-8") == dropped
 
 
-def test_lists_that_cannot_be(transduce: Transduce, tmp_path: Path) -> None:
+def test_lists_and_reports_that_cannot_be(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     options = (write_recipe(tmp_path), "--out", tmp_path / "run", "--list-dropped")
     said = transduce("prepare", *options, tmp_path / "no" / "such" / "folder")
     assert said.status == 1
     said.failed("no/such/folder: cannot be written (No such file or directory)")
-    (tmp_path / "run" / "data" / "dropped.tsv").unlink()
+    for name in ("dropped.tsv", "preflight.json"):  # an earlier version made neither
+        (tmp_path / "run" / "data" / name).unlink()
     transduce("prepare", *options, tmp_path / "list.tsv").refused("data/dropped.tsv: not there", "with --fresh.")
     assert not (tmp_path / "list.tsv").exists()
+    transduce("prepare", *options[:-1], "--json").refused("data/preflight.json: not there", "with --fresh.")
 
 
 def test_a_run_of_other_data_is_refused(transduce: Transduce, tmp_path: Path) -> None:

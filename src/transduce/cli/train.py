@@ -1,6 +1,5 @@
 """`transduce train`, `transduce prepare` and `transduce average`."""
 
-import json
 import shlex
 import signal
 import sys
@@ -131,7 +130,7 @@ def prepare(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
-    from transduce.compose import prepare_data
+    from transduce.compose import load_report, prepare_data
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
@@ -142,7 +141,7 @@ def prepare(
             config, run, fresh=fresh, start_from=start_from, list_dropped=list_dropped, reporter=display
         )
     if as_json:
-        print_json(json.loads((run / "data" / "preflight.json").read_text(encoding="utf-8")))
+        print_json(load_report(run))
     done = "is ready" if is_new else "was ready already, and its report is in preflight.json"
     display.say(f"{run / 'data'} {done}. To train on it:\n  {own_command('train')}")
 

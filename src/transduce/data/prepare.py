@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import AlignedFiles, Numbered, Pair, PairsFile, read_pairs
@@ -237,7 +237,7 @@ class _Dropped:
         self.counts: Counter[str] = Counter()
         self._file = path.open("w", encoding="utf-8", newline="\n")
 
-    def __enter__(self) -> "_Dropped":
+    def __enter__(self) -> Self:
         self._file.write("line\trule\tsource\ttarget\n")
         return self
 

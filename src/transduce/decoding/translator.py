@@ -122,7 +122,7 @@ class Translator:
         self.tokenizers = tokenizers
         self.device = device
         self.precision = precision
-        self._model = model.to(device)
+        self.model = model.to(device)
         self._max_source = _positions(model.source.positions, max_source_length)
         self._max_target = _positions(model.target.positions, max_target_length)
         self._batch_tokens = batch_tokens
@@ -193,9 +193,9 @@ class Translator:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            state = self._model.start(self._batch(sources), search.beam)
+            state = self.model.start(self._batch(sources), search.beam)
             return beam_search(
-                self._model.step,
+                self.model.step,
                 state,
                 self._limits(sources),
                 config=search,
@@ -241,8 +241,8 @@ class Translator:
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             found = sample(
-                self._model.step,
-                self._model.start(self._batch(sources)),
+                self.model.step,
+                self.model.start(self._batch(sources)),
                 self._limits(sources),
                 IDS,
                 generator,
@@ -267,7 +267,7 @@ class Translator:
                 raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
         batch = collate([ids]).to(self.device)
         with self._computing():
-            maps = attention_maps(self._model, batch.source[0], batch.target_in[0])
+            maps = attention_maps(self.model, batch.source[0], batch.target_in[0])
         source_pieces = self.tokenizers.source.pieces(ids[0])
         return Attention(
             source=source_pieces, target=self.tokenizers.target.pieces(ids[1]), weights=maps.to(torch.device("cpu"))
@@ -315,7 +315,7 @@ class Translator:
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
             batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
             with self._computing():
-                scores = score_pairs(self._model, batch)
+                scores = score_pairs(self.model, batch)
             for i, score in zip(rows, scores, strict=True):
                 found[i] = score
         return found
@@ -378,14 +378,14 @@ class Translator:
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """No gradients, no dropout, the precision asked for; and the model's mode restored."""
-        training = self._model.training
-        self._model.eval()
+        training = self.model.training
+        self.model.eval()
         bf16 = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
         try:
             with torch.no_grad(), bf16:
                 yield
         finally:
-            self._model.train(training)
+            self.model.train(training)
 
 
 def _positions(positions: torch.nn.Module, wanted: int) -> int:
