@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
@@ -126,6 +127,7 @@ def train(
     fresh: bool = False,
     start_from: str | Path | None = None,
     command: str = "",
+    why: Mapping[str, str] = MappingProxyType({}),
     list_dropped: str | Path | None = None,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -138,6 +140,7 @@ def train(
         fresh: Delete what an earlier run left in `out`.
         start_from: A bundle (or run) whose weights and vocabulary to start from: fine-tuning.
         command: What to write on the model card.
+        why: Reasons for settings, by `section.key`, to be kept with the run; `transduce info` shows them.
         list_dropped: Where to copy the list of the pairs that are not trained on to, before training.
         reporter: Who is told how it goes.
         stop: Asked after every step; once it says so, everything is saved and the call returns.
@@ -161,7 +164,7 @@ def train(
     prepared = load_prepared(run / "data")
     if not continued:
         reporter.say(_describe(config, prepared))
-    chosen, world = _choose(run, config, prepared, origin, command, reporter)
+    chosen, world = _choose(run, config, prepared, origin, command, why, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
     progress = _restore(run, trainer) if continued else None
     if progress is None:
@@ -377,7 +380,13 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
 
 
 def _choose(
-    run: Path, config: RunConfig, prepared: Prepared, origin: Path | None, command: str, reporter: Reporter
+    run: Path,
+    config: RunConfig,
+    prepared: Prepared,
+    origin: Path | None,
+    command: str,
+    why: Mapping[str, str],
+    reporter: Reporter,
 ) -> tuple[Chosen, World]:
     """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added."""
     chosen = load_chosen(run)
@@ -410,7 +419,8 @@ def _choose(
         if asked.minutes > 0 and chosen.seconds_per_step > 0:
             steps = min(steps, max(1, int(asked.minutes * 60 / chosen.seconds_per_step)))
         chosen = replace(chosen, max_steps=max(steps, chosen.max_steps))
-    save_resolved(run, config, chosen, {"versions": versions(), "train": prepared.manifest["train"]})
+    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why)}
+    save_resolved(run, config, chosen, facts)
     return chosen, world
 
 

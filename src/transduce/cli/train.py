@@ -74,7 +74,7 @@ def train(
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
-    config = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
+    config, why = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
     run = out or Path("runs") / (config.name or "model")
     with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop, hint_where_from(recipe, config):
         outcome = run_training(
@@ -83,6 +83,7 @@ def train(
             fresh=fresh,
             start_from=start_from,
             command=own_command(),
+            why=why,
             list_dropped=list_dropped,
             reporter=display,
             stop=stop,
@@ -134,7 +135,7 @@ def prepare(
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
-    config = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
+    config, _ = asked_for(recipe, files, columns, langs, preset, minutes, device, settings or [])
     run = out or Path("runs") / (config.name or "model")
     with TrainingDisplay() as display, hint_where_from(recipe, config):
         is_new = prepare_data(
@@ -155,8 +156,11 @@ def asked_for(
     minutes: float | None,
     device: str | None,
     settings: list[str],
-) -> "RunConfig":
-    """The settings of a run from options: a recipe, or files that become one. Raises `ConfigError` on both or none."""
+) -> tuple["RunConfig", dict[str, str]]:
+    """The settings of a run from options: a recipe, or files that become one, and why, for those that were chosen.
+
+    Raises `ConfigError` on both or none.
+    """
     from transduce.config import load_recipe
 
     if minutes is not None:
@@ -169,7 +173,7 @@ def asked_for(
     extra = [f"--{name}" for name, value in given.items() if value is not None]
     if extra:
         raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
-    return load_recipe(recipe, settings)
+    return load_recipe(recipe, settings), {}
 
 
 @contextmanager
@@ -204,10 +208,12 @@ def average(
 
 def _from_files(
     files: dict[str, Path | None], columns: str | None, langs: str | None, preset_name: str, settings: list[str]
-) -> "RunConfig":
-    from transduce.config import apply_settings, build_config, derive
+) -> tuple["RunConfig", dict[str, str]]:
+    from transduce.config import apply_settings, build_config, derive, flat_values
     from transduce.data.cleaning import EVERY_RULE
-    from transduce.presets import languages, preset
+    from transduce.data.corpus import read_pairs
+    from transduce.data.survey import survey
+    from transduce.presets import choose, languages, sections
 
     data = _data_section(files, columns)
     given = {name: str(path) for name, path in files.items() if path is not None}
@@ -221,14 +227,19 @@ def _from_files(
     asked = apply_settings({}, settings)
     training = {"minutes": 30.0} | asked.get("training", {})
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
-    chosen = preset(preset_name, minimal.data.files(minimal.data.train), minimal.training.minutes)
+    train = read_pairs(minimal.data.files(minimal.data.train))
+    choices = choose(preset_name, survey(train), minimal.training.minutes)
+    chosen = sections(choices)
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
+    data |= chosen.pop("data", {})
     values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
     if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
         values["training"]["minutes"] = 0.0  # whoever counts steps does not want the clock's say
     if values["tokenizer"].get("joint") is False:
         values["model"].setdefault("share_embeddings", "target")
-    return build_config(derive(values), "command line")
+    config = build_config(derive(values), "command line")
+    used = flat_values(config)
+    return config, {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:

@@ -231,7 +231,18 @@ class _SideCounts:
             scripts[script(chr(code))] += int(self._characters[code])
         del scripts[""]
         letters = scripts.total()
-        names = ("lines", "empty", "characters", "words", "short", "spaced", "tagged", "control", "carriage_return", "not_nfc")
+        names = (
+            "lines",
+            "empty",
+            "characters",
+            "words",
+            "short",
+            "spaced",
+            "tagged",
+            "control",
+            "carriage_return",
+            "not_nfc",
+        )
         return Side(
             distinct_characters=len(found),
             distinct_words=MOST_WORDS if self._more_words else len(self._words),
