@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+from transduce.data.corpus import Files, paths, read_pairs
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
 
-Files = AlignedFiles | PairsFile
 Pair = tuple[str, str]
 Say = Callable[[str], None]
 
@@ -35,13 +34,17 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`."""
+    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`.
+
+    `tags` may stand in front of sources; a `TokenizerPair` that is given knows them.
+    """
 
     train: Files
     dev: Files | None
     pretokenised: bool
     max_length: int
     seed: int
+    tags: tuple[str, ...] = ()
 
 
 def prepare(
@@ -62,7 +65,7 @@ def prepare(
     dev = [(s, t) for s, t in dev if s.strip() and t.strip()]
     if not dev:
         raise DataError(
-            f"{_paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
+            f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
         )
 
     def train() -> Iterator[Pair]:
@@ -72,7 +75,7 @@ def prepare(
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
             first = (p for _, p in zip(range(TOKENIZER_PAIRS), train(), strict=False))
-            tokenizer = train_tokenizers(first, tokenizer, sources.pretokenised)
+            tokenizer = train_tokenizers(first, tokenizer, sources.pretokenised, sources.tags)
         tokenizer.save(new)
         say("tokenising")
         report = write_shards(train(), tokenizer, new / "train", max_length=sources.max_length, progress=progress)
@@ -87,12 +90,13 @@ def load_prepared(folder: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         text = (folder / "dev.jsonl").read_text(encoding="utf-8")
         dev = [(str(s), str(t)) for s, t in map(json.loads, text.removesuffix("\n").split("\n"))]
-        tokenizers, corpus = TokenizerPair.load(folder), TokenisedCorpus.open(folder / "train")
+        tokenizers = TokenizerPair.load(folder, manifest.get("tags", ()))
+        corpus = TokenisedCorpus.open(folder / "train")
         if len(dev) != manifest["dev"]["pairs"]:
             raise ValueError(f"{len(dev)} dev pairs, the manifest says {manifest['dev']['pairs']}")
         if tokenizer_hashes(tokenizers) != corpus.tokenizer_hashes:
             raise ValueError("the tokenised pairs were made with another vocabulary")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
     return Prepared(tokenizers, corpus, dev, manifest)
 
@@ -109,10 +113,15 @@ def check_inputs(manifest: dict[str, Any]) -> None:
 
 
 def _manifest(sources: Sources, report: ShardReport, n_dev: int) -> dict[str, Any]:
-    paths = _paths(sources.train) + (_paths(sources.dev) if sources.dev is not None else [])
-    inputs = [{"path": str(p), "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in paths]
+    read = paths(sources.train) + (paths(sources.dev) if sources.dev is not None else [])
+    inputs = [{"path": str(p), "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in read]
     held_out = sources.dev is None
-    return {"inputs": inputs, "train": asdict(report), "dev": {"pairs": n_dev, "held_out_of_train": held_out}}
+    return {
+        "inputs": inputs,
+        "tags": list(sources.tags),
+        "train": asdict(report),
+        "dev": {"pairs": n_dev, "held_out_of_train": held_out},
+    }
 
 
 def _held_out(train: Files, seed: int) -> Callable[[str], bool]:
@@ -120,7 +129,7 @@ def _held_out(train: Files, seed: int) -> Callable[[str], bool]:
     hashes = {_hash(source, seed) for source, target in read_pairs(train) if source.strip() and target.strip()}
     if len(hashes) < 2:
         raise DataError(
-            f"{_paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
+            f"{paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
         )
     limit = heapq.nsmallest(min(HELD_OUT, max(1, len(hashes) // 20)), hashes)[-1]
     return lambda source: _hash(source, seed) <= limit
@@ -133,14 +142,6 @@ def _nothing(source: str) -> bool:
 def _hash(source: str, seed: int) -> int:
     key = seed.to_bytes(8, "big", signed=True)
     return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=8, key=key).digest(), "big")
-
-
-def _paths(files: Files) -> list[Path]:
-    match files:
-        case AlignedFiles():
-            return [files.source, files.target]
-        case PairsFile():
-            return [files.pairs]
 
 
 def _sha256(path: Path) -> str:

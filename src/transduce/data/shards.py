@@ -130,7 +130,7 @@ def _encoded(
     n = 0
     while chunk := list(islice(rest, _CHUNK)):
         # blank text gives no ids here, even where a space is a piece of its own
-        sources = tokenizers.source.encode_batch([source if source.strip() else "" for source, _ in chunk])
+        sources = tokenizers.encode_sources([source if source.strip() else "" for source, _ in chunk])
         targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, target in chunk])
         yield from zip(sources, targets, strict=True)
         n += len(chunk)
