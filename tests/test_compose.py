@@ -411,8 +411,8 @@ def test_old_data_is_mixed_in(folder: Path, tmp_path: Path) -> None:
     )
     heard = Heard()
     train(mixed, tmp_path / "run", start_from=tmp_path / "first", stop=After(3), reporter=heard)
-    assert "fine-tuning" in heard.lines[1]
-    assert "learning rate at most 0.01, warm-up 20 steps" in heard.lines[1]
+    said = f"fine-tuning {tmp_path / 'first' / 'model'}: learning rate at most 0.01, warm-up 20 steps"
+    assert said in heard.lines
     prepared = load_prepared(tmp_path / "run" / "data")
     assert len(prepared.corpus) == 100
     assert [Path(entry["path"]).name for entry in prepared.manifest["inputs"]] == [

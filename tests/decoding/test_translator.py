@@ -217,6 +217,28 @@ def test_tags_are_never_produced(model: Transformer, tokenizers: TokenizerPair) 
     assert not {*tags, 0, 1, 2, 3} & set(seen)
 
 
+def test_a_tag_goes_with_every_part_of_a_line_that_is_cut(model: Transformer, tokenizers: TokenizerPair) -> None:
+    tagged = TokenizerPair(tokenizers.source, tokenizers.target, ("de",))
+    translator = Translator(model, tagged, SHORT, max_source_length=8)
+    sources: list[list[int]] = []
+    start = model.start
+    warnings: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "start", lambda batch, copies: sources.extend(batch.tolist()) or start(batch, copies))
+        translator.translate([f">>de<< {sentence(12)}", ">>de<<  "], warn=warnings.append)
+    assert len(sources) > 1
+    assert {source[0] for source in sources} == {tokenizers.source.piece_to_id(TAGS[0])}
+    assert warnings[0].startswith("line 1: ")
+    with pytest.raises(DataError, match="the tags of this model are >>de<<"):
+        translator.score([">>fr<< a"], ["b"])
+
+
+def test_texts_are_brought_into_the_model_s_normal_form(model: Transformer, tokenizers: TokenizerPair) -> None:
+    plain, nfc = Translator(model, tokenizers, SHORT), Translator(model, tokenizers, SHORT, normal="nfc")
+    assert nfc.score(["e\u0301"], ["o\u0308"]) == plain.score(["\u00e9"], ["\u00f6"])
+    assert plain.score(["e\u0301"], ["o\u0308"]) != plain.score(["\u00e9"], ["\u00f6"])
+
+
 def test_bfloat16_is_close_to_float32(model: Transformer, tokenizers: TokenizerPair) -> None:
     texts = [sentence(3), sentence(5)]
     exact = Translator(model, tokenizers, SHORT).score(texts, texts)
