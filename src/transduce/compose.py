@@ -168,11 +168,12 @@ def train(
         if chosen.start_from:
             began = load_bundle(Path(chosen.start_from), world.device).model
             load_weights_into(trainer.model, unique_weights(began), chosen.start_from)
+    if progress.finished:  # an earlier end, perhaps
+        longer = _on_schedule(progress, chosen.checkpoint_every)
+        progress = longer if _may_go_on(trainer, longer) else progress
     if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
         reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
         return Outcome(step=progress.step, finished=True, dev=None)
-    if _may_go_on(trainer, progress):  # also from an earlier end
-        progress = _on_schedule(progress, chosen.checkpoint_every)
     return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
 
 

@@ -216,6 +216,7 @@ def test_po_comes_back(folder: Path, pairs: list[tuple[str, str]]) -> None:
     [
         ('msgid "a\nmsgstr "b"\n', "not a PO file: .*line 1"),
         ("hello world\n", "not a PO file"),
+        ('msgid "one"\nmsgid_plural "two"\nmsgguessed"\nmsgstr[1] "zwei"\n', "not a PO file"),
         ('msgid "a"\nmsgstr ""\n', "nothing in it is translated, read as po"),
         ("", "the file is empty"),
     ],
@@ -298,7 +299,7 @@ def test_tmx_and_xliff_come_back_and_translate_toolkit_agrees(folder: Path, pair
 
     content = tmx(*({"en": escape(s), "de": escape(t)} for s, t in pairs))
     assert read(write(folder, "a.tmx", content)) == pairs
-    theirs = tmxfile.parsestring(content.encode())
+    theirs = tmxfile.parsestring(content.encode())  # type: ignore[no-untyped-call]
     assert [(" ".join(str(u.source).split()), " ".join(str(u.target).split())) for u in theirs.units] == [
         (" ".join(s.split()), " ".join(t.split())) for s, t in pairs
     ]
@@ -372,6 +373,8 @@ def test_a_document_type_is_not_looked_for_and_its_entities_are_refused(tmp_path
     [
         (tmx(*TWO)[:-30].encode(), "a....:3: not XML, or truncated"),
         (b"plain text\n", "a....:1: not XML"),
+        (b"<tu>" * 201, "a.tmx:1: nested too deeply|not XML"),
+        (b"<segment>" * 100_000, "a.xlf:1: nested too deeply|not XML"),
         (tmx({"en": "a & b", "de": "c"}).encode(), "a....:3: not XML"),
         (tmx({"en": "ö", "de": "c"}).encode("latin-1"), "a....:3: not XML"),
         (tmx().replace('"1.0"?', '"1.0" encoding="klingon"?').encode(), "a....:1: (cannot be read as|not) XML"),

@@ -10,6 +10,7 @@ from transduce.decoding import DecodingConfig, Translation, Translator, score_pa
 from transduce.decoding.lines import cut
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer, TransformerConfig, build
+from transduce.nn.transformer import TransformerState
 from transduce.text.pieces import TAGS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
 
@@ -223,8 +224,13 @@ def test_a_tag_goes_with_every_part_of_a_line_that_is_cut(model: Transformer, to
     sources: list[list[int]] = []
     start = model.start
     warnings: list[str] = []
+
+    def spy(batch: torch.Tensor, copies: int) -> TransformerState:
+        sources.extend(batch.tolist())
+        return start(batch, copies)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "start", lambda batch, copies: sources.extend(batch.tolist()) or start(batch, copies))
+        patch.setattr(model, "start", spy)
         translator.translate([f">>de<< {sentence(12)}", ">>de<<  "], warn=warnings.append)
     assert len(sources) > 1
     assert {source[0] for source in sources} == {tokenizers.source.piece_to_id(TAGS[0])}

@@ -195,7 +195,7 @@ def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[st
 
 def parse_columns(text: str) -> list[int | str | list[int | str]]:
     """`1,2` or `1+3,2` or `translation.en,translation.de` to two columns. Raises `ConfigError`."""
-    sides = [[int(c) if c.lstrip("-").isdecimal() else c for c in side.split("+")] for side in text.split(",")]
+    sides = [[int(c) if c.isdecimal() else c for c in side.split("+")] for side in text.split(",")]
     if len(sides) != 2 or not all(c != "" for side in sides for c in side):
         raise ConfigError(
             f"--columns {text}: write source,target, for instance 1,2 or 1+3,2; or names, for JSON lines: en,de."

@@ -73,7 +73,7 @@ def read_po(path: Path, content: bytes) -> Iterator[tuple[str, str]]:
         ) from error
     try:
         units = pofile.parsestring(_utf8(path, content)).units  # type: ignore[no-untyped-call]
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # what the library makes of damage
         raise DataError(f"{path}: not a PO file: {' '.join(str(error).split())}. Correct it (`msgfmt -c`).") from error
     for unit in units:
         if unit.isheader() or unit.isfuzzy() or unit.isobsolete() or not unit.istranslated():

@@ -14,6 +14,7 @@ from xml.parsers import expat
 from transduce.errors import DataError
 
 _CODES = ("bpt", "ept", "ph", "it", "ut", "x", "bx", "ex", "sc", "ec", "sm", "em", "note")  # markup, and no text
+_DEEPEST = 200
 _UNTRANSLATED = ("new", "needs-translation", "initial")  # states in which tools leave a copy of the source
 
 
@@ -23,7 +24,7 @@ def read_tmx(path: Path, blocks: Iterable[bytes], languages: tuple[str, str]) ->
     Raises:
         DataError: not XML, truncated, or with entities of its own; path and line.
     """
-    for _, unit in _elements(path, blocks, "tu"):
+    for unit in _elements(path, blocks, "tu"):
         texts: dict[str, str] = {}
         for variant in unit.iterfind("tuv"):
             if (segment := variant.find("seg")) is not None:
@@ -42,7 +43,7 @@ def tmx_languages(path: Path, blocks: Iterable[bytes], asked: tuple[str, str]) -
         DataError: as `read_tmx`; a language that is not there, or could be several; other than two when none is asked.
     """
     header, found = "", Counter[str]()
-    for _, element in _elements(path, blocks, "header", "tuv"):
+    for element in _elements(path, blocks, "header", "tuv"):
         if element.tag == "header":
             header = element.get("srclang", "")
         else:
@@ -67,7 +68,7 @@ def tmx_languages(path: Path, blocks: Iterable[bytes], asked: tuple[str, str]) -
 
 def read_xliff(path: Path, blocks: Iterable[bytes]) -> Iterator[tuple[str, str]]:
     """Source and target of the units (1.x) or segments (2.x) that are translated. Raises as `read_tmx`."""
-    for _, unit in _elements(path, blocks, "trans-unit", "segment"):
+    for unit in _elements(path, blocks, "trans-unit", "segment"):
         source, target = unit.find("source"), unit.find("target")
         if source is None or target is None:
             continue
@@ -75,21 +76,22 @@ def read_xliff(path: Path, blocks: Iterable[bytes]) -> Iterator[tuple[str, str]]
             yield _text(source), text
 
 
-def _elements(path: Path, blocks: Iterable[bytes], *wanted: str) -> Iterator[tuple[int, Element]]:
-    """The outermost elements of these names, in order, with their lines. Names are without namespaces."""
+def _elements(path: Path, blocks: Iterable[bytes], *wanted: str) -> Iterator[Element]:
+    """The outermost elements of these names, in order. Names are without namespaces."""
     parser = expat.ParserCreate(namespace_separator=" ")
-    done: list[tuple[int, Element]] = []
+    done: list[Element] = []
     building: list[TreeBuilder] = []
-    depth = line = 0
+    depth = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth, line
+        nonlocal depth
         local = name.rpartition(" ")[2]
         if not building and local in wanted:
             building.append(TreeBuilder())
-            line = parser.CurrentLineNumber
         if building:
             depth += 1
+            if depth > _DEEPEST:
+                raise DataError(f"{path}:{parser.CurrentLineNumber}: nested too deeply for a unit of text. Correct it.")
             building[0].start(local, {key.rpartition(" ")[2]: value for key, value in attributes.items()})
 
     def end(name: str) -> None:
@@ -98,7 +100,7 @@ def _elements(path: Path, blocks: Iterable[bytes], *wanted: str) -> Iterator[tup
             depth -= 1
             building[0].end(name.rpartition(" ")[2])
             if depth == 0:
-                done.append((line, building.pop().close()))
+                done.append(building.pop().close())
 
     def data(text: str) -> None:
         if building:

@@ -188,7 +188,7 @@ class Translator:
 
         Raises:
             ConfigError: n_best outside 1 to the beam, a window below 1.
-            DataError: text that is not Unicode (lone surrogates).
+            DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know.
         """
         _check_window(window)
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
