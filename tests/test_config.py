@@ -156,7 +156,7 @@ def test_differences_are_named_by_section_and_key() -> None:
     other = built("training.seed=2", "data.lang=de", 'data.dev={pairs="d"}', "name=x")
     assert differences(one, one) == []
     assert differences(one, other) == ["data.dev", "data.lang", "name", "training.seed"]
-    assert flat_values(other)["data.dev"] == {"pairs": "d", "tag": ""}
+    assert flat_values(other)["data.dev"] == {"pairs": "d"}
 
 
 # ---- settings
@@ -177,7 +177,7 @@ def test_differences_are_named_by_section_and_key() -> None:
         ("data.root=", "data.root", ""),
         ("data.pattern=IN: (.*) OUT: (.*)", "data.pattern", "IN: (.*) OUT: (.*)"),
         ("data.pattern=a=(b)(c)", "data.pattern", "a=(b)(c)"),
-        ('data.dev={ pairs = "x.tsv" }', "data.dev", {"pairs": "x.tsv", "tag": ""}),
+        ('data.dev={ pairs = "x.tsv" }', "data.dev", {"pairs": "x.tsv"}),
         ("data.columns=[[1,3],2]", "data.columns", [[1, 3], 2]),
         ("name=mine", "name", "mine"),
     ],

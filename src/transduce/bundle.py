@@ -140,7 +140,8 @@ def load_config(folder: Path) -> BundleConfig:
         fields.pop("special_ids")
         model: dict[str, Any] = fields.pop("model")
         layer = layer_from(model.pop("layer", {"kind": "self-attention"}))
-        return BundleConfig(model=TransformerConfig(**model, layer=layer), **fields)
+        tags = tuple(fields.pop("tags", ()))
+        return BundleConfig(model=TransformerConfig(**model, layer=layer), tags=tags, **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
 

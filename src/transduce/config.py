@@ -284,7 +284,7 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
 
 def to_values(config: RunConfig) -> dict[str, Any]:
     """`config` as plain values that TOML can hold: what `build_config` takes."""
-    plain: dict[str, Any] = _without_none(json.loads(_ADAPTER.dump_json(config)))
+    plain: dict[str, Any] = _said(json.loads(_ADAPTER.dump_json(config)))
     return plain
 
 
@@ -331,9 +331,12 @@ def _check_layer(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.layer = {given}: write {{ kind = K }}, where K is one of {', '.join(LAYERS)}.")
 
 
-def _without_none(value: Any) -> Any:
+def _said(value: Any) -> Any:
+    """`value` without what TOML cannot say (`None`), and tags that are none."""
     if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
+        return {k: _said(v) for k, v in value.items() if v is not None and (k, v) != ("tag", "")}
+    if isinstance(value, list):
+        return [_said(v) for v in value]
     return value
 
 
