@@ -9,7 +9,7 @@ from tests.tiny import mirror, sentences, write_lines
 from transduce.config import build_config, derive
 from transduce.data.corpus import AlignedFiles, PairsFile
 from transduce.errors import ConfigError, DataError
-from transduce.presets import SIZES, Preset, languages, preset
+from transduce.presets import RATES, SIZES, Preset, fine_tuning, languages, preset
 
 pytestmark = pytest.mark.unit
 
@@ -55,6 +55,22 @@ def test_every_size_is_a_whole_recipe(tmp_path: Path, name: str) -> None:
     size = SIZES["tiny" if name == "auto" else name]
     assert config.model.d_model == size["d_model"]
     assert config.model.d_k * config.model.n_heads == config.model.d_model
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "expected"),
+    [("auto", 32, "tiny"), ("auto", 512, "base"), ("auto", 9999, "big"), ("base", 1, "base")],
+)
+def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, width: int, expected: str) -> None:
+    peak, warmup, _ = RATES[expected]
+    tuned = fine_tuning(name, width)
+    assert tuned["learning_rate"] == pytest.approx(peak / 5)
+    assert tuned["warmup"] < warmup
+
+
+def test_tags_are_no_words(tmp_path: Path) -> None:
+    words = [f">>de<< word{i}" for i in range(300)]
+    assert built(pairs(tmp_path / "a.tsv", words, words)).tokenizer.source == "characters"
 
 
 def test_unknown_sizes_and_missing_files(tmp_path: Path) -> None:

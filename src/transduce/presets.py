@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+from transduce.data.corpus import Files, read_pairs
 from transduce.errors import ConfigError
+from transduce.text.form import split_tag
 
 Preset = Literal["auto", "tiny", "small", "base", "big"]
 
@@ -22,10 +23,12 @@ RATES: dict[str, tuple[float, int, int]] = {
     "base": (0.0007, 4000, 4096),
     "big": (0.0005, 4000, 4096),
 }
+FINE_TUNING_RATE = 0.2  # of the preset's peak: what is learned should move, not be learned again
+FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
 SYMBOLS = 200  # a side with at most so many different words is made of symbols (phones, actions), not of text
 
 
-def preset(name: str, train: AlignedFiles | PairsFile, minutes: float) -> dict[str, Any]:
+def preset(name: str, train: Files, minutes: float) -> dict[str, Any]:
     """Recipe sections for the data in `train`: units per side, vocabulary, model, schedule, metric.
 
     Raises:
@@ -57,11 +60,20 @@ def preset(name: str, train: AlignedFiles | PairsFile, minutes: float) -> dict[s
     }
 
 
-def _survey(train: AlignedFiles | PairsFile, most: int = 200_000) -> tuple[int, tuple[str, str], int]:
+def fine_tuning(name: str, d_model: int) -> dict[str, Any]:
+    """Schedule for going on from a model of width `d_model`: a fifth of the peak rate of the preset `name` (for `auto`,
+    the first that is as wide), after a short warm-up."""
+    fitting = [size for size in SIZES if SIZES[size]["d_model"] >= d_model]
+    peak, _, _ = RATES[name if name != "auto" else fitting[0] if fitting else "big"]
+    return {"learning_rate": round(FINE_TUNING_RATE * peak, 6), "warmup": FINE_TUNING_WARMUP}
+
+
+def _survey(train: Files, most: int = 200_000) -> tuple[int, tuple[str, str], int]:
     """Number of pairs, the kind of tokenizer for each side, and words on both sides (of the first `most` pairs)."""
     n, counts, lines_with_space = 0, [0, 0], [0, 0]
     seen: tuple[set[str], set[str]] = (set(), set())
-    for pair in read_pairs(train):
+    for source, target in read_pairs(train):
+        pair = split_tag(source)[1], target
         n += 1
         if n > most:
             continue
