@@ -153,7 +153,7 @@ def values(key: str, kind: Any) -> str:
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if isinstance(kind, types.UnionType):
         return "layer type" if kind == Layer else "files"
-    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}
+    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`", tuple[str, ...]: "list of texts"}
     return plain.get(kind, "two columns")
 
 

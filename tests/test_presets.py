@@ -11,7 +11,7 @@ from tests.tiny import mirror, sentences
 from transduce.config import RunConfig, build_config, derive
 from transduce.data.survey import survey
 from transduce.errors import ConfigError
-from transduce.presets import SIZES, Preset, choose, languages, sections
+from transduce.presets import RATES, SIZES, Preset, choose, fine_tuning, languages, sections
 
 pytestmark = pytest.mark.unit
 
@@ -133,6 +133,18 @@ def test_every_choice_says_why() -> None:
     choices = choose("auto", survey(captions()), 3.0)
     assert all(choice.why for choice in choices)
     assert len({choice.key for choice in choices}) == len(choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "expected"),
+    [("auto", 32, "tiny"), ("auto", 512, "base"), ("auto", 9999, "big"), ("base", 1, "base")],
+)
+def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, width: int, expected: str) -> None:
+    peak, warmup, _ = RATES[expected]
+    tuned = sections([*choose(name, survey(captions()), 3.0), *fine_tuning(name, width)])["training"]
+    assert tuned["learning_rate"] == pytest.approx(peak / 5)
+    assert tuned["warmup"] < warmup
+    assert tuned["minutes"] == 3.0
 
 
 def test_unknown_sizes() -> None:

@@ -26,7 +26,7 @@ import transduce
 from tools.pages import ROOT, blocks, commands, follow, section, tree
 from transduce.cli.main import run
 from transduce.config import RunConfig, load_recipe
-from transduce.data.corpus import AlignedFiles
+from transduce.data.corpus import AlignedFiles, read_pairs
 from transduce.data.sources import find
 from transduce.lab import costs, residual
 
@@ -185,6 +185,29 @@ def test_data(folder: Path) -> None:
 def test_recipes(folder: Path) -> None:
     follow((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), folder, PROGRAMS)
     assert (folder / "runs" / "captions-2" / "model" / "config.json").is_file()
+
+
+def write_formats(folder: Path) -> None:
+    """The files that docs/formats.md names, beside those that every page may name."""
+    for part in ("train", "dev"):
+        files = AlignedFiles(source=folder / f"{part}.en", target=folder / f"{part}.de")
+        write_aligned(files, 300 if part == "train" else 20)
+        shutil.copy(files.target, folder / f"{part}.fr")
+    pairs = list(read_pairs(AlignedFiles(source=folder / "train.en", target=folder / "train.de")))
+    objects = [json.dumps({"translation": {"en": s, "de": t}}) + "\n" for s, t in pairs]
+    entries = [f'msgid "{i} {s}"\nmsgstr "{t}"\n\n' for i, (s, t) in enumerate(pairs)]
+    unit = '<tu><tuv xml:lang="en-GB"><seg>{}</seg></tuv><tuv xml:lang="de"><seg>{}</seg></tuv></tu>\n'
+    (folder / "captions.jsonl").write_text("".join(objects), encoding="utf-8")
+    (folder / "messages.po").write_text("".join(entries), encoding="utf-8")
+    (folder / "memory.tmx").write_text(f"<tmx>{''.join(unit.format(*p) for p in pairs)}</tmx>", encoding="utf-8")
+
+
+@pytest.mark.learn
+def test_formats(folder: Path) -> None:
+    write_formats(folder)
+    follow((ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    config = json.loads((folder / "runs" / "newer" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["tags"] == ["de", "fr"]
 
 
 @pytest.mark.learn

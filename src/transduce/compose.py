@@ -32,6 +32,7 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.config import RunConfig
+from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import Preflight, reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.device import Chosen as ChosenPrecision
@@ -151,9 +152,7 @@ def train(
         TrainingError: the loss is not finite.
     """
     run, reporter = Path(out), reporter or Quiet()
-    origin = None if start_from is None else bundle_folder(Path(start_from))
-    config = config if origin is None else _take_over(config, origin)
-    continued = _continues(run, fresh)
+    config, origin, continued = _begin(config, run, fresh, start_from, reporter.say)
     if not continued:  # what cannot be computed here is known before the data is prepared
         world = World.from_env(environment(), config.training.device)
         choose_precision(config.training.precision, world.device)
@@ -164,6 +163,10 @@ def train(
     prepared = load_prepared(run / "data")
     if not continued:
         reporter.say(_describe(config, prepared))
+        if origin is not None:
+            t = config.training
+            rate = f"at most {t.learning_rate:g}" if t.schedule == "inverse_sqrt" else f"of {t.schedule}"
+            reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
     chosen, world = _choose(run, config, prepared, origin, command, why, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
     progress = _restore(run, trainer) if continued else None
@@ -172,6 +175,9 @@ def train(
         if chosen.start_from:
             began = load_bundle(Path(chosen.start_from), world.device).model
             load_weights_into(trainer.model, unique_weights(began), chosen.start_from)
+    if progress.finished:  # an earlier end, perhaps
+        longer = _on_schedule(progress, chosen.checkpoint_every)
+        progress = longer if _may_go_on(trainer, longer) else progress
     if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
         reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
         return Outcome(step=progress.step, finished=True, dev=None)
@@ -198,7 +204,7 @@ def _train(
     def save(after: Progress) -> None:
         weights, optimizer = unique_weights(trainer.model), moments(trainer.model, trainer.optimizer)
         save_checkpoint(run, after, weights, optimizer)
-        _prune(run, after, config.training.average)
+        _prune(run, after, config)
 
     try:
         progress = trainer.run(
@@ -235,11 +241,9 @@ def prepare_data(
 
     Returns whether there was anything to do. Raises as `train` does.
     """
-    run = Path(out)
-    origin = None if start_from is None else bundle_folder(Path(start_from))
-    config = config if origin is None else _take_over(config, origin)
-    continued = _continues(run, fresh)
-    _make_data(run, config, origin, continued, reporter or Quiet())
+    run, reporter = Path(out), reporter or Quiet()
+    config, origin, continued = _begin(config, run, fresh, start_from, reporter.say)
+    _make_data(run, config, origin, continued, reporter)
     if not continued:
         record(run, config)
     if list_dropped is not None:
@@ -270,6 +274,16 @@ def _saved(run: Path, name: str) -> Path:
     return path
 
 
+def _begin(
+    config: RunConfig, run: Path, fresh: bool, start_from: str | Path | None, say: Callable[[str], None]
+) -> tuple[RunConfig, Path | None, bool]:
+    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on."""
+    origin = None if start_from is None else bundle_folder(Path(start_from))
+    config = config if origin is None else _take_over(config, origin)
+    continued = _continues(run, fresh)
+    return _with_languages(config, run if continued else None, say), origin, continued
+
+
 def _continues(run: Path, fresh: bool) -> bool:
     """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
     if is_begun(run) and not fresh:
@@ -285,7 +299,7 @@ def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: boo
         check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)
     else:
-        tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
+        tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
         reporter.surveyed(preflight)
@@ -294,14 +308,18 @@ def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: boo
 def sources(config: RunConfig) -> Sources:
     """The inputs of `prepare` that a recipe names."""
     d = config.data
+    train: Files = d.files(d.train)
+    if d.mix is not None:
+        train = Mixed(new=train, old=d.files(d.mix), share=d.mix_share, seed=config.training.seed)
     return Sources(
-        train=d.files(d.train),
+        train=train,
         dev=None if d.dev is None else d.files(d.dev),
         test=None if d.test is None else d.files(d.test),
         pretokenised=d.pretokenised,
         max_length=d.max_length,
         seed=config.training.seed,
         cleaning=config.cleaning,
+        tags=d.known_tags,
     )
 
 
@@ -368,15 +386,40 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps architecture (but for dropout) and vocabulary of the model it starts from."""
+    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before."""
     before, asked = load_config(origin), config.tokenizer
     joint = TokenizerPair.load(origin).joint
     return replace(
         config,
         model=replace(before.model, p_drop=config.model.p_drop),
         tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
-        data=replace(config.data, pretokenised=before.pretokenised),
+        data=replace(
+            config.data,
+            pretokenised=before.pretokenised,
+            normalise=before.normalise,
+            tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
+        ),
     )
+
+
+def _tokenizers(config: RunConfig, origin: Path) -> TokenizerPair:
+    """The vocabulary of the model to start from, with the tags of both."""
+    before = load_bundle(origin, torch.device("cpu")).tokenizers
+    return TokenizerPair(before.source, before.target, config.data.known_tags)
+
+
+def _with_languages(config: RunConfig, begun: Path | None, say: Callable[[str], None]) -> RunConfig:
+    """Where nobody says which languages a translation memory is read in: those that it has, or the run has had."""
+    if config.data.source_lang or config.data.target_lang:
+        return config
+    if begun is not None:
+        data = load_asked(begun).data
+        source, target = data.source_lang, data.target_lang
+    else:
+        source, target = languages_of(config.data.files(config.data.train))
+        if source:
+            say(f"languages: from {source} to {target}, as the translation memory has them (--langs says otherwise)")
+    return replace(config, data=replace(config.data, source_lang=source, target_lang=target))
 
 
 def _choose(
@@ -393,7 +436,7 @@ def _choose(
     asked = config.training
     if chosen is None:
         world = World.from_env(environment(), asked.device)
-        precision, why = choose_precision(asked.precision, world.device)
+        precision, because = choose_precision(asked.precision, world.device)
         chosen = Chosen(
             max_steps=asked.max_steps,
             checkpoint_every=asked.checkpoint_every,
@@ -404,7 +447,7 @@ def _choose(
             command=command,
             start_from="" if origin is None else str(origin),
         )
-        reporter.say(f"precision {why}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
+        reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
         tune_process(chosen.threads)
         if asked.minutes > 0:
             chosen = _fit_minutes(config, chosen, world, prepared, reporter)
@@ -490,10 +533,20 @@ def _has_model(run: Path, step: int) -> bool:
         return False
 
 
-def _prune(run: Path, progress: Progress, n: int) -> None:
-    """Keep what an average or a restart may need: the last n, the best n, and the newest two (one may get damaged)."""
-    newest = saved_steps(run)[-2:]
-    prune(run, sorted({*last_steps(progress, n), *best_steps(progress, n), *newest}), newest)
+def _on_schedule(progress: Progress, every: int) -> Progress:
+    """Without the validation at an end between two others: a longer run would not have made it."""
+    return replace(progress, history=tuple(result for result in progress.history if result.step % every == 0))
+
+
+def _prune(run: Path, progress: Progress, config: RunConfig) -> None:
+    """Keep what an average or a restart may need: the last n, the best n, and the newest two (one may get damaged).
+
+    That is, now, and should this be the end and the run be prolonged."""
+    n, newest = config.training.average, saved_steps(run)[-2:]
+    kept = set(newest)
+    for seen in (progress, _on_schedule(progress, config.training.checkpoint_every)):
+        kept |= {*last_steps(seen, n), *best_steps(seen, n)}
+    prune(run, sorted(kept), newest)
 
 
 def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any]) -> BundleConfig:
@@ -508,6 +561,8 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
         source_lang=config.data.source_lang,
         target_lang=config.data.target_lang,
         pretokenised=config.data.pretokenised,
+        normalise=config.data.normalise,
+        tags=config.data.known_tags,
         metric=config.evaluation.metric,
         tokenize=config.evaluation.tokenize,
         provenance={"recipe": config.name, "seed": config.training.seed, "command": chosen.command, **facts},

@@ -46,6 +46,8 @@ RATES: dict[str, tuple[float, int, int]] = {
     "base": (0.0007, 4000, 4096),
     "big": (0.0005, 4000, 4096),
 }
+FINE_TUNING_RATE = 0.2  # of the preset's peak: what is learned should move, not be learned again
+FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
 ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
 PIECES_A_SECOND = {"small": 1200, "base": 250, "big": 60}  # on two cores
 PASSES = 10
@@ -86,8 +88,20 @@ def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
     ]
 
 
+def fine_tuning(name: str, d_model: int) -> list[Choice]:
+    """What going on from a model of width `d_model` changes: a fifth of the peak rate of the preset `name` (for `auto`,
+    of the first that is as wide), after a short warm-up."""
+    fitting = [size for size in SIZES if SIZES[size]["d_model"] >= d_model]
+    peak, _, _ = RATES[name if name != "auto" else fitting[0] if fitting else "big"]
+    why = "fine-tuning: what is learned should move, not be learned again"
+    return [
+        Choice(key="training.learning_rate", value=round(FINE_TUNING_RATE * peak, 6), why=why),
+        Choice(key="training.warmup", value=FINE_TUNING_WARMUP, why=why),
+    ]
+
+
 def sections(choices: Sequence[Choice]) -> dict[str, Any]:
-    """The choices as the sections of a recipe."""
+    """The choices as the sections of a recipe; of two for one setting the later one."""
     found: dict[str, Any] = {}
     for choice in choices:
         section, _, key = choice.key.partition(".")

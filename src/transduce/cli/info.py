@@ -163,6 +163,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "model": str(folder),
         **_architecture(config.model, config.source_size, config.target_size, 4096),
         "languages": f"{config.source_lang or '?'} -> {config.target_lang or '?'}",
+        **({"tags": list(config.tags)} if config.tags else {}),
         "beam": config.beam,
         "alpha": config.alpha,
         "max_length": config.max_length,

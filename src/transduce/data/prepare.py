@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
-from transduce.data.corpus import AlignedFiles, Numbered, Pair, PairsFile, read_pairs
+from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.data.survey import examine
@@ -19,7 +19,6 @@ from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
 
-Files = AlignedFiles | PairsFile
 Say = Callable[[str], None]
 
 HELD_OUT = 1000  # sources at most; and at most one in twenty
@@ -43,6 +42,7 @@ class Sources:
     """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`.
 
     What of `test` is in the training data is counted, where its files are there; the rule `in_dev` needs them to be.
+    `tags` may stand in front of sources; a `TokenizerPair` that is given knows them.
     """
 
     train: Files
@@ -52,6 +52,7 @@ class Sources:
     max_length: int
     seed: int
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    tags: tuple[str, ...] = ()
 
 
 def prepare(
@@ -87,7 +88,7 @@ def prepare(
             full = [(s, t) for s, t in dev if s.strip() and t.strip()]
         if not full:
             raise DataError(
-                f"{_paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
+                f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
             )
         _check_some_left((cleaner.reason(n, p) for n, p in numbered() if not is_dev(p[0])), sources.train)
         if isinstance(tokenizer, TokenizerConfig):
@@ -96,7 +97,7 @@ def prepare(
             text = (p for n, p in numbered() if not is_dev(p[0]) and cleaner.reason(n, p) in ("", "empty"))
             limit = max(TOKENIZER_CHARACTERS, CHARACTERS_PER_PIECE * tokenizer.size)
             share = min(1.0, limit / (survey.source.characters + survey.target.characters))
-            tokenizer = train_tokenizers(_spread(text, share), tokenizer, sources.pretokenised)
+            tokenizer = train_tokenizers(_spread(text, share), tokenizer, sources.pretokenised, sources.tags)
         tokenizer.save(new)
         say("tokenising")
         with _Dropped(new / "dropped.tsv") as dropped:
@@ -121,7 +122,7 @@ def prepare(
             dev_empty=0 if dev is None else len(dev) - len(full),
         )
         write_json(new / "preflight.json", to_values(preflight))
-        write_json(new / "manifest.json", _manifest(inputs, report, preflight, held_out=dev is None))
+        write_json(new / "manifest.json", _manifest(inputs, sources.tags, report, preflight, held_out=dev is None))
     return preflight
 
 
@@ -131,12 +132,13 @@ def load_prepared(folder: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         text = (folder / "dev.jsonl").read_text(encoding="utf-8")
         dev = [(str(s), str(t)) for s, t in map(json.loads, text.removesuffix("\n").split("\n"))]
-        tokenizers, corpus = TokenizerPair.load(folder), TokenisedCorpus.open(folder / "train")
+        tokenizers = TokenizerPair.load(folder, manifest.get("tags", ()))
+        corpus = TokenisedCorpus.open(folder / "train")
         if len(dev) != manifest["dev"]["pairs"]:
             raise ValueError(f"{len(dev)} dev pairs, the manifest says {manifest['dev']['pairs']}")
         if tokenizer_hashes(tokenizers) != corpus.tokenizer_hashes:
             raise ValueError("the tokenised pairs were made with another vocabulary")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
     return Prepared(tokenizers, corpus, dev, manifest)
 
@@ -153,23 +155,24 @@ def check_inputs(manifest: dict[str, Any]) -> None:
 
 
 def _manifest(
-    inputs: list[dict[str, Any]], report: ShardReport, preflight: Preflight, held_out: bool
+    inputs: list[dict[str, Any]], tags: tuple[str, ...], report: ShardReport, preflight: Preflight, held_out: bool
 ) -> dict[str, Any]:
     tokens = {"source_tokens": report.source_tokens, "target_tokens": report.target_tokens}
     train = {"kept": report.kept, **preflight.left_out, **tokens}
-    return {"inputs": inputs, "train": train, "dev": {"pairs": preflight.dev_pairs, "held_out_of_train": held_out}}
+    dev = {"pairs": preflight.dev_pairs, "held_out_of_train": held_out}
+    return {"inputs": inputs, "tags": list(tags), "train": train, "dev": dev}
 
 
 def _inputs(sources: Sources) -> list[Path]:
     """The files that decide what is trained on."""
     judged = [sources.dev, sources.test if sources.cleaning.in_dev else None]
-    return [path for files in (sources.train, *judged) if files is not None for path in _paths(files)]
+    return [path for files in (sources.train, *judged) if files is not None for path in paths(files)]
 
 
 def _test_set(sources: Sources) -> Files | None:
     """The test set where it can be read; without the rule `in_dev`, training goes without."""
     test = sources.test
-    is_there = test is not None and all(path.exists() for path in _paths(test))
+    is_there = test is not None and all(path.exists() for path in paths(test))
     return test if is_there or sources.cleaning.in_dev else None
 
 
@@ -178,9 +181,9 @@ def _read_set(files: Files | None) -> list[Pair] | None:
 
 
 @contextmanager
-def _unchanged(paths: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
-    """What identifies the files at `paths`, and an error, instead of any other, if they do not stay as they are."""
-    before = {path: _identity(path) for path in paths}
+def _unchanged(files: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
+    """What identifies the files in `files`, and an error, instead of any other, if they do not stay as they are."""
+    before = {path: _identity(path) for path in files}
 
     def check(cause: Exception | None) -> None:
         for path, identity in before.items():
@@ -210,7 +213,7 @@ def _check_some_left(found: Iterator[str], train: Files) -> None:
         if not reason:
             return
         counts[reason] += 1
-    raise DataError(f"{_paths(train)[0]}: no pair is left to train on: {reasons(counts)}. Check the files.")
+    raise DataError(f"{paths(train)[0]}: no pair is left to train on: {reasons(counts)}. Check the files.")
 
 
 def _spread(pairs: Iterable[Pair], share: float) -> Iterator[Pair]:
@@ -281,7 +284,7 @@ class _HeldOut:
         """Whether a source is dev. Raises `DataError` when there are too few."""
         if distinct_sources < 2:
             raise DataError(
-                f"{_paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
+                f"{paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
             )
         n = min(HELD_OUT, max(1, distinct_sources // 20))
         limit = -heapq.nlargest(n, self._smallest)[-1]
@@ -295,14 +298,6 @@ def _nothing(source: str) -> bool:
 def _hash(source: str, seed: int) -> int:
     key = seed.to_bytes(8, "big", signed=True)
     return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=8, key=key).digest(), "big")
-
-
-def _paths(files: Files) -> list[Path]:
-    match files:
-        case AlignedFiles():
-            return [files.source, files.target]
-        case PairsFile():
-            return [files.pairs]
 
 
 def _sha256(path: Path) -> str:

@@ -133,7 +133,7 @@ def _encoded(
     n = 0
     for chunk in chunks(pairs, _CHUNK):
         # blank text gives no ids here, even where a space is a piece of its own
-        sources = tokenizers.source.encode_batch([source if source.strip() else "" for _, (source, _) in chunk])
+        sources = tokenizers.encode_sources([source if source.strip() else "" for _, (source, _) in chunk])
         targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, (_, target) in chunk])
         yield from zip(chunk, sources, targets, strict=True)
         n += len(chunk)
