@@ -1,6 +1,7 @@
 """`make results`: the committed recipes, trained and measured; docs/results.md from docs/results.jsonl.
 
     python -m benchmarks.results multi30k_ende scan_simple        train (or continue) and measure these, then the page
+    python -m benchmarks.results multi30k_ende --set training.max_steps=3000
     python -m benchmarks.results                                   only the page
 
 A run is one line of results.jsonl, appended when it is done. Interrupted, the same command goes on where it was. The
@@ -33,8 +34,9 @@ PUBLISHED = {
 }
 
 
-def record(recipe: str, run: Path) -> dict[str, Any]:
+def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
     """Measure the finished `run` of `recipe` on its test set, and say where and with what it was made."""
+    sets = "".join(f" --set {setting}" for setting in settings)
     metrics = "bleu,chrf,ter" if load_asked(run).evaluation.metric == "bleu" else "wer,per,accuracy"
     command = ["transduce", "evaluate", str(run), "--metric", metrics, "--json"]
     scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
@@ -47,7 +49,7 @@ def record(recipe: str, run: Path) -> dict[str, Any]:
         "recipe": recipe,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "command": f"transduce train {recipe}; transduce evaluate runs/{recipe} --metric {metrics}",
+        "command": f"transduce train {recipe}{sets}; transduce evaluate runs/{recipe} --metric {metrics}",
         "settings": {k: v for k, v in changed.items() if k != "data.root"},
         "seed": asked.training.seed,
         "steps": model["step"],
@@ -77,9 +79,10 @@ def page(records: list[dict[str, Any]]) -> str:
         "test set scored once with the recipe's own decoding. Wall time depends on what else ran on the machine;",
         "processor time (all threads) is given beside it.",
     ]
-    for recipe in dict.fromkeys(r["recipe"] for r in records):
-        rows = [r for r in records if r["recipe"] == recipe]
-        lines += ["", f"## {recipe}", "", f"Published: {PUBLISHED.get(recipe, 'nothing that we know of')}.", ""]
+    for title in dict.fromkeys(map(_title, records)):
+        rows = [r for r in records if _title(r) == title]
+        recipe = rows[0]["recipe"]
+        lines += ["", f"## {title}", "", f"Published: {PUBLISHED.get(recipe, 'nothing that we know of')}.", ""]
         names = list(rows[0]["scores"])
         lines += [f"| {' | '.join(names)} | dev | seed | steps | wall, processor minutes | commit | date |"]
         lines += ["|" + "---|" * (len(names) + 6)]
@@ -101,6 +104,11 @@ def page(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _title(record: dict[str, Any]) -> str:
+    changed = ", ".join(f"{key} = {value}" for key, value in record["settings"].items() if key != "training.seed")
+    return f"{record['recipe']}, {changed}" if changed else str(record["recipe"])
+
+
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS).stdout.strip()
 
@@ -109,15 +117,17 @@ def main() -> None:
     """Train and measure what the command line names; write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     a = parser.parse_args()
     for recipe in a.recipes:
-        run = a.runs / recipe
-        train = subprocess.run(["transduce", "train", recipe, "--out", str(run)], check=False)
+        run = a.runs / "-".join([recipe, *a.set])
+        sets = [word for setting in a.set for word in ("--set", setting)]
+        train = subprocess.run(["transduce", "train", recipe, *sets, "--out", str(run)], check=False)
         if train.returncode:
             sys.exit(train.returncode)
         with RECORDS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record(recipe, run), ensure_ascii=False) + "\n")
+            file.write(json.dumps(record(recipe, run, a.set), ensure_ascii=False) + "\n")
     lines = RECORDS.read_text(encoding="utf-8").splitlines() if RECORDS.is_file() else []
     PAGE.write_text(page([json.loads(line) for line in lines]), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from transduce import compose, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
 from transduce.compose import Outcome, Quiet, train
+from transduce.data.prepare import load_prepared
+from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
 from transduce.text.tokenizer import TokenizerPair
 
@@ -221,6 +224,57 @@ def test_more_steps_go_on(folder: Path, tmp_path: Path) -> None:
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("first", [4, 9, 10, 15])
+@pytest.mark.parametrize("settings", [(), ("training.average=1", "training.checkpoint_every=3")])
+def test_a_prolonged_run_ends_as_if_it_had_been_asked_for_from_the_start(
+    folder: Path, tmp_path: Path, first: int, settings: tuple[str, ...]
+) -> None:
+    expected = straight(folder, "training.max_steps=16", *settings)
+    train(tiny_config(folder, f"training.max_steps={first}", *settings), tmp_path / "run")
+    assert load_config(tmp_path / "run" / "model").provenance["step"] == first
+    more = tiny_config(folder, "training.max_steps=16", *settings)
+    train(more, tmp_path / "run", stop=After(1))
+    train(more, tmp_path / "run")
+    last = load_progress(tmp_path / "run", 16)
+    assert last == load_progress(expected, 16)
+    ours, theirs = (load_file(run / "model" / "model.safetensors") for run in (tmp_path / "run", expected))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert load_config(tmp_path / "run" / "model") == load_config(expected / "model")
+
+
+def test_more_minutes_go_on_with_the_same_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = ("training.max_steps=1000", "training.minutes=0.02")
+
+    def fit(config: Any, chosen: Any, *rest: object) -> Any:
+        return replace(chosen, max_steps=6, checkpoint_every=4, seconds_per_step=0.2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compose, "_fit_minutes", fit)
+        assert train(tiny_config(folder, *minutes), tmp_path / "run").step == 6
+    again = train(tiny_config(folder, "training.max_steps=1000", "training.minutes=0.0401"), tmp_path / "run")
+    assert again == Outcome(step=12, finished=True, dev=again.dev)
+    assert [r.step for r in load_progress(tmp_path / "run", 12).history] == [4, 8, 12]
+    ours, theirs = (load_file(run / "model" / "model.safetensors") for run in (tmp_path / "run", straight(folder)))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_that_patience_ended_ends_as_a_more_patient_one_would(folder: Path, tmp_path: Path) -> None:
+    settings = ("training.checkpoint_every=1", "training.max_steps=40", "evaluation.metric=bleu", "training.average=1")
+    patient = straight(folder, *settings, "training.patience=3")
+    first = train(tiny_config(folder, *settings, "training.patience=1"), tmp_path / "run")
+    more = train(tiny_config(folder, *settings, "training.patience=3"), tmp_path / "run")
+    assert first.step < more.step == saved_steps(patient)[-1]
+    assert load_progress(tmp_path / "run", more.step) == load_progress(patient, more.step)
+    longer = tiny_config(folder, *settings, "training.patience=3", "training.max_steps=50")
+    heard = Heard()
+    assert train(longer, tmp_path / "run", reporter=heard).step == more.step  # more steps would not have helped it
+    assert heard.steps == []
+    ours, theirs = (load_file(run / "model" / "model.safetensors") for run in (tmp_path / "run", patient))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_more_patience_goes_on(folder: Path, tmp_path: Path) -> None:
     impatient = (
         "training.patience=1",
@@ -344,6 +398,64 @@ def test_fine_tuning_a_broken_model_leaves_nothing(folder: Path, tmp_path: Path,
     with pytest.raises(BundleError, match=name):
         train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
     assert not (tmp_path / "run").exists()
+
+
+def test_old_data_is_mixed_in(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
+    write_lines(tmp_path / "new.tsv", [f"the dog {i}\tGOD {i}" for i in range(90)])
+    mixed = tiny_config(
+        folder,
+        f"data.train={{ pairs = '{tmp_path / 'new.tsv'}' }}",
+        "data.mix={ source = 'train.aa', target = 'train.bb' }",
+        "data.mix_share=0.1",
+    )
+    heard = Heard()
+    train(mixed, tmp_path / "run", start_from=tmp_path / "first", stop=After(3), reporter=heard)
+    said = f"fine-tuning {tmp_path / 'first' / 'model'}: learning rate at most 0.01, warm-up 20 steps"
+    assert said in heard.lines
+    prepared = load_prepared(tmp_path / "run" / "data")
+    assert len(prepared.corpus) == 100
+    assert [Path(entry["path"]).name for entry in prepared.manifest["inputs"]] == [
+        "new.tsv", "train.aa", "train.bb", "dev.aa", "dev.bb",
+    ]  # fmt: skip
+    train(mixed, tmp_path / "run", start_from=tmp_path / "first")
+    train(mixed, tmp_path / "straight", start_from=tmp_path / "first")
+    assert contents(tmp_path / "run" / "model") == contents(tmp_path / "straight" / "model")
+    with pytest.raises(ConfigError, match="begun with data.mix_share = 0.1, now it is 0.2"):
+        train(replace(mixed, data=replace(mixed.data, mix_share=0.2)), tmp_path / "run", start_from=tmp_path / "first")
+
+
+def test_fine_tuning_keeps_tags_and_normal_form_and_adds_tags(folder: Path, tmp_path: Path) -> None:
+    both = "data.train=[{ source = 'train.aa', target = 'train.bb', tag = 'xx' }]"
+    train(tiny_config(folder, both, "data.normalise=nfc", "training.max_steps=4"), tmp_path / "first")
+    config = load_config(tmp_path / "first" / "model")
+    assert (list(config.tags), config.normalise) == (["xx"], "nfc")
+    other = tiny_config(folder, both.replace("xx", "yy"))
+    train(other, tmp_path / "second", start_from=tmp_path / "first")
+    config = load_config(tmp_path / "second" / "model")
+    assert (list(config.tags), config.normalise) == (["xx", "yy"], "nfc")
+    assert load_prepared(tmp_path / "second" / "data").tokenizers.tags == ("xx", "yy")
+    with pytest.raises(DataError, match=">>zz<<, but the tags of this model are >>xx<<, >>yy<<"):
+        Translator.load(tmp_path / "second").translate([">>zz<< the dog"])
+
+
+# ---- translation memories
+
+
+def test_a_run_remembers_the_languages_of_its_translation_memory(folder: Path, tmp_path: Path) -> None:
+    variants = '<tu><tuv xml:lang="{}"><seg>the dog {}</seg></tuv><tuv xml:lang="bb"><seg>GOD {}</seg></tuv></tu>'
+    units = "".join(variants.format("aa", i, i) for i in range(40))
+    (tmp_path / "a.tmx").write_text(f"<tmx><header srclang='bb'/>{units}</tmx>", encoding="utf-8")
+    config = tiny_config(
+        folder, f"data.train={{ pairs = '{tmp_path / 'a.tmx'}' }}", "data.source_lang=''", "data.target_lang=''"
+    )
+    heard = Heard()
+    train(config, tmp_path / "run", reporter=heard, stop=After(1))
+    assert "languages: from bb to aa, as the translation memory has them (--langs says otherwise)" in heard.lines
+    (tmp_path / "a.tmx").unlink()  # what is gone is no matter
+    assert train(config, tmp_path / "run").finished
+    bundle = load_config(tmp_path / "run" / "model")
+    assert (bundle.source_lang, bundle.target_lang) == ("bb", "aa")
 
 
 # ---- what cannot be

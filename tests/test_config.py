@@ -24,7 +24,7 @@ from transduce.config import (
     to_toml,
     to_values,
 )
-from transduce.data.corpus import AlignedFiles, PairsFile
+from transduce.data.corpus import AlignedFiles, Joined, PairsFile
 from transduce.errors import ConfigError
 from transduce.nn import Attention, Convolution
 
@@ -145,7 +145,7 @@ def test_any_value_survives_a_file(numbers: tuple[int, float, float], text: str)
 def test_values_are_complete_but_for_what_is_absent() -> None:
     values = to_values(built())
     assert set(values) == {
-        "name", "data", "tokenizer", "model", "batching", "training", "decoding", "evaluation",
+        "name", "data", "cleaning", "tokenizer", "model", "batching", "training", "decoding", "evaluation",
     }  # fmt: skip
     assert "dev" not in values["data"]
     assert values["training"]["seed"] == 1
@@ -244,6 +244,15 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
             "data.train={pairs='{lang}.tsv'}",
             "the path '{lang}.tsv' needs a language. Give one with --set data.lang=...",
         ),
+        ("data.train=[]", "data: a set is an empty list. Name files, or leave it out."),
+        ("data.train=[{source='x',taget='y'}]", "data.train.0.taget: no such field. Did you mean `target`?"),
+        ("data.train=[{pairs='x'},{}]", "data.train.1.source: missing; every recipe needs it."),
+        ("data.train=[3]", "data.train.0 = 3: Input should be an object."),
+        ("data.train={pairs='x',tag='d e'}", "tag 'd e': letters, digits, - and _ only"),
+        ("data.tags=['1','2','3','4','5','6','7','8','9']", "9 tags (1, 2, 3"),
+        ("data.mix_share=0", "data.mix_share = 0.0: must be above 0 and below 1."),
+        ("data.normalise=nfd", "data.normalise = \"nfd\": Input should be 'none', 'nfc' or 'nfkc'."),
+        ("data.columns=['en','de']", "names are for JSON lines"),
         ("name=3", "here: name = 3: Input should be a valid string."),
         ("name.key=3", 'here: name = {"key": 3}: Input should be a valid string.'),
     ],
@@ -316,6 +325,29 @@ def test_paths_have_root_and_language_put_in() -> None:
 def test_columns_of_pairs() -> None:
     data = built("data.columns=[[1,3],2]").data
     expected = PairsFile(pairs=Path("data/a.tsv"), source_columns=(1, 3), target_columns=(2,))
+    assert data.files(data.train) == expected
+
+
+def test_sets_of_several_files_with_tags() -> None:
+    sets = "[{ source = 'a', target = 'b', tag = 'de' }, { pairs = 'c.jsonl' }]"
+    config = built(
+        f"data.train={sets}", "data.dev={ pairs = 'd', tag = 'fr' }", "data.tags=['it']", "data.normalise=nfc"
+    )
+    assert config.data.files(config.data.train) == Joined(
+        parts=(
+            AlignedFiles(source=Path("data/a"), target=Path("data/b"), tag="de", normalise="nfc"),
+            PairsFile(pairs=Path("data/c.jsonl"), normalise="nfc"),
+        )
+    )
+    assert config.data.known_tags == ("it", "de", "fr")
+    assert build_config(tomllib.loads(to_toml(to_values(config))), "here") == config
+
+
+def test_names_of_fields_and_languages() -> None:
+    data = built("data.train={pairs='a.jsonl'}", "data.columns=['t.en',['t.de',2]]", "data.source_lang=en").data
+    expected = PairsFile(
+        pairs=Path("data/a.jsonl"), source_columns=("t.en",), target_columns=("t.de", 2), languages=("en", "")
+    )
     assert data.files(data.train) == expected
 
 

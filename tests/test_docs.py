@@ -28,6 +28,7 @@ from tools.pages import (
 )
 from transduce.cli.main import app
 from transduce.config import RunConfig, load_recipe, recipe_names
+from transduce.data.cleaning import RULES, CleaningConfig
 from transduce.evaluation.statistics import METRICS, TOKENIZERS
 from transduce.nn.transformer import Layer
 from transduce.presets import RATES, SIZES
@@ -152,7 +153,7 @@ def values(key: str, kind: Any) -> str:
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if isinstance(kind, types.UnionType):
         return "layer type" if kind == Layer else "files"
-    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}
+    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`", tuple[str, ...]: "list of texts"}
     return plain.get(kind, "two columns")
 
 
@@ -164,6 +165,13 @@ def test_every_key_is_documented_with_its_default_and_values() -> None:
         expected.setdefault(name, []).append([f"`{field.name}`", default(field), values(f"{name}.{field.name}", kind)])
     assert {name: [row[:3] for row in table] for name, table in found.items()} == expected
     assert [row for table in found.values() for row in table if len(row) != 4 or not row[3]] == []
+
+
+def test_every_rule_is_explained() -> None:
+    table = rows(section(read(DOCS / "data.md"), "The rules"))[1:]
+    assert sorted(code(row[0])[0] for row in table) == sorted(RULES)
+    switches = {row[2] for row in table} - {"always"}
+    assert switches == {f"`cleaning.{field.name}`" for field in fields(CleaningConfig)}
 
 
 def test_presets() -> None:

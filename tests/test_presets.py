@@ -1,67 +1,155 @@
-"""Settings for people without a recipe follow from the size and the kind of their data."""
+"""Settings for people without a recipe follow from what their data is like."""
 
-from pathlib import Path
+import random
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 
-from tests.tiny import mirror, sentences, write_lines
-from transduce.config import build_config, derive
-from transduce.data.corpus import AlignedFiles, PairsFile
-from transduce.errors import ConfigError, DataError
-from transduce.presets import SIZES, Preset, languages, preset
+from tests.tiny import mirror, sentences
+from transduce.config import RunConfig, build_config, derive
+from transduce.data.survey import survey
+from transduce.errors import ConfigError
+from transduce.presets import RATES, SIZES, Preset, choose, fine_tuning, languages, sections
 
 pytestmark = pytest.mark.unit
 
-PROSE = [f"word{i} likes word{i + 1} more than word{2 * i} does." for i in range(300)]
+Pairs = list[tuple[str, str]]
 
 
-def pairs(path: Path, sources: list[str], targets: list[str]) -> PairsFile:
-    write_lines(path, [f"{s}\t{t}" for s, t in zip(sources, targets, strict=True)])
-    return PairsFile(pairs=path)
+def prose(n: int, words: int = 10, letters: str = "abcdefgh") -> list[str]:
+    """Sentences of made-up words, of which there are many."""
+    chance = random.Random(n)
+    return [" ".join("".join(chance.choices(letters, k=5)) for _ in range(words)) + "." for _ in range(n)]
 
 
-def built(files: PairsFile, name: str = "auto") -> Any:
-    values = {"data": {"train": {"pairs": str(files.pairs)}}, **preset(name, files, 3.0)}
+def built(pairs: Pairs, name: str = "auto", minutes: float = 3.0) -> RunConfig:
+    values: dict[str, Any] = {"data": {"train": {"pairs": "a.tsv"}}}
+    for section, chosen in sections(choose(name, survey(pairs), minutes)).items():
+        values[section] = values.get(section, {}) | chosen
+    if not values["tokenizer"]["joint"]:
+        values["model"]["share_embeddings"] = "target"
     return build_config(derive(values), "here")
 
 
-def test_sentences_are_text_in_one_vocabulary_and_bleu(tmp_path: Path) -> None:
-    config = built(pairs(tmp_path / "a.tsv", PROSE, PROSE[::-1]))
-    assert (config.tokenizer.source, config.tokenizer.target, config.tokenizer.joint) == ("bpe", "bpe", True)
-    assert config.model.share_embeddings == "all"
-    assert config.evaluation.metric == "bleu"
+def captions(n: int = 300) -> Pairs:
+    return list(zip(prose(n), prose(n)[::-1], strict=True))
+
+
+def dictionary(n: int = 300) -> Pairs:
+    words = [
+        f"{a}{b}{c}x{i}"
+        for i, (a, b, c) in enumerate(zip(*(random.Random(k).choices("abcdef", k=n) for k in range(3)), strict=True))
+    ]
+    return [(word, " ".join(word.upper())) for word in words]
+
+
+def inflections() -> Pairs:
+    return [(f"{word} V;{tag};PL", f"{word}{tag.lower()}") for word in prose(40, 1, "klmno") for tag in ("PST", "PRS")]
+
+
+def symbols() -> Pairs:
+    return [(f"the {line} dog", mirror(f"the {line} dog")) for line in sentences(100, 0)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kinds", "joint", "metric"),
+    [
+        (captions, ("bpe", "bpe"), True, "bleu"),
+        (dictionary, ("characters", "words"), False, "wer"),
+        (inflections, ("tagged", "characters"), False, "accuracy"),
+        (symbols, ("words", "words"), False, "wer"),
+    ],
+)
+def test_what_each_side_is_made_of(
+    pairs: Callable[[], Pairs], kinds: tuple[str, str], joint: bool, metric: str
+) -> None:
+    config = built(pairs())
+    assert (config.tokenizer.source, config.tokenizer.target) == kinds
+    assert config.tokenizer.joint == joint
+    assert config.evaluation.metric == metric
+
+
+def test_two_alphabets_are_two_vocabularies_and_no_spaces_are_text_too() -> None:
+    greek = list(zip(prose(300), prose(300, letters="αβγδεζηθ"), strict=True))
+    assert not built(greek).tokenizer.joint
+    japanese = [
+        (s, t.replace(" ", "").replace(".", "。"))
+        for s, t in zip(prose(300), prose(300, letters="あいうえおかき"), strict=True)
+    ]
+    config = built(japanese)
+    assert (config.tokenizer.target, config.evaluation.metric) == ("bpe", "chrf")
+
+
+def test_a_vocabulary_grows_with_the_text_up_to_a_limit() -> None:
+    sizes = [built(captions(n)).tokenizer.size for n in (100, 10_000, 60_000)]
+    assert sizes == [1000, 1600, 8000]  # 10 words a line on either side: 1,600 for 200,000 words
+
+
+@pytest.mark.parametrize(
+    ("n", "minutes", "size", "p_drop"),
+    [(1000, 30, "tiny", 0.3), (30_000, 30, "tiny", 0.2), (100_000, 30, "tiny", 0.1), (100_000, 0, "small", 0.1)],
+)
+def test_the_model_grows_with_the_pairs_and_the_time(n: int, minutes: float, size: str, p_drop: float) -> None:
+    data = replace(survey(captions()), pairs=n)
+    data = replace(data, target=replace(data.target, words=13 * n))
+    chosen = sections(choose("auto", data, minutes))
+    assert chosen["model"]["d_model"] == SIZES[size]["d_model"]
+    assert chosen["model"]["p_drop"] == p_drop
+
+
+def test_copies_do_not_count() -> None:
+    data = survey(captions(200) * 200)
+    assert sections(choose("auto", data, 0.0))["model"]["p_drop"] == 0.3
+
+
+def test_certain_symbols_want_no_noise_and_mixed_lengths() -> None:
+    config = built(symbols())
+    assert (config.model.p_drop, config.training.label_smoothing, config.batching.accumulate) == (0.0, 0.0, 8)
+    both = symbols() + [(s, f"{t} OTHER") for s, t in symbols()]
+    assert built(both).training.label_smoothing == 0.1
+
+
+def test_long_lines_get_room() -> None:
+    assert built(captions()).data.max_length == 256
+    long = [(s, " ".join(prose(20 + i, 10)[:20])) for i, s in enumerate(prose(100))]
+    config = built(long)
+    assert config.data.max_length > 256
+    assert config.decoding.extra_length > 256
+
+
+@pytest.mark.parametrize("name", get_args(Preset))
+def test_every_size_is_a_whole_recipe(name: str) -> None:
+    config = built(captions(), name)
+    size = SIZES["tiny" if name == "auto" else name]
+    assert config.model.d_model == size["d_model"]
+    assert config.model.d_k * config.model.n_heads == config.model.d_model
     assert config.training.minutes == 3.0
     assert config.training.patience > 0
 
 
-def test_a_dictionary_is_letters_and_phones_and_wer(tmp_path: Path) -> None:
-    words = [f"w{i}x{i * 7}" for i in range(300)]
-    config = built(pairs(tmp_path / "a.tsv", words, [" ".join(word.upper()) for word in words]))
-    assert (config.tokenizer.source, config.tokenizer.target, config.tokenizer.joint) == ("characters", "words", False)
-    assert config.model.share_embeddings == "target"
-    assert config.evaluation.metric == "wer"
+def test_every_choice_says_why() -> None:
+    choices = choose("auto", survey(captions()), 3.0)
+    assert all(choice.why for choice in choices)
+    assert len({choice.key for choice in choices}) == len(choices)
 
 
-def test_a_small_closed_language_is_symbols(tmp_path: Path) -> None:
-    sources = [line + " the dog" for line in sentences(100, 0)]
-    config = built(pairs(tmp_path / "a.tsv", sources, [mirror(line) for line in sources]))
-    assert (config.tokenizer.source, config.tokenizer.target) == ("words", "words")
+@pytest.mark.parametrize(
+    ("name", "width", "expected"),
+    [("auto", 32, "tiny"), ("auto", 512, "base"), ("auto", 9999, "big"), ("base", 1, "base")],
+)
+def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, width: int, expected: str) -> None:
+    peak, warmup, _ = RATES[expected]
+    tuned = sections([*choose(name, survey(captions()), 3.0), *fine_tuning(name, width)])["training"]
+    assert tuned["learning_rate"] == pytest.approx(peak / 5)
+    assert tuned["warmup"] < warmup
+    assert tuned["minutes"] == 3.0
 
 
-@pytest.mark.parametrize("name", get_args(Preset))
-def test_every_size_is_a_whole_recipe(tmp_path: Path, name: str) -> None:
-    config = built(pairs(tmp_path / "a.tsv", PROSE, PROSE), name)
-    size = SIZES["tiny" if name == "auto" else name]
-    assert config.model.d_model == size["d_model"]
-    assert config.model.d_k * config.model.n_heads == config.model.d_model
-
-
-def test_unknown_sizes_and_missing_files(tmp_path: Path) -> None:
+def test_unknown_sizes() -> None:
     with pytest.raises(ConfigError, match="--preset huge: choose one of auto, tiny, small, base, big."):
-        preset("huge", PairsFile(pairs=tmp_path / "a"), 3.0)
-    with pytest.raises(DataError, match="a: cannot open it"):
-        preset("auto", AlignedFiles(source=tmp_path / "a", target=tmp_path / "b"), 3.0)
+        choose("huge", survey(captions()), 3.0)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ import transduce
 from tools.pages import ROOT, blocks, commands, follow, section, tree
 from transduce.cli.main import run
 from transduce.config import RunConfig, load_recipe
-from transduce.data.corpus import AlignedFiles
+from transduce.data.corpus import AlignedFiles, read_pairs
 from transduce.data.sources import find
-from transduce.lab import residual
+from transduce.lab import costs, residual
 
 README = ROOT / "README.md"
 ELSEWHERE = (["make", "demo"], ["pip", "install", ".[demo]"], ["transduce", "demo"])
@@ -55,6 +55,9 @@ SMALL_LABORATORY = residual.Settings(
     d_ff=16,
     n_heads=2,
     vocabulary=320,
+)
+SMALL_GRID = costs.Settings(
+    lengths=(8, 16), at_widths=(8,), widths=(8, 16), at_length=8, sizes=(2, 3), paths=(3,), repeats=1, sentence=8
 )
 
 
@@ -130,6 +133,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the commands set it; this takes it back afterwards
     monkeypatch.setattr(transduce, "load_recipe", load_small)
     monkeypatch.setitem(residual.BUDGETS, "quick", SMALL_LABORATORY)
+    monkeypatch.setitem(costs.BUDGETS, "quick", SMALL_GRID)
     monkeypatch.setattr(sys, "argv", ["transduce"])
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
@@ -170,10 +174,40 @@ def test_paper(folder: Path) -> None:
     follow((ROOT / "docs" / "paper.md").read_text(encoding="utf-8"), folder, PROGRAMS)
 
 
+@pytest.mark.unit
+def test_data(folder: Path) -> None:
+    follow((ROOT / "docs" / "data.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    dropped = (folder / "dropped.tsv").read_text(encoding="utf-8")
+    assert dropped == (folder / "runs" / "looked-at" / "data" / "dropped.tsv").read_text(encoding="utf-8")
+
+
 @pytest.mark.learn
 def test_recipes(folder: Path) -> None:
     follow((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), folder, PROGRAMS)
     assert (folder / "runs" / "captions-2" / "model" / "config.json").is_file()
+
+
+def write_formats(folder: Path) -> None:
+    """The files that docs/formats.md names, beside those that every page may name."""
+    for part in ("train", "dev"):
+        files = AlignedFiles(source=folder / f"{part}.en", target=folder / f"{part}.de")
+        write_aligned(files, 300 if part == "train" else 20)
+        shutil.copy(files.target, folder / f"{part}.fr")
+    pairs = list(read_pairs(AlignedFiles(source=folder / "train.en", target=folder / "train.de")))
+    objects = [json.dumps({"translation": {"en": s, "de": t}}) + "\n" for s, t in pairs]
+    entries = [f'msgid "{i} {s}"\nmsgstr "{t}"\n\n' for i, (s, t) in enumerate(pairs)]
+    unit = '<tu><tuv xml:lang="en-GB"><seg>{}</seg></tuv><tuv xml:lang="de"><seg>{}</seg></tuv></tu>\n'
+    (folder / "captions.jsonl").write_text("".join(objects), encoding="utf-8")
+    (folder / "messages.po").write_text("".join(entries), encoding="utf-8")
+    (folder / "memory.tmx").write_text(f"<tmx>{''.join(unit.format(*p) for p in pairs)}</tmx>", encoding="utf-8")
+
+
+@pytest.mark.learn
+def test_formats(folder: Path) -> None:
+    write_formats(folder)
+    follow((ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    config = json.loads((folder / "runs" / "newer" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["tags"] == ["de", "fr"]
 
 
 @pytest.mark.learn

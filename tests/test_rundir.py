@@ -16,6 +16,7 @@ from transduce.rundir import (
     is_begun,
     load_asked,
     load_chosen,
+    load_reasons,
     new_data,
     record,
     resolve,
@@ -282,6 +283,20 @@ def test_a_broken_record_of_what_was_chosen(tmp_path: Path, content: bytes) -> N
     (tmp_path / "resolved.toml").write_bytes(content)
     with pytest.raises(CheckpointError, match="resolved.toml: broken .*Start over with --fresh."):
         load_chosen(tmp_path)
+
+
+def test_reasons_come_back_with_the_value_that_is_used(tmp_path: Path) -> None:
+    save_resolved(tmp_path, config(), CHOSEN, {"why": {"training.max_steps": "so many"}})
+    assert load_reasons(tmp_path) == {"training.max_steps": (70, "so many")}
+    save_resolved(tmp_path, config(), CHOSEN, {})
+    assert load_reasons(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[facts", b"", b"facts = 3\n", b"[facts.why]\nno = 'key'\n"])
+def test_broken_reasons(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "resolved.toml").write_bytes(content)
+    with pytest.raises(CheckpointError, match="resolved.toml: broken .*Start over with --fresh."):
+        load_reasons(tmp_path)
 
 
 def test_events_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:

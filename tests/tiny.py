@@ -166,9 +166,13 @@ class Heard:
 
     lines: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    preflights: list[object] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+    def surveyed(self, preflight: object) -> None:
+        self.preflights.append(preflight)
 
     def begin(self, progress: object, config: object) -> None:
         pass

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from transduce.errors import BundleError, ConfigError
 from transduce.files import atomic_folder, write_json
 from transduce.nn.transformer import Transformer, TransformerConfig, build, layer_from
 from transduce.shapes import Tensor
+from transduce.text.form import Normal
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 
@@ -26,7 +27,8 @@ class BundleConfig:
     """config.json: what is needed to use the model, and what to say about its outputs.
 
     `max_length` is the longest source the model was trained on, in pieces. `metric` and `tokenize` are the ones its
-    quality is quoted in; `pretokenised` says that its text has spaces between tokens. `tokenizers` are the SHA-256 of
+    quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise` which normal form of
+    Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`. `tokenizers` are the SHA-256 of
     the tokenizer files of source and target, which `save_bundle` fills in: a truncated one may still look whole.
     """
 
@@ -40,6 +42,8 @@ class BundleConfig:
     source_lang: str = ""
     target_lang: str = ""
     pretokenised: bool = False
+    normalise: Normal = "none"
+    tags: Sequence[str] = ()
     metric: str = "bleu"
     tokenize: str = "13a"
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +93,7 @@ def save_bundle(
         raise BundleError(f"{path}: exists, and is not a model of transduce. Choose another place, or delete it first.")
     with atomic_folder(path) as folder:
         ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
-        config = replace(config, tokenizers=_hashes(tokenizers))
+        config = replace(config, tokenizers=_hashes(tokenizers), tags=tokenizers.tags)
         write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
         try:
             save_file({n: w.cpu().contiguous() for n, w in weights.items()}, folder / "model.safetensors")
@@ -136,7 +140,8 @@ def load_config(folder: Path) -> BundleConfig:
         fields.pop("special_ids")
         model: dict[str, Any] = fields.pop("model")
         layer = layer_from(model.pop("layer", {"kind": "self-attention"}))
-        return BundleConfig(model=TransformerConfig(**model, layer=layer), **fields)
+        tags = tuple(fields.pop("tags", ()))
+        return BundleConfig(model=TransformerConfig(**model, layer=layer), tags=tags, **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
 
@@ -149,7 +154,7 @@ def load_bundle(path: Path, device: torch.device) -> Bundle:
     """
     folder = bundle_folder(path)
     config = load_config(folder)
-    tokenizers = TokenizerPair.load(folder)
+    tokenizers = TokenizerPair.load(folder, config.tags)
     for side, found_hash in _hashes(tokenizers).items():
         if config.tokenizers.get(side, found_hash) != found_hash:
             name = "tokenizer.model" if tokenizers.joint else f"{side}.model"

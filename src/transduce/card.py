@@ -7,6 +7,7 @@ from typing import Any
 
 from transduce.bundle import BundleConfig
 from transduce.config import RunConfig, to_toml, to_values
+from transduce.data.preflight import reasons
 from transduce.evaluation.metrics import MetricScore
 from transduce.rundir import Chosen
 
@@ -58,7 +59,7 @@ def model_card(
             "## Data",
             "",
             f"{train['kept']:,} training pairs ({train['source_tokens']:,} source and {train['target_tokens']:,} "
-            f"target pieces); left out: {train['empty']:,} with an empty side, {train['too_long']:,} too long. "
+            f"target pieces); left out: {reasons(train) or 'none'}. "
             f"{manifest['dev']['pairs']:,} dev pairs{', held out of the training files' if held else ''}.",
             "",
             "| file | bytes | SHA-256 |",

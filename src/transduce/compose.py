@@ -1,9 +1,11 @@
 """Where the parts meet: a recipe becomes a run, and a run a model. The only file that sees all of them."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
@@ -30,11 +32,14 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.config import RunConfig
+from transduce.data.corpus import Files, Mixed, languages_of
+from transduce.data.preflight import Preflight, reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
-from transduce.errors import BundleError, CheckpointError, ConfigError
+from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import MetricScore
+from transduce.files import copy_atomically
 from transduce.nn.transformer import build
 from transduce.rundir import (
     Chosen,
@@ -70,6 +75,10 @@ class Reporter(Protocol):
         """One line for a person."""
         ...
 
+    def surveyed(self, preflight: Preflight) -> None:
+        """The data was prepared: what it is like, and what was left out."""
+        ...
+
     def begin(self, progress: Progress, config: RunConfig) -> None:
         """Training starts or goes on from `progress`."""
         ...
@@ -88,6 +97,9 @@ class Quiet:
     """A reporter that tells nobody."""
 
     def say(self, text: str) -> None:
+        """Nothing."""
+
+    def surveyed(self, preflight: Preflight) -> None:
         """Nothing."""
 
     def begin(self, progress: Progress, config: RunConfig) -> None:
@@ -116,6 +128,8 @@ def train(
     fresh: bool = False,
     start_from: str | Path | None = None,
     command: str = "",
+    why: Mapping[str, str] = MappingProxyType({}),
+    list_dropped: str | Path | None = None,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -127,6 +141,8 @@ def train(
         fresh: Delete what an earlier run left in `out`.
         start_from: A bundle (or run) whose weights and vocabulary to start from: fine-tuning.
         command: What to write on the model card.
+        why: Reasons for settings, by `section.key`, to be kept with the run; `transduce info` shows them.
+        list_dropped: Where to copy the list of the pairs that are not trained on to, before training.
         reporter: Who is told how it goes.
         stop: Asked after every step; once it says so, everything is saved and the call returns.
 
@@ -136,25 +152,22 @@ def train(
         TrainingError: the loss is not finite.
     """
     run, reporter = Path(out), reporter or Quiet()
-    origin = None if start_from is None else bundle_folder(Path(start_from))
-    config = config if origin is None else _take_over(config, origin)
-    continued = is_begun(run) and not fresh
-    if not continued and not fresh and saved_steps(run):
-        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
-    if continued:
-        check_same(run, config)
-        check_inputs(load_prepared(run / "data").manifest)
-    else:
+    config, origin, continued = _begin(config, run, fresh, start_from, reporter.say)
+    if not continued:  # what cannot be computed here is known before the data is prepared
         world = World.from_env(environment(), config.training.device)
         choose_precision(config.training.precision, world.device)
-        tokenizer = config.tokenizer if origin is None else load_bundle(origin, torch.device("cpu")).tokenizers
-        with new_data(run) as data:  # bad input is known before anything that stood here is gone
-            prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+    _make_data(run, config, origin, continued, reporter)
     record(run, config)
+    if list_dropped is not None:
+        copy_dropped(run, Path(list_dropped))
     prepared = load_prepared(run / "data")
     if not continued:
         reporter.say(_describe(config, prepared))
-    chosen, world = _choose(run, config, prepared, origin, command, reporter)
+        if origin is not None:
+            t = config.training
+            rate = f"at most {t.learning_rate:g}" if t.schedule == "inverse_sqrt" else f"of {t.schedule}"
+            reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
+    chosen, world = _choose(run, config, prepared, origin, command, why, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
     progress = _restore(run, trainer) if continued else None
     if progress is None:
@@ -162,6 +175,9 @@ def train(
         if chosen.start_from:
             began = load_bundle(Path(chosen.start_from), world.device).model
             load_weights_into(trainer.model, unique_weights(began), chosen.start_from)
+    if progress.finished:  # an earlier end, perhaps
+        longer = _on_schedule(progress, chosen.checkpoint_every)
+        progress = longer if _may_go_on(trainer, longer) else progress
     if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
         reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
         return Outcome(step=progress.step, finished=True, dev=None)
@@ -188,7 +204,7 @@ def _train(
     def save(after: Progress) -> None:
         weights, optimizer = unique_weights(trainer.model), moments(trainer.model, trainer.optimizer)
         save_checkpoint(run, after, weights, optimizer)
-        _prune(run, after, config.training.average)
+        _prune(run, after, config)
 
     try:
         progress = trainer.run(
@@ -212,15 +228,98 @@ def _train(
             log.close()
 
 
+def prepare_data(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    fresh: bool = False,
+    start_from: str | Path | None = None,
+    list_dropped: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> bool:
+    """Only what `train` does first with the same arguments: the data in `out`, from which `train` goes on.
+
+    Returns whether there was anything to do. Raises as `train` does.
+    """
+    run, reporter = Path(out), reporter or Quiet()
+    config, origin, continued = _begin(config, run, fresh, start_from, reporter.say)
+    _make_data(run, config, origin, continued, reporter)
+    if not continued:
+        record(run, config)
+    if list_dropped is not None:
+        copy_dropped(run, Path(list_dropped))
+    return not continued
+
+
+def load_report(run: Path) -> dict[str, Any]:
+    """The preflight report of `run` as it was saved. Raises `DataError` when there is none."""
+    values: dict[str, Any] = json.loads(_saved(run, "preflight.json").read_text(encoding="utf-8"))
+    return values
+
+
+def copy_dropped(run: Path, to: Path) -> None:
+    """The list of the pairs of `run` that are not trained on, as a file at `to`.
+
+    Raises:
+        DataError: there is none.
+        SaveError: `to` cannot be written.
+    """
+    copy_atomically(_saved(run, "dropped.tsv"), to)
+
+
+def _saved(run: Path, name: str) -> Path:
+    path = run / "data" / name
+    if not path.is_file():
+        raise DataError(f"{path}: not there; the data was prepared by an earlier version. Start over with --fresh.")
+    return path
+
+
+def _begin(
+    config: RunConfig, run: Path, fresh: bool, start_from: str | Path | None, say: Callable[[str], None]
+) -> tuple[RunConfig, Path | None, bool]:
+    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on."""
+    origin = None if start_from is None else bundle_folder(Path(start_from))
+    config = config if origin is None else _take_over(config, origin)
+    continued = _continues(run, fresh)
+    return _with_languages(config, run if continued else None, say), origin, continued
+
+
+def _continues(run: Path, fresh: bool) -> bool:
+    """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
+    if is_begun(run) and not fresh:
+        return True
+    if not fresh and saved_steps(run):
+        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
+    return False
+
+
+def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool, reporter: Reporter) -> None:
+    """The data of `run`, prepared; or, for one that goes on, checked to be of this recipe and these files."""
+    if continued:
+        check_same(run, config)
+        check_inputs(load_prepared(run / "data").manifest)
+    else:
+        tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
+        with new_data(run) as data:  # bad input is known before anything that stood here is gone
+            preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+        reporter.surveyed(preflight)
+
+
 def sources(config: RunConfig) -> Sources:
     """The inputs of `prepare` that a recipe names."""
     d = config.data
+    train: Files = d.files(d.train)
+    if d.mix is not None:
+        train = Mixed(new=train, old=d.files(d.mix), share=d.mix_share, seed=config.training.seed)
     return Sources(
-        train=d.files(d.train),
+        train=train,
         dev=None if d.dev is None else d.files(d.dev),
+        test=None if d.test is None else d.files(d.test),
         pretokenised=d.pretokenised,
         max_length=d.max_length,
         seed=config.training.seed,
+        cleaning=config.cleaning,
+        tags=d.known_tags,
         augment=d.augment,
     )
 
@@ -276,38 +375,70 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
     """What is going to be trained on what, in two lines."""
     train, dev, sides = prepared.manifest["train"], prepared.manifest["dev"], prepared.tokenizers
     held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
-    left_out = train["empty"] + train["too_long"]
+    left_out = reasons(train) or "none"
+    made = f" and {train['made']:,} made from them" if train.get("made") else ""
     c = config.model
     layers = f"{c.n_layers} + {c.n_layers} {c.layer.kind} layers, d_model {c.d_model}"
     kinds = f"{config.tokenizer.source} to {config.tokenizer.target}"
     pieces = f"{kinds}, {sides.source.size:,} and {sides.target.size:,} pieces"
     return (
-        f"{train['kept']:,} training pairs ({left_out:,} left out), {dev['pairs']:,} dev pairs{held_out}\n"
+        f"{train['kept']:,} training pairs{made} (left out: {left_out}), {dev['pairs']:,} dev pairs{held_out}\n"
         f"{pieces}; {layers}; judged by {config.evaluation.metric}"
     )
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps architecture (but for dropout) and vocabulary of the model it starts from."""
+    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before."""
     before, asked = load_config(origin), config.tokenizer
     joint = TokenizerPair.load(origin).joint
     return replace(
         config,
         model=replace(before.model, p_drop=config.model.p_drop),
         tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
-        data=replace(config.data, pretokenised=before.pretokenised),
+        data=replace(
+            config.data,
+            pretokenised=before.pretokenised,
+            normalise=before.normalise,
+            tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
+        ),
     )
 
 
+def _tokenizers(config: RunConfig, origin: Path) -> TokenizerPair:
+    """The vocabulary of the model to start from, with the tags of both."""
+    before = load_bundle(origin, torch.device("cpu")).tokenizers
+    return TokenizerPair(before.source, before.target, config.data.known_tags)
+
+
+def _with_languages(config: RunConfig, begun: Path | None, say: Callable[[str], None]) -> RunConfig:
+    """Where nobody says which languages a translation memory is read in: those that it has, or the run has had."""
+    if config.data.source_lang or config.data.target_lang:
+        return config
+    if begun is not None:
+        data = load_asked(begun).data
+        source, target = data.source_lang, data.target_lang
+    else:
+        source, target = languages_of(config.data.files(config.data.train))
+        if source:
+            say(f"languages: from {source} to {target}, as the translation memory has them (--langs says otherwise)")
+    return replace(config, data=replace(config.data, source_lang=source, target_lang=target))
+
+
 def _choose(
-    run: Path, config: RunConfig, prepared: Prepared, origin: Path | None, command: str, reporter: Reporter
+    run: Path,
+    config: RunConfig,
+    prepared: Prepared,
+    origin: Path | None,
+    command: str,
+    why: Mapping[str, str],
+    reporter: Reporter,
 ) -> tuple[Chosen, World]:
     """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added."""
     chosen = load_chosen(run)
     asked = config.training
     if chosen is None:
         world = World.from_env(environment(), asked.device)
-        precision, why = choose_precision(asked.precision, world.device)
+        precision, because = choose_precision(asked.precision, world.device)
         chosen = Chosen(
             max_steps=asked.max_steps,
             checkpoint_every=asked.checkpoint_every,
@@ -318,7 +449,7 @@ def _choose(
             command=command,
             start_from="" if origin is None else str(origin),
         )
-        reporter.say(f"precision {why}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
+        reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
         tune_process(chosen.threads)
         if asked.minutes > 0:
             chosen = _fit_minutes(config, chosen, world, prepared, reporter)
@@ -333,7 +464,8 @@ def _choose(
         if asked.minutes > 0 and chosen.seconds_per_step > 0:
             steps = min(steps, max(1, int(asked.minutes * 60 / chosen.seconds_per_step)))
         chosen = replace(chosen, max_steps=max(steps, chosen.max_steps))
-    save_resolved(run, config, chosen, {"versions": versions(), "train": prepared.manifest["train"]})
+    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why)}
+    save_resolved(run, config, chosen, facts)
     return chosen, world
 
 
@@ -403,10 +535,20 @@ def _has_model(run: Path, step: int) -> bool:
         return False
 
 
-def _prune(run: Path, progress: Progress, n: int) -> None:
-    """Keep what an average or a restart may need: the last n, the best n, and the newest two (one may get damaged)."""
-    newest = saved_steps(run)[-2:]
-    prune(run, sorted({*last_steps(progress, n), *best_steps(progress, n), *newest}), newest)
+def _on_schedule(progress: Progress, every: int) -> Progress:
+    """Without the validation at an end between two others: a longer run would not have made it."""
+    return replace(progress, history=tuple(result for result in progress.history if result.step % every == 0))
+
+
+def _prune(run: Path, progress: Progress, config: RunConfig) -> None:
+    """Keep what an average or a restart may need: the last n, the best n, and the newest two (one may get damaged).
+
+    That is, now, and should this be the end and the run be prolonged."""
+    n, newest = config.training.average, saved_steps(run)[-2:]
+    kept = set(newest)
+    for seen in (progress, _on_schedule(progress, config.training.checkpoint_every)):
+        kept |= {*last_steps(seen, n), *best_steps(seen, n)}
+    prune(run, sorted(kept), newest)
 
 
 def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any]) -> BundleConfig:
@@ -421,6 +563,8 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
         source_lang=config.data.source_lang,
         target_lang=config.data.target_lang,
         pretokenised=config.data.pretokenised,
+        normalise=config.data.normalise,
+        tags=config.data.known_tags,
         metric=config.evaluation.metric,
         tokenize=config.evaluation.tokenize,
         provenance={"recipe": config.name, "seed": config.training.seed, "command": chosen.command, **facts},

@@ -15,12 +15,14 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from transduce.data.corpus import AlignedFiles, PairsFile
+from transduce.data.cleaning import CleaningConfig
+from transduce.data.corpus import AlignedFiles, Files, Joined, PairsFile
 from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
 from transduce.evaluation.metrics import METRICS
 from transduce.evaluation.statistics import check_tokenizer
 from transduce.nn.transformer import LAYERS, TransformerConfig
+from transduce.text.form import Normal, check_tags
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 from transduce.training.world import environment
@@ -28,31 +30,38 @@ from transduce.training.world import environment
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlignedSet:
-    """Two files, line by line translations of each other; paths relative to `data.root`."""
+    """Two files, line by line translations of each other; paths relative to `data.root`. `tag` goes before sources."""
 
     source: str
     target: str
+    tag: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairsSet:
-    """One file with a pair a line; path relative to `data.root`."""
+    """One file of pairs; path relative to `data.root`. `tag` goes before sources."""
 
     pairs: str
+    tag: str = ""
 
 
-DataSet = AlignedSet | PairsSet
-Column = int | tuple[int, ...]
+OneSet = AlignedSet | PairsSet
+DataSet = AlignedSet | PairsSet | tuple[OneSet, ...]
+Column = int | str | tuple[int | str, ...]
+Tags = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Where the data is. A set left out is absent: without `dev`, part of `train` is held out.
+    """Where the data is. A set is one source of pairs or a list of them; one left out is absent: without `dev`, part of
+    `train` is held out.
 
-    `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1, each one
-    number or several to be joined; `pattern` is a regular expression whose groups are the columns, instead of tabs.
-    Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the training pairs of
-    raw text one more is made, so that the model also takes single words, capitals, addresses (`data.augment`).
+    `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1 (or names, in
+    JSON lines), each one or several to be joined; `pattern` is a regular expression whose groups are the columns,
+    instead of tabs. Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the
+    training pairs of raw text one more is made, so that the model also takes single words, capitals, addresses.
+    `mix` is older data, which `mix_share` of the training pairs are taken from. `tags` are those that stand in front
+    of sources in the files, beside those that sets put there.
     """
 
     root: str = "data"
@@ -60,9 +69,13 @@ class DataConfig:
     train: DataSet
     dev: DataSet | None = None
     test: DataSet | None = None
+    mix: DataSet | None = None
+    mix_share: float = 0.2
     columns: tuple[Column, Column] = (1, 2)
     pattern: str = ""
+    tags: Tags = ()
     pretokenised: bool = False
+    normalise: Normal = "none"
     max_length: int = 256
     augment: float = 0.0
     source_lang: str = ""
@@ -73,19 +86,43 @@ class DataConfig:
             raise ConfigError(f"data.max_length = {self.max_length}: must be at least 1.")
         if not 0.0 <= self.augment <= 1.0:
             raise ConfigError(f"data.augment = {self.augment}: a share of the pairs, from 0 (none) to 1.")
-        for part in (self.train, self.dev, self.test):
+        if not 0 < self.mix_share < 1:
+            raise ConfigError(f"data.mix_share = {self.mix_share}: must be above 0 and below 1.")
+        check_tags(self.known_tags)
+        for part in (self.train, self.dev, self.test, self.mix):
             if part is not None:
                 self.files(part)
 
-    def files(self, part: DataSet) -> AlignedFiles | PairsFile:
-        """The files of one set, with `root` and `lang` filled in. Raises `ConfigError` on columns that cannot be."""
+    @property
+    def known_tags(self) -> Tags:
+        """`tags`, then those of the sets, each once: in this order they have their pieces."""
+        given = [part for part in (self.train, self.dev, self.test, self.mix) if part is not None]
+        sets = [one for part in given for one in (part if isinstance(part, tuple) else (part,))]
+        return tuple(dict.fromkeys([*self.tags, *(one.tag for one in sets if one.tag)]))
+
+    def files(self, part: DataSet) -> Files:
+        """The files of one set, with `root` and `lang` filled in. Raises `ConfigError` on what cannot be."""
+        if isinstance(part, tuple):
+            if not part:
+                raise ConfigError("data: a set is an empty list. Name files, or leave it out.")
+            return Joined(parts=tuple(self._files(one) for one in part))
+        return self._files(part)
+
+    def _files(self, part: OneSet) -> AlignedFiles | PairsFile:
         match part:
             case AlignedSet():
-                return AlignedFiles(source=self._path(part.source), target=self._path(part.target))
+                source, target = self._path(part.source), self._path(part.target)
+                return AlignedFiles(source=source, target=target, tag=part.tag, normalise=self.normalise)
             case PairsSet():
-                source, target = ((c,) if isinstance(c, int) else c for c in self.columns)
+                sides = [column if isinstance(column, tuple) else (column,) for column in self.columns]
                 return PairsFile(
-                    pairs=self._path(part.pairs), source_columns=source, target_columns=target, pattern=self.pattern
+                    pairs=self._path(part.pairs),
+                    source_columns=sides[0],
+                    target_columns=sides[1],
+                    pattern=self.pattern,
+                    languages=(self.source_lang, self.target_lang),
+                    tag=part.tag,
+                    normalise=self.normalise,
                 )
 
     def _path(self, path: str) -> Path:
@@ -116,6 +153,7 @@ class RunConfig:
 
     name: str = ""
     data: DataConfig
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: TransformerConfig = field(default_factory=TransformerConfig)
     batching: BatchingConfig = field(default_factory=BatchingConfig)
@@ -258,7 +296,7 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
 
 def to_values(config: RunConfig) -> dict[str, Any]:
     """`config` as plain values that TOML can hold: what `build_config` takes."""
-    plain: dict[str, Any] = _without_none(json.loads(_ADAPTER.dump_json(config)))
+    plain: dict[str, Any] = _said(json.loads(_ADAPTER.dump_json(config)))
     return plain
 
 
@@ -305,9 +343,12 @@ def _check_layer(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.layer = {given}: write {{ kind = K }}, where K is one of {', '.join(LAYERS)}.")
 
 
-def _without_none(value: Any) -> Any:
+def _said(value: Any) -> Any:
+    """`value` without what TOML cannot say (`None`), and tags that are none."""
     if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
+        return {k: _said(v) for k, v in value.items() if v is not None and (k, v) != ("tag", "")}
+    if isinstance(value, list):
+        return [_said(v) for v in value]
     return value
 
 
@@ -316,7 +357,7 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     problems = [p for p in error.errors(include_url=False) if _is_meant(p["loc"], values)]
     unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     problem = (unknown or problems)[0]
-    place = [str(part) for part in problem["loc"] if not str(part).endswith("Set") and part not in _LAYER_KINDS]
+    place = [str(part) for part in problem["loc"] if not _is_kind(part)]
     key = ".".join(place)
     if unknown:
         return f"{key}: no such field.{_nearest(place[-1], _known_keys(place[:-1]))}"
@@ -332,13 +373,27 @@ def _is_meant(place: Sequence[int | str], values: Mapping[str, Any]) -> bool:
     any of them."""
     given: Any = values
     for part in place:
+        if isinstance(part, str) and part.startswith("tuple[union["):
+            if not isinstance(given, list):
+                return False
+            continue
         if part in ("AlignedSet", "PairsSet"):
+            if isinstance(given, list):
+                return False
             sides = [key for key in _SET_KEYS if isinstance(given, dict) and key in given]
             return part == ("PairsSet" if sides == ["pairs"] else "AlignedSet")
         if part in _LAYER_KINDS:
             return isinstance(given, dict) and given.get("kind") == _LAYER_KINDS[part]
-        given = given.get(part) if isinstance(given, dict) else None
+        if isinstance(part, int):
+            given = given[part] if isinstance(given, list) and part < len(given) else None
+        else:
+            given = given.get(part) if isinstance(given, dict) else None
     return True
+
+
+def _is_kind(part: int | str) -> bool:
+    """Whether a part of pydantic's places is its name for one of several kinds, and no key."""
+    return str(part).endswith("Set") or str(part).startswith("tuple[") or part in _LAYER_KINDS
 
 
 def _known_keys(place: Sequence[str]) -> list[str]:

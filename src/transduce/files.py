@@ -1,5 +1,6 @@
 """Writing that cannot be half done: a file or folder appears whole, by a rename, or not at all."""
 
+import io
 import json
 import os
 import shutil
@@ -45,18 +46,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace the file at `path`. Raises `SaveError`; then the old file is untouched."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+    _replace(path, io.BytesIO(content))
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """Replace the file at `path` by a copy of `source`. Raises as `write_atomically` does."""
+    with source.open("rb") as file:
+        _replace(path, file)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -71,6 +67,21 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _replace(path: Path, content: io.BufferedIOBase) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            shutil.copyfileobj(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
 
 
 def _put_back(old: Path, path: Path) -> None:

@@ -1,19 +1,43 @@
-"""Settings for people without a recipe: sizes by name, and a choice by the amount of data."""
+"""What an experienced engineer would choose for data without a recipe: every setting, with its reason.
 
+The rules, and the experiments behind them (docs/log.md and the recipes have the numbers):
+
+- **Pieces of a side.** At most 200 different words: symbols, one piece each (phones; SCAN, 99.98% exact). One word a
+  line: characters, for nothing longer recurs among a few thousand words. Lemma and tags (`walk V;PST`): characters,
+  and each tag one piece; inputs are half as long, and 86 instead of 54% were right after 300 updates of
+  Murrinh-Patha. Else: BPE.
+- **Vocabulary.** A piece has to be seen often to be learned: one for every 125 words of text, about the 6,000 of
+  Multi30k's 29,000 captions (39.7 BLEU; published models of this data have 8,000 to 10,000), at least 1,000, and at
+  most 8,000 below a million pairs, 32,000 (the paper's) above. The sides share one where they share an alphabet
+  (section 5.1).
+- **Model.** As large as the number of pairs feeds and the time allows: on two cores a tiny model (4 + 4 layers,
+  d_model 128) reads some 6,000 pieces a second and every next size a fifth of that, and one that sees its data fewer
+  than ten times has not begun to use its size. Models too large for little data are what low-resource users report
+  most.
+- **Dropout.** 0.3 below 20,000 pairs (published models of pronunciation and inflection: 0.1 to 0.3), 0.2 below
+  100,000 (Multi30k), 0.1 above (the paper's); none from symbols to symbols with one certain target (SCAN).
+- **Batch and rate.** 2,048 tokens and a peak of 0.003 to 0.004 for tiny models (Multi30k: 29 BLEU after 12 minutes,
+  where the published settings had 3). Symbols to symbols: eight batches of 512 tokens an update at 0.001, because a
+  batch holds one length, and lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
+- **Stopping.** The minutes decide, or 15 validations without a better one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+from transduce.data.survey import SYMBOLS, Side, Survey
 from transduce.errors import ConfigError
 
 Preset = Literal["auto", "tiny", "small", "base", "big"]
 
 # The paper's base and big (Table 3); small and tiny are the same shape for a small machine and for small data.
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"n_layers": 4, "d_model": 128, "d_ff": 256, "n_heads": 4, "p_drop": 0.2},
-    "small": {"n_layers": 6, "d_model": 256, "d_ff": 1024, "n_heads": 4, "p_drop": 0.1},
-    "base": {"n_layers": 6, "d_model": 512, "d_ff": 2048, "n_heads": 8, "p_drop": 0.1},
-    "big": {"n_layers": 6, "d_model": 1024, "d_ff": 4096, "n_heads": 16, "p_drop": 0.3},
+    "tiny": {"n_layers": 4, "d_model": 128, "d_ff": 256, "n_heads": 4, "norm": "pre"},
+    "small": {"n_layers": 6, "d_model": 256, "d_ff": 1024, "n_heads": 4, "norm": "pre"},
+    "base": {"n_layers": 6, "d_model": 512, "d_ff": 2048, "n_heads": 8},
+    "big": {"n_layers": 6, "d_model": 1024, "d_ff": 4096, "n_heads": 16},
 }
 # Peak rate and warm-up of the inverse square root, and padded tokens a batch: wider models want less and longer.
 RATES: dict[str, tuple[float, int, int]] = {
@@ -22,62 +46,191 @@ RATES: dict[str, tuple[float, int, int]] = {
     "base": (0.0007, 4000, 4096),
     "big": (0.0005, 4000, 4096),
 }
-SYMBOLS = 200  # a side with at most so many different words is made of symbols (phones, actions), not of text
+FINE_TUNING_RATE = 0.2  # of the preset's peak: what is learned should move, not be learned again
+FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
+ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
+PIECES_A_SECOND = {"small": 1200, "base": 250, "big": 60}  # on two cores
+PASSES = 10
+LENGTH = 256  # pieces: the default of data.max_length
 
 
-def preset(name: str, train: AlignedFiles | PairsFile, minutes: float) -> dict[str, Any]:
-    """Recipe sections for the data in `train`: units per side, vocabulary, model, schedule, metric.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A setting, as `section.key`, that follows from the data, and why it was chosen so."""
+
+    key: str
+    value: Any
+    why: str
+
+
+def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
+    """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit).
 
     Raises:
         ConfigError: no preset of that name.
-        DataError: the files cannot be read.
     """
     if name not in get_args(Preset):
         raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
-    n_pairs, kinds, words = _survey(train)
-    size = name if name != "auto" else ("tiny" if n_pairs < 200_000 else "small" if n_pairs < 2_000_000 else "base")
-    peak, warmup, max_tokens = RATES[size]
-    is_text = kinds[1] == "bpe"
-    joint = kinds == ("bpe", "bpe")
-    vocabulary = max(1000, min(8000 if n_pairs < 1_000_000 else 32000, words // 20)) if is_text else 8000
-    return {
-        "tokenizer": {"source": kinds[0], "target": kinds[1], "joint": joint, "size": vocabulary},
-        "model": SIZES[size] | ({"norm": "pre"} if size in ("tiny", "small") else {}),
-        "batching": {"max_tokens": max_tokens},
-        "training": {
-            "max_steps": 100_000,
-            "minutes": minutes,
-            "schedule": "inverse_sqrt",
-            "learning_rate": peak,
-            "warmup": warmup,
-            "patience": 15,
-            "average": 5,
-        },
-        "evaluation": {"metric": "bleu" if is_text else "wer"},
-    }
+    pairs = data.pairs - data.empty - data.duplicates
+    source, target = _pieces(data.source, reads=True), _pieces(data.target, reads=False)
+    certain = source.value == target.value == "words" and not data.ambiguous_sources
+    size, why = _size(data, pairs, minutes) if name == "auto" else (name, "as asked")
+    return [
+        source,
+        target,
+        *_vocabulary(data, pairs, source.value, target.value),
+        *_model(size, why, target.value),
+        _dropout(size, pairs, certain),
+        *_optimisation(size, target.value, certain),
+        *_lengths(data, source.value, target.value),
+        *_stopping(minutes),
+        _metric(data.target, source.value, target.value),
+    ]
 
 
-def _survey(train: AlignedFiles | PairsFile, most: int = 200_000) -> tuple[int, tuple[str, str], int]:
-    """Number of pairs, the kind of tokenizer for each side, and words on both sides (of the first `most` pairs)."""
-    n, counts, lines_with_space = 0, [0, 0], [0, 0]
-    seen: tuple[set[str], set[str]] = (set(), set())
-    for pair in read_pairs(train):
-        n += 1
-        if n > most:
-            continue
-        for side in (0, 1):
-            words = pair[side].split()
-            counts[side] += len(words)
-            lines_with_space[side] += len(words) > 1
-            if len(seen[side]) <= SYMBOLS:
-                seen[side].update(words)
+def fine_tuning(name: str, d_model: int) -> list[Choice]:
+    """What going on from a model of width `d_model` changes: a fifth of the peak rate of the preset `name` (for `auto`,
+    of the first that is as wide), after a short warm-up."""
+    fitting = [size for size in SIZES if SIZES[size]["d_model"] >= d_model]
+    peak, _, _ = RATES[name if name != "auto" else fitting[0] if fitting else "big"]
+    why = "fine-tuning: what is learned should move, not be learned again"
+    return [
+        Choice(key="training.learning_rate", value=round(FINE_TUNING_RATE * peak, 6), why=why),
+        Choice(key="training.warmup", value=FINE_TUNING_WARMUP, why=why),
+    ]
 
-    def kind(side: int) -> str:
-        if len(seen[side]) <= SYMBOLS and lines_with_space[side] > n // 2:
-            return "words"
-        return "characters" if counts[side] < 1.5 * min(n, most) else "bpe"
 
-    return n, (kind(0), kind(1)), sum(counts)
+def sections(choices: Sequence[Choice]) -> dict[str, Any]:
+    """The choices as the sections of a recipe; of two for one setting the later one."""
+    found: dict[str, Any] = {}
+    for choice in choices:
+        section, _, key = choice.key.partition(".")
+        found.setdefault(section, {})[key] = choice.value
+    return found
+
+
+def _pieces(side: Side, reads: bool) -> Choice:
+    if reads and side.tagged > 0.95 * side.lines:
+        kind, why = "tagged", "words with tags (`walk V;PST`): letters, and each tag one piece"
+    elif side.distinct_words <= SYMBOLS and side.spaced > side.lines / 2:
+        kind, why = "words", f"{side.distinct_words} different words in all: symbols, not text"
+    elif side.spaced <= side.lines / 2 and not side.is_prose:
+        kind, why = "characters", "mostly one word a line: spelled out"
+    else:
+        kind, why = "bpe", f"text: {side.distinct_words:,}{' or more' if side.more_words else ''} different words"
+    return Choice(key="tokenizer.source" if reads else "tokenizer.target", value=kind, why=why)
+
+
+def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choice]:
+    sides = [side for side, kind in ((data.source, source), (data.target, target)) if kind == "bpe"]
+    alike = sum(min(share, data.target.scripts.get(name, 0.0)) for name, share in data.source.scripts.items())
+    joint = len(sides) == 2 and alike >= 0.5
+    if not sides:
+        size, of = 8000, "an upper limit: there are as many pieces as symbols, characters and tags"
+    else:
+        words = sum(map(_words, sides)) if joint else max(map(_words, sides))
+        most = 8000 if pairs < 1_000_000 else 32_000
+        size = max(1000, min(most, words // 12_500 * 100))
+        of = f"one piece for every 125 of {words:,} words, at least 1,000, at most {most:,}"
+    reason = (
+        f"the sides have {alike:.0%} of their letters' alphabets in common"
+        if len(sides) == 2
+        else ("the sides are made of different kinds of pieces, or of symbols of their own")
+    )
+    return [
+        Choice(key="tokenizer.joint", value=joint, why=reason),
+        Choice(key="tokenizer.size", value=size, why=of),
+    ]
+
+
+def _words(side: Side) -> int:
+    """Words; where no spaces are written, one for every eight characters."""
+    return max(side.words, side.characters // 8)
+
+
+def _size(data: Survey, pairs: int, minutes: float) -> tuple[str, str]:
+    """The largest that the data feeds and that sees it ten times in the time."""
+    for name in ("big", "base", "small"):
+        passes = minutes * 60 * PIECES_A_SECOND[name] / (1.3 * _words(data.target) + 1)
+        if pairs >= ENOUGH_PAIRS[name] and (not minutes or passes >= PASSES):
+            return name, f"{pairs:,} pairs feed a {name} model"
+    if pairs < ENOUGH_PAIRS["small"]:
+        return "tiny", f"{pairs:,} pairs feed a tiny model; the next size wants {ENOUGH_PAIRS['small']:,}"
+    return "tiny", f"in {minutes:g} minutes a larger model would not see {pairs:,} pairs ten times"
+
+
+def _model(size: str, why: str, target: str) -> list[Choice]:
+    shape = SIZES[size]
+    if size == "tiny" and target != "bpe":
+        shape = shape | {"d_ff": 512}
+        why = f"{why}; the vocabulary is small, so d_ff can be large"
+    return [Choice(key=f"model.{key}", value=value, why=why) for key, value in shape.items()]
+
+
+def _dropout(size: str, pairs: int, certain: bool) -> Choice:
+    if certain:
+        value, why = 0.0, "symbols to symbols, one target a source: nothing is noise"
+    elif size == "big":
+        value, why = 0.3, "the paper's for its big model"
+    elif pairs < 20_000:
+        value, why = 0.3, "fewer than 20,000 pairs"
+    elif pairs < 100_000:
+        value, why = 0.2, "fewer than 100,000 pairs"
+    else:
+        value, why = 0.1, "the paper's, for 100,000 pairs or more"
+    return Choice(key="model.p_drop", value=value, why=why)
+
+
+def _optimisation(size: str, target: str, certain: bool) -> list[Choice]:
+    peak, warmup, tokens = RATES[size]
+    if certain:
+        why = "symbols to symbols: an update mixes eight batches, and so eight lengths"
+        values: dict[str, Any] = {"batching.max_tokens": 512, "batching.accumulate": 8}
+        values |= {"training.label_smoothing": 0.0, "training.learning_rate": 0.001, "training.warmup": 300}
+    else:
+        why = f"what {size} models do well with"
+        values = {"batching.max_tokens": tokens, "training.warmup": warmup}
+        values |= {"training.learning_rate": 0.003 if size == "tiny" and target != "bpe" else peak}
+    return [
+        Choice(key=key, value=value, why=why) for key, value in {**values, "training.schedule": "inverse_sqrt"}.items()
+    ]
+
+
+def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
+    """Room for long lines where one in a hundred is longer than the default."""
+
+    def pieces(side: Side, kind: str) -> int:
+        lengths = side.word_lengths if kind == "words" else side.character_lengths
+        return lengths.p99 // 3 if kind == "bpe" else lengths.p99
+
+    read, written = pieces(data.source, source), pieces(data.target, target)
+    found = []
+    if max(read, written) > LENGTH:
+        why = f"one line in a hundred has more than some {max(read, written)} pieces"
+        found.append(Choice(key="data.max_length", value=min(2048, max(read, written) * 5 // 4), why=why))
+    if written > read + 50:
+        why = "targets are much longer than sources"
+        found.append(Choice(key="decoding.extra_length", value=min(2048, written * 5 // 4), why=why))
+    return found
+
+
+def _stopping(minutes: float) -> list[Choice]:
+    return [
+        Choice(key="training.max_steps", value=100_000, why="minutes or patience end it before"),
+        Choice(key="training.minutes", value=minutes, why="as asked" if minutes else "no limit"),
+        Choice(key="training.patience", value=15, why="so many validations without a better one end it"),
+        Choice(key="training.average", value=10, why="what every recipe does well with"),
+    ]
+
+
+def _metric(side: Side, source: str, target: str) -> Choice:
+    if target != "bpe":
+        metric, why = "accuracy" if source == "tagged" else "wer", "outputs are right or wrong"
+    elif side.spaced < side.lines / 2:
+        metric, why = "chrf", "the target is written without spaces"
+    else:
+        metric, why = "bleu", "the target is text"
+    return Choice(key="evaluation.metric", value=metric, why=why)
 
 
 def languages(source: str, target: str) -> tuple[str, str]:

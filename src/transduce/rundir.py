@@ -130,6 +130,20 @@ def load_chosen(run: Path) -> Chosen | None:
         raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
 
 
+def load_reasons(run: Path) -> dict[str, tuple[Any, str]]:
+    """Settings that were chosen for the data, by `section.key`: the value that is used, and why it was chosen.
+
+    Empty where a recipe said all. Raises `CheckpointError` where `run` has no resolved.toml that can be read.
+    """
+    path = run / "resolved.toml"
+    try:
+        values = parse_toml(path.read_text(encoding="utf-8"), str(path))
+        split = ((key, *key.partition(".")[::2], text) for key, text in values["facts"].get("why", {}).items())
+        return {key: (values[section][name], str(text)) for key, section, name, text in split}
+    except (OSError, UnicodeDecodeError, LookupError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
+
+
 def save_resolved(run: Path, config: RunConfig, chosen: Chosen, facts: Mapping[str, Any]) -> None:
     """Write resolved.toml: every value that is used, what was chosen, and facts about data and versions."""
     values = to_values(resolve(config, chosen))

@@ -86,7 +86,7 @@ class DevSet:
     def _loss_batches(self) -> list[Batch]:
         pairs = self._prepared.dev[:DEV_LOSS_PAIRS]
         limit = self._config.data.max_length
-        sources = self._prepared.tokenizers.source.encode_batch([s for s, _ in pairs])
+        sources = self._prepared.tokenizers.encode_sources([s for s, _ in pairs])
         targets = self._prepared.tokenizers.target.encode_batch([t for _, t in pairs])
         rows = [(s[:limit], t[:limit]) for s, t in zip(sources, targets, strict=True)]
         rows.sort(key=lambda row: (len(row[1]), len(row[0])))

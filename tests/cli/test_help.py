@@ -18,7 +18,7 @@ from tests.tiny import Said
 pytestmark = pytest.mark.unit
 
 SNAPSHOT = Path(__file__).with_name("help.txt")
-COMMANDS = ("train", "translate", "score", "evaluate", "compare", "average", "info", "lab", "fetch", "demo")
+COMMANDS = ("train", "prepare", "translate", "score", "evaluate", "compare", "average", "info", "lab", "fetch", "demo")
 HEAVY = {"torch", "numpy", "sacrebleu", "safetensors", "sentencepiece", "tensorboard", "rich.progress"}
 
 

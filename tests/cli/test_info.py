@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.cli.conftest import Transduce
-from tests.tiny import write_lines
+from tests.tiny import write_corpus, write_lines
 from transduce.config import recipe_names
 
 pytestmark = pytest.mark.unit
@@ -92,3 +92,21 @@ def test_a_broken_run(transduce: Transduce, run: Path, tmp_path: Path, name: str
     path = tmp_path / "run" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     transduce("info", tmp_path / "run").refused(str(path))
+
+
+def test_what_was_chosen_for_the_data_and_why(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    files = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run")
+    small = ("model.n_layers=1", "model.d_model=8", "model.n_heads=2", "training.max_steps=1", "training.average=1")
+    said = transduce("train", *files, *(word for setting in small for word in ("--set", setting)))
+    assert said.status == 0, said
+    shown = transduce("info", tmp_path / "run").out
+    assert '  tokenizer.source = "words": 8 different words in all: symbols, not text\n' in shown
+    assert "  model.d_model = 8: as asked\n" in shown
+    found = json.loads(transduce("info", tmp_path / "run", "--json").out)["chosen"]
+    assert found["model.p_drop"]["value"] == 0.0
+    assert found["model.p_drop"]["why"].startswith("symbols to symbols")
+
+
+def test_a_recipe_says_all_itself(transduce: Transduce, run: Path) -> None:
+    assert "chosen" not in json.loads(transduce("info", run, "--json").out)

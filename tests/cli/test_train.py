@@ -91,6 +91,50 @@ def test_a_file_of_pairs_with_columns(transduce: Transduce, tmp_path: Path) -> N
     assert load_recipe(tmp_path / "run" / "recipe.toml").name == "words"
 
 
+TMX_UNIT = '<tu><tuv xml:lang="{}"><seg>{}</seg></tuv><tuv xml:lang="bb"><seg>{}</seg></tuv></tu>'
+FORMATS: dict[str, tuple[str, Callable[[str, str], str], str]] = {
+    "jsonl": ("", lambda s, t: json.dumps({"t": {"aa": s, "bb": t}}) + "\n", ""),
+    "po": ("", lambda s, t: f'msgid "{s}"\nmsgstr "{t}"\n\n', ""),
+    "tmx": ("<tmx>", lambda s, t: TMX_UNIT.format("aa-XX", s, t) + TMX_UNIT.format("cc", "no", t), "</tmx>"),
+    "xliff": ("<xliff>", lambda s, t: f"<trans-unit><source>{s}</source><target>{t}</target></trans-unit>", "</xliff>"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_for_training_development_and_test(transduce: Transduce, tmp_path: Path, name: str) -> None:
+    before, one, after = FORMATS[name]
+    for part, seed in (("train", 0), ("dev", 1), ("test", 2)):
+        body = "".join(one(line, mirror(line)) for line in dict.fromkeys(sentences(60, seed)))
+        (tmp_path / f"{part}.{name}").write_text(before + body + after, encoding="utf-8")
+    options = ["--langs", "aa-bb", *(["--columns", "t.aa,t.bb"] if name == "jsonl" else [])]
+    files = ["--pairs", tmp_path / f"train.{name}", "--dev-pairs", tmp_path / f"dev.{name}"]
+    test = ["--set", f'data.test={{ pairs = "{tmp_path / "test"}.{name}" }}']
+    said = transduce("train", *files, *options, *test, "--out", tmp_path / "run", *SMALL, *QUICK)
+    assert said.status == 0, said.err
+    assert "dev pairs\n" in said.err
+    assert "held out" not in said.err
+    said = transduce("evaluate", tmp_path / "run", "--metric", "chrf", "--json")
+    again = transduce("evaluate", tmp_path / "run", "--pairs", tmp_path / f"test.{name}", *options[2:], "--json")
+    assert json.loads(said.out)["chrf"] == json.loads(again.out)["chrf"]
+
+
+# ---- going on from a model
+
+
+def test_without_a_recipe_fine_tuning_has_a_lower_rate(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    files = ["--source", tmp_path / "dev.aa", "--target", tmp_path / "dev.bb", "--from", run]
+    files += ["--mix-source", tmp_path / "train.aa", "--mix-target", tmp_path / "train.bb", "--mix-share", 0.5]
+    said = transduce("train", *files, "--out", tmp_path / "tuned", *QUICK)
+    assert said.status == 0, said.err
+    config = load_recipe(tmp_path / "tuned" / "recipe.toml")
+    assert (config.training.learning_rate, config.training.warmup) == (0.0008, 200)
+    assert (config.model.d_model, config.data.mix_share) == (32, 0.5)
+    assert f"fine-tuning {run / 'model'}: learning rate at most 0.0008, warm-up 200 steps" in said.err
+    again = [*files, "--out", tmp_path / "other", *QUICK, "--set", "training.learning_rate=0.01"]
+    assert "learning rate at most 0.01, warm-up 200 steps" in transduce("train", *again).err
+
+
 # ---- from a recipe
 
 
@@ -166,7 +210,7 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--source S --target T --dev-target T", "--dev-source is missing"),
         ("--pairs P --dev-pairs P --dev-source S --dev-target T", "--dev-source and --dev-pairs: give one of them."),
         ("--source S --target T --columns 1,2", "--columns: there is no --pairs to take columns from."),
-        ("--source S --target T --langs ende", "--langs ende: write it as en-de."),
+        ("--source S --target T --langs ende", "--langs ende: write it as en-de, or as en-us,de-at."),
         ("--source S --target T --preset huge", "--preset huge: choose one of auto, tiny, small, base, big."),
         (
             "--source S --target T --set training.minutes=abc",
@@ -180,7 +224,13 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--source S --target P", "s.aa has 3 lines, "),
         ("--source S --target LATIN", "latin.bb:2: not UTF-8"),
         ("--source S --target EMPTY", "empty.bb: the file is empty."),
-        ("--pairs P --columns a,b", "--columns a,b: write source,target as numbers"),
+        ("--pairs P --columns 1", "--columns 1: write source,target"),
+        ("--pairs P --columns a,b", "p.tsv: columns ('a', 'b'): names are for JSON lines; here they are numbers."),
+        ("--pairs P --mix-source S", "--mix-target is missing"),
+        ("--pairs P --mix-pairs P --mix-source S --mix-target T", "--mix-source and --mix-pairs: give one of them."),
+        ("--pairs P --mix-pairs P --mix-share 1", "data.mix_share = 1.0: must be above 0 and below 1."),
+        ("--pairs P --from nothing", "nothing: no such folder."),
+        ("RECIPE --mix-pairs P", f"--mix-pairs {RECIPE_SAYS}"),
         ("--pairs P --columns 1,9", "p.tsv:1: 2 tab-separated columns, but column 9 is needed"),
         ("--pairs S", "s.aa:1: 1 tab-separated columns, but column 2 is needed"),
         ("RECIPE --source S", f"--source {RECIPE_SAYS}"),
@@ -306,11 +356,11 @@ def test_a_checkpoint_of_another_model(
 
 
 @pytest.mark.parametrize(("text", "columns"), [("1,2", [1, 2]), ("3,1", [3, 1]), ("1+3,2", [[1, 3], 2])])
-def test_columns(text: str, columns: list[int | list[int]]) -> None:
+def test_columns(text: str, columns: list[int | str | list[int | str]]) -> None:
     assert parse_columns(text) == columns
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "1+,2", "1;2"])
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "1+,2", "1;2", "a,"])
 def test_columns_that_are_none(text: str) -> None:
-    with pytest.raises(ConfigError, match="write source,target as numbers"):
+    with pytest.raises(ConfigError, match="write source,target, for instance 1,2"):
         parse_columns(text)

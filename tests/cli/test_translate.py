@@ -132,7 +132,7 @@ def test_attention_is_written_beside_the_translations(transduce: Transduce, run:
     assert '"source":"the dog runs"' in page.read_text(encoding="utf-8")
     assert transduce("translate", run, "the dog", "--attention", tmp_path).status == 1
     transduce("translate", run, "--attention", page, stdin="the dog\n" * 101).failed("--attention: 101 lines")
-    transduce("translate", run, "--attention", page, stdin="\n").failed("--attention: no line to show")
+    transduce("translate", run, "--attention", page, stdin="\n").failed("attention page: no line to show")
 
 
 def test_a_line_too_long_is_cut_with_a_warning(transduce: Transduce, run: Path) -> None:

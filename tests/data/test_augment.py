@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transduce.data.augment import RULES, augmented, foreign, lexicon, spans_of
+from transduce.data.augment import MADE, RULES, augmented, foreign, lexicon, spans_of
+from transduce.data.corpus import Pair
 
 pytestmark = pytest.mark.unit
 
@@ -22,27 +23,36 @@ def rule(name: str) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in made if pair is not None)
 
 
+def more(pairs: list[Pair], share: float, seed: int, words: list[Pair] | None = None) -> list[tuple[int, Pair]]:
+    return list(augmented(enumerate(pairs, start=1), share, seed, words or []))
+
+
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=20), st.floats(0, 1), st.integers(0, 9))
-def test_what_was_given_comes_out_in_order(pairs: list[tuple[str, str]], share: float, seed: int) -> None:
-    made = list(augmented(pairs, share, seed, [("a", "b")]))
-    rest = iter(made)
-    assert all(pair in rest for pair in pairs)
-    assert len(pairs) <= len(made) <= 2 * len(pairs)
-    assert made == list(augmented(pairs, share, seed, [("a", "b")]))
+def test_what_was_given_comes_out_in_order(pairs: list[Pair], share: float, seed: int) -> None:
+    made = more(pairs, share, seed, [("a", "b")])
+    assert [entry for entry in made if entry[0] != MADE] == list(enumerate(pairs, start=1))
+    assert len(made) <= 2 * len(pairs)
+    assert made == more(pairs, share, seed, [("a", "b")])
 
 
 def test_a_pair_is_treated_by_its_number_alone() -> None:
     """So that a corpus that grows at its end keeps what was made of its start."""
-    whole = list(augmented(PAIRS, 0.5, 1, []))
-    part = list(augmented(PAIRS[:10], 0.5, 1, []))
+    whole, part = more(PAIRS, 0.5, 1), more(PAIRS[:10], 0.5, 1)
     assert whole[: len(part)] == part
-    assert list(augmented(PAIRS, 0.5, 2, [])) != whole
-    assert list(augmented(PAIRS, 0.0, 1, [])) == PAIRS
+    assert more(PAIRS, 0.5, 2) != whole
+    assert more(PAIRS, 0.0, 1) == list(enumerate(PAIRS, start=1))
 
 
 def test_the_share_is_about_what_was_asked() -> None:
     many = PAIRS * 100
-    assert 0.17 < len(list(augmented(many, 0.2, 1, lexicon(PAIRS)))) / len(many) - 1 < 0.21
+    assert 0.17 < len(more(many, 0.2, 1, lexicon(PAIRS))) / len(many) - 1 < 0.21
+
+
+def test_a_tag_stays_in_front_and_as_it_is() -> None:
+    tagged = [(f">>{tag}<< {s}", t) for s, t in PAIRS for tag in ("de", "fr")]
+    made = [pair for number, pair in more(tagged, 1.0, 1, lexicon(tagged)) if number == MADE]
+    assert len(made) > 20
+    assert all(source.count(">>") == 1 and source.startswith((">>de<< ", ">>fr<< ")) for source, _ in made)
 
 
 def test_every_rule() -> None:

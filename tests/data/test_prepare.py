@@ -2,14 +2,22 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.disk import contents
 from tests.tiny import mirror, write_lines
-from transduce.data.corpus import AlignedFiles, PairsFile
+from transduce.data import prepare as module
+from transduce.data.cleaning import EVERY_RULE, RULES, CleaningConfig
+from transduce.data.corpus import AlignedFiles, Pair, PairsFile, read_pairs
+from transduce.data.preflight import to_values
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.errors import BundleError, DataError
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerPair
@@ -17,6 +25,7 @@ from transduce.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerPair
 pytestmark = pytest.mark.unit
 
 WORDS = TokenizerConfig(source="words", target="words", joint=False, size=1000)
+CHARACTERS = TokenizerConfig(source="characters", target="characters", size=1000)
 SOURCES = [f"w{i} w{i % 7}" for i in range(60)] * 2
 
 
@@ -108,6 +117,195 @@ def test_a_vocabulary_that_is_given_is_used_as_it_is(tmp_path: Path) -> None:
     assert prepared.tokenizers.source.to_bytes() == tokenizer.to_bytes()
 
 
+# ---- what is left out
+
+
+FULL = [f"a w{i} b w{i % 7} c and more" for i in range(100)]
+DIRTY = [*FULL, "", FULL[3], "caf\ufffd", "never translated by anybody", FULL[0], " ", "z " * 12]
+TARGETS = [*map(mirror, FULL), "x", mirror(FULL[3]), "x", "never translated by anybody", "other", "x", "z"]
+REASONS = {101: "empty", 102: "duplicate", 103: "encoding", 104: "copied", 106: "empty", 107: "too_long"}
+
+
+def listed(folder: Path) -> list[list[str]]:
+    head, *rows = [line.split("\t") for line in (folder / "dropped.tsv").read_text(encoding="utf-8").split("\n")]
+    assert head == ["line", "rule", "source", "target"]
+    assert rows.pop() == [""]
+    return rows
+
+
+def prose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.data.survey.SYMBOLS", 1)
+
+
+@pytest.mark.parametrize("with_dev", [True, False])
+def test_every_pair_is_kept_or_held_out_or_listed_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_dev: bool
+) -> None:
+    prose(monkeypatch)
+    dev = aligned(tmp_path, "dev", ["w1"]) if with_dev else None
+    sources = replace(inputs(aligned(tmp_path, "train", DIRTY, TARGETS), dev), cleaning=EVERY_RULE)
+    preflight = prepare(tmp_path / "data", sources, WORDS, lambda text: None, lambda n: None)
+    prepared = load_prepared(tmp_path / "data")
+    rows = listed(tmp_path / "data")
+    assert {int(number): rule for number, rule, *_ in rows} == REASONS
+    for number, _, source, target in rows:
+        assert (source, target) == (DIRTY[int(number) - 1], TARGETS[int(number) - 1])
+    counts = Counter(REASONS.values())
+    assert preflight.left_out == {rule: counts[rule] for rule in RULES}
+    assert preflight.survey.pairs == len(DIRTY) == preflight.kept + preflight.held_out + len(REASONS)
+    assert (preflight.held_out > 0) == (not with_dev)
+    kept = [(s, t) for i, (s, t) in enumerate(zip(DIRTY, TARGETS, strict=True), start=1) if i not in REASONS]
+    assert sorted(trained_on(prepared) + ([] if with_dev else prepared.dev)) == sorted(kept)
+    train = prepared.manifest["train"]
+    assert train["kept"] == preflight.kept == len(prepared.corpus)
+    assert {rule: train[rule] for rule in RULES} == preflight.left_out
+    assert json.loads((tmp_path / "data" / "preflight.json").read_text()) == to_values(preflight)
+
+
+def test_by_default_only_what_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose(monkeypatch)
+    train, dev = aligned(tmp_path, "train", DIRTY, TARGETS), aligned(tmp_path, "dev", [DIRTY[1]])
+    prepared = made(tmp_path / "data", replace(inputs(train, dev), test=dev))
+    assert [rule for _, rule, *_ in listed(tmp_path / "data")] == ["empty", "empty", "too_long"]
+    assert (DIRTY[1], TARGETS[1]) in trained_on(prepared)
+    assert [entry["path"] for entry in prepared.manifest["inputs"]] == [
+        str(p) for p in (train.source, train.target, dev.source, dev.target)
+    ]
+
+
+def test_pairs_of_dev_and_test_are_left_out(tmp_path: Path) -> None:
+    train = aligned(tmp_path, "train", FULL)
+    dev, test = aligned(tmp_path, "dev", FULL[:2]), aligned(tmp_path, "test", FULL[2:5])
+    sources = replace(inputs(train, dev), test=test, cleaning=CleaningConfig(in_dev=True))
+    prepared = made(tmp_path / "data", sources)
+    assert trained_on(prepared) == [(s, mirror(s)) for s in FULL[5:]]
+    assert str(test.source) in {entry["path"] for entry in prepared.manifest["inputs"]}
+    test.target.write_bytes(b"x\n" * 3)
+    with pytest.raises(DataError, match="test.bb: changed since this run was started"):
+        check_inputs(prepared.manifest)
+
+
+def test_a_test_set_that_is_not_there_matters_only_to_the_rule_that_reads_it(tmp_path: Path) -> None:
+    train, gone = aligned(tmp_path, "train", SOURCES), AlignedFiles(source=tmp_path / "no", target=tmp_path / "no")
+    preflight = prepare(tmp_path / "data", replace(inputs(train), test=gone), WORDS, lambda text: None, lambda n: None)
+    assert preflight.survey.test_in_train is None
+    with pytest.raises(DataError, match="no: cannot open it"):
+        made(tmp_path / "no-data", replace(inputs(train), test=gone, cleaning=EVERY_RULE))
+
+
+def test_tabs_and_line_ends_in_the_list_are_escaped(tmp_path: Path) -> None:
+    odd = "a\tb\\t\rc\x85\u2028d\0"
+    made(tmp_path / "data", inputs(aligned(tmp_path, "train", [*SOURCES, odd], [*SOURCES, ""])))
+    assert listed(tmp_path / "data") == [["121", "empty", "a\\tb\\\\t\\rc\x85\u2028d\0", ""]]
+
+
+def test_when_rules_leave_nothing_the_error_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose(monkeypatch)
+    train, dev = aligned(tmp_path, "train", FULL), aligned(tmp_path, "dev", FULL)
+    with pytest.raises(DataError, match="train.aa: no pair is left to train on: 100 in_dev. Check the files."):
+        made(tmp_path / "data", replace(inputs(train, dev), cleaning=EVERY_RULE))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("when", [0, 1, 2, 3])
+@pytest.mark.parametrize("change", ["other text", "more lines", "fewer lines", "no lines"])
+def test_a_file_that_changes_meanwhile_is_an_error_and_not_a_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: int, change: str
+) -> None:
+    """After each of the times that the training files are read."""
+    train = aligned(tmp_path, "train", SOURCES)
+    content = train.target.read_bytes()
+    changed = {
+        "other text": content.replace(b"1", b"2"),
+        "more lines": content + b"more\n" * 900,
+        "fewer lines": content[: len(content) // 2],
+        "no lines": b"",
+    }[change]
+    reads = 0
+
+    def reading(files: AlignedFiles) -> Iterator[Pair]:
+        nonlocal reads
+        yield from read_pairs(files)
+        if reads == when:
+            train.target.write_bytes(changed)
+        reads += 1
+
+    monkeypatch.setattr("transduce.data.prepare.read_pairs", reading)
+    with pytest.raises(
+        DataError, match="train.bb: changed while it was read. When whatever writes it is done, run the"
+    ):
+        made(tmp_path / "data", replace(inputs(train), cleaning=EVERY_RULE))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("rules", [CleaningConfig(), EVERY_RULE], ids=["no rules", "every rule"])
+@pytest.mark.parametrize(
+    ("sources", "targets"),
+    [
+        (["a", "b"], ["A", "B"]),
+        (["x " * 50_000, "y", "a\0b"] * 9, ["x" * 100_000, "y\ufeff", "c"] * 9),
+        (["one", "two"] * 500, ["same"] * 1000),
+        ([f"l {i}" for i in range(50)], [f"l {i}" for i in range(50)]),
+    ],
+    ids=["two lines", "long lines", "few sources", "copies"],
+)
+def test_hostile_corpora_are_prepared(
+    tmp_path: Path, sources: list[str], targets: list[str], rules: CleaningConfig
+) -> None:
+    train = aligned(tmp_path, "train", sources, targets)
+    preflight = prepare(
+        tmp_path / "data", replace(inputs(train), cleaning=rules), CHARACTERS, lambda text: None, lambda n: None
+    )
+    assert len(sources) == preflight.kept + preflight.held_out + len(listed(tmp_path / "data"))
+    assert preflight.kept == len(load_prepared(tmp_path / "data").corpus)
+
+
+# ---- memory
+
+
+@given(
+    hashes=st.lists(st.integers(0, 30), min_size=2, max_size=60).filter(lambda numbers: len(set(numbers)) > 1),
+    most=st.integers(1, 4),
+)
+def test_the_held_out_sources_are_those_with_the_smallest_hashes(hashes: list[int], most: int) -> None:
+    """In memory that is bounded by how many there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "HELD_OUT", most)
+        patch.setattr(module, "_hash", lambda source, seed: int(source))
+        held_out = module._HeldOut(1)
+        pairs = [(str(number), "x") for number in hashes]
+        assert list(held_out.watch(pairs)) == pairs
+        assert len(held_out._smallest) == len(held_out._in_heap) <= most
+        is_dev = held_out.choose(len(set(hashes)), PairsFile(pairs=Path("x")))
+        found = {number for number in hashes if is_dev(str(number))}
+    n = min(most, max(1, len(set(hashes)) // 20))
+    assert found == set(sorted(set(hashes))[:n])
+
+
+@given(n=st.integers(0, 300), share=st.floats(0.001, 1.0))
+def test_a_sample_is_spread_evenly(n: int, share: float) -> None:
+    pairs = [(str(i), "") for i in range(n)]
+    found = [int(source) for source, _ in module._spread(pairs, share)]
+    assert len(found) == int(n * share)
+    assert found == sorted(set(found))
+    gaps = np.diff(found)
+    assert len(gaps) == 0 or (gaps.min() >= int(1 / share) and gaps.max() <= 1 / share + 1)
+    assert list(module._spread(pairs, 1.0)) == pairs
+
+
+def test_a_vocabulary_is_learned_from_a_sample_of_a_large_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOKENIZER_CHARACTERS", 10)
+    monkeypatch.setattr(module, "CHARACTERS_PER_PIECE", 1)
+    lines = [f"w{i:04}" for i in range(1000)]
+    prepared = made(tmp_path / "data", inputs(aligned(tmp_path, "train", lines)), replace(WORDS, size=500))
+    words = {prepared.tokenizers.source.id_to_piece(i).strip("▁") for i in range(prepared.tokenizers.source.size)}
+    found = sorted(int(word[1:]) for word in words if word[1:].isdecimal())
+    assert 40 < len(found) <= 50  # 500 of 10,000 characters, ten a pair
+    assert found[-1] > 900
+
+
 # ---- the record
 
 
@@ -149,7 +347,7 @@ def test_an_input_that_is_gone_is_no_matter(tmp_path: Path) -> None:
         (b"", "train.bb: the file is empty"),
         (b"1W\n", "train.aa has 120 lines, .*train.bb has 1: not line by line translations"),
         (b"1W\n\xff\n", "train.bb:2: not UTF-8"),
-        (b"\n" * 120, "train.aa: fewer than two|every line is empty"),
+        (b"\n" * 120, "train.aa: fewer than two|no pair is left to train on: 120 empty. Check the files."),
     ],
     ids=["missing", "empty", "unequal", "not UTF-8", "blank"],
 )

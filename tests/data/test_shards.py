@@ -1,6 +1,5 @@
 """Laws of the shards: what goes in comes out, counts add up, what is broken is noticed, failures leave nothing."""
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.disk import full_disk
 from transduce.data import shards
+from transduce.data.corpus import Numbered, Pair
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.errors import DataError, SaveError
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
@@ -28,10 +29,14 @@ PAIRS = [("a dog", "ein hund"), ("", "x"), ("runs", "läuft"), ("a" * 50, "zu la
 texts = st.sampled_from(["", " ", "a dog", "🙂"]) | st.text(max_size=20)
 
 
+def numbered(pairs: list[Pair]) -> list[Numbered]:
+    return list(enumerate(pairs, start=1))
+
+
 @pytest.fixture
 def corpus_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "train"
-    write_shards(PAIRS, TOKENIZERS, folder, max_length=20)
+    write_shards(numbered(PAIRS), TOKENIZERS, folder, max_length=20)
     return folder
 
 
@@ -64,12 +69,37 @@ def test_shards_are_the_encoded_pairs_however_they_are_cut(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "PAIRS_PER_SHARD", per_shard)
         patch.setattr(shards, "_CHUNK", chunk)
-        report = write_shards([("a", "ein"), *pairs], TOKENIZERS, folder, max_length=12, progress=progress.append)
+        report = write_shards(
+            numbered([("a", "ein"), *pairs]), TOKENIZERS, folder, max_length=12, progress=progress.append
+        )
     corpus = TokenisedCorpus.open(folder)
     assert [(s.tolist(), t.tolist()) for s, t in map(corpus.pair, range(len(corpus)))] == kept
     assert report == corpus.report
     assert report.kept + report.empty + report.too_long == 1 + len(pairs) == progress[-1]
     assert len(list(folder.glob("*.source.npy"))) == -(-len(kept) // per_shard)
+
+
+@pytest.mark.parametrize("waiting", [1, 7, 10_000])
+def test_files_are_what_numpy_would_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
+    monkeypatch.setattr(shards, "_WAITING", waiting)
+    write_shards(numbered(PAIRS * 9), TOKENIZERS, tmp_path / "train", max_length=20)
+    paths = sorted((tmp_path / "train").glob("*.npy"))
+    assert len(paths) == 4
+    for path in paths:
+        np.save(tmp_path / "again.npy", np.load(path))
+        assert path.read_bytes() == (tmp_path / "again.npy").read_bytes()
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, Numbered]] = []
+    write_shards(
+        numbered(PAIRS),
+        TOKENIZERS,
+        tmp_path / "train",
+        max_length=20,
+        left_out=lambda rule, pair: told.append((rule, pair)),
+    )
+    assert told == [("empty", (2, PAIRS[1])), ("too_long", (4, PAIRS[3])), ("empty", (5, PAIRS[4]))]
 
 
 @pytest.mark.parametrize("i", [-1, 3])
@@ -82,7 +112,7 @@ def test_ids_are_mapped_read_only_and_as_narrow_as_the_vocabulary_allows(tmp_pat
     symbols = [f"s{i}" for i in range(66_000)]
     many = Tokenizer.train([" ".join(symbols[i : i + 100]) for i in range(0, 66_000, 100)], "words", 70_000, True)
     pairs = [(f"{symbols[0]} {symbols[-1]}", "ein"), (symbols[7], "hund")]
-    write_shards(pairs, TokenizerPair(many, TARGET), tmp_path / "x", max_length=9)
+    write_shards(numbered(pairs), TokenizerPair(many, TARGET), tmp_path / "x", max_length=9)
     corpus = TokenisedCorpus.open(tmp_path / "x")
     source, target = corpus.pair(0)
     assert source.dtype == np.int32
@@ -161,7 +191,7 @@ def test_broken_folders_are_an_error_that_says_delete(corpus_folder: Path, damag
 
 def test_nothing_kept_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 have an empty side, 1 are longer than 20 pieces"):
-        write_shards([("", "x"), ("a" * 30, "ein")], TOKENIZERS, tmp_path / "train", max_length=20)
+        write_shards(numbered([("", "x"), ("a" * 30, "ein")]), TOKENIZERS, tmp_path / "train", max_length=20)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -171,30 +201,27 @@ def test_an_error_while_reading_leaves_nothing(tmp_path: Path) -> None:
         raise DataError("line 7")
 
     with pytest.raises(DataError, match="line 7"):
-        write_shards(broken(), TOKENIZERS, tmp_path / "train", max_length=20)
+        write_shards(enumerate(broken()), TOKENIZERS, tmp_path / "train", max_length=20)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(SaveError, match=r"train: .*No space left"):
-        write_shards(PAIRS, TOKENIZERS, tmp_path / "train", max_length=20)
+@pytest.mark.parametrize("room", [0, 100, 130])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, room: int) -> None:
+    with full_disk(room), pytest.raises(SaveError, match=r"train: cannot be written \(File too large\). Free space"):
+        write_shards(numbered(PAIRS), TOKENIZERS, tmp_path / "train", max_length=20)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError):
-        write_shards(PAIRS, TOKENIZERS, tmp_path / "file" / "train", max_length=20)
+        write_shards(numbered(PAIRS), TOKENIZERS, tmp_path / "file" / "train", max_length=20)
 
 
 def test_an_existing_folder_is_not_overwritten(corpus_folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in corpus_folder.iterdir()}
     with pytest.raises(DataError, match="exists already"):
-        write_shards(PAIRS[:1], TOKENIZERS, corpus_folder, max_length=20)
+        write_shards(numbered(PAIRS[:1]), TOKENIZERS, corpus_folder, max_length=20)
     assert {path.name: path.read_bytes() for path in corpus_folder.iterdir()} == before
 
 
@@ -202,6 +229,6 @@ def test_what_a_killed_call_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train.tmp").mkdir()
     (tmp_path / "train.tmp" / "00000.source.npy").write_bytes(b"half")
-    write_shards(PAIRS, TOKENIZERS, tmp_path / "train", max_length=20)
+    write_shards(numbered(PAIRS), TOKENIZERS, tmp_path / "train", max_length=20)
     assert len(TokenisedCorpus.open(tmp_path / "train")) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["train"]

@@ -11,7 +11,7 @@ from tests.data.tiny import Silent
 from tests.server import Served, serving
 from transduce.config import load_recipe, recipe_names, recipe_text
 from transduce.data.convert import unpacked
-from transduce.data.corpus import AlignedFiles
+from transduce.data.corpus import paths
 from transduce.data.fetch import Fetcher, measured
 from transduce.data.sources import (
     G2P_LANGUAGES,
@@ -39,9 +39,8 @@ def test_every_recipe_finds_its_data_where_fetch_puts_it(name: str) -> None:
         data = load_recipe(name, ["data.root=here", *([f"data.lang={lang}"] if lang else [])]).data
         for part in (data.train, data.dev, data.test):
             if part is not None:
-                files = data.files(part)
-                paths = [files.source, files.target] if isinstance(files, AlignedFiles) else [files.pairs]
-                assert {path.relative_to("here").as_posix() for path in paths} <= PATHS[key]
+                found = paths(data.files(part))
+                assert {path.relative_to("here").as_posix() for path in found} <= PATHS[key]
 
 
 def test_recipes_that_sources_name_ship() -> None:

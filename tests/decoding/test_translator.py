@@ -10,6 +10,7 @@ from transduce.decoding import DecodingConfig, Translation, Translator, score_pa
 from transduce.decoding.lines import cut
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer, TransformerConfig, build
+from transduce.nn.transformer import TransformerState
 from transduce.text.pieces import TAGS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
 
@@ -217,6 +218,33 @@ def test_tags_are_never_produced(model: Transformer, tokenizers: TokenizerPair) 
     assert not {*tags, 0, 1, 2, 3} & set(seen)
 
 
+def test_a_tag_goes_with_every_part_of_a_line_that_is_cut(model: Transformer, tokenizers: TokenizerPair) -> None:
+    tagged = TokenizerPair(tokenizers.source, tokenizers.target, ("de",))
+    translator = Translator(model, tagged, SHORT, max_source_length=8)
+    sources: list[list[int]] = []
+    start = model.start
+    warnings: list[str] = []
+
+    def spy(batch: torch.Tensor, copies: int) -> TransformerState:
+        sources.extend(batch.tolist())
+        return start(batch, copies)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "start", spy)
+        translator.translate([f">>de<< {sentence(12)}", ">>de<<  "], warn=warnings.append)
+    assert len(sources) > 1
+    assert {source[0] for source in sources} == {tokenizers.source.piece_to_id(TAGS[0])}
+    assert warnings[0].startswith("line 1: ")
+    with pytest.raises(DataError, match="the tags of this model are >>de<<"):
+        translator.score([">>fr<< a"], ["b"])
+
+
+def test_texts_are_brought_into_the_model_s_normal_form(model: Transformer, tokenizers: TokenizerPair) -> None:
+    plain, nfc = Translator(model, tokenizers, SHORT), Translator(model, tokenizers, SHORT, normal="nfc")
+    assert nfc.score(["e\u0301"], ["o\u0308"]) == plain.score(["\u00e9"], ["\u00f6"])
+    assert plain.score(["e\u0301"], ["o\u0308"]) != plain.score(["\u00e9"], ["\u00f6"])
+
+
 def test_bfloat16_is_close_to_float32(model: Transformer, tokenizers: TokenizerPair) -> None:
     texts = [sentence(3), sentence(5)]
     exact = Translator(model, tokenizers, SHORT).score(texts, texts)
@@ -264,7 +292,7 @@ def test_samples_are_reproducible_and_scored(translator: Translator) -> None:
     assert once(1) == once(1)
     assert once(1) != once(2)
     assert once(1)[1] == Translation(text="", score=0.0, log_prob=0.0)
-    greedy = Translator(translator._model, translator.tokenizers, replace(SHORT, beam=1)).translate(texts)
+    greedy = Translator(translator.model, translator.tokenizers, replace(SHORT, beam=1)).translate(texts)
     assert [t.text for t in once(3, temperature=1e-9)] == greedy
     stream = translator.sample_stream(iter(texts), torch.Generator().manual_seed(1), top_k=5, window=2)
     assert len(list(stream)) == 4

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +70,12 @@ def test_the_page_asks_for_nothing() -> None:
 
 
 @pytest.mark.unit
-def test_what_no_browser_would_open_is_refused() -> None:
+def test_what_no_browser_would_open_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no line to show"):
         attention_page("", [])
-    long = attention(["a"] * 1500, ["b"] * 1500, layers=6, heads=8)
-    with pytest.raises(ConfigError, match="1 lines make a page of 4"):
+    monkeypatch.setattr("transduce.lab.attention_page.MOST_BYTES", 3 * 2**20 - 1)
+    long = attention(["a"] * 255, ["b"] * 255, layers=4, heads=4)  # 3 x 16 x 256 x 256 bytes, a third more as text
+    with pytest.raises(ConfigError, match="1 lines make 4 MB"):
         attention_page("", [("", "", long)])
 
 
@@ -119,6 +121,14 @@ def test_a_reader_finds_a_head_and_a_piece_by_keyboard(page: "Page") -> None:
     page.keyboard.press("v")
     assert page.locator("#matrix").is_visible()
     assert not page.locator("#lines").is_visible()
+    page.locator("#matrix").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#told").inner_text().startswith("▁w1 looks at ")
+    page.keyboard.press("v")
+    assert page.locator("#lines").is_visible()
+    assert not page.locator("#matrix").is_visible()
+    page.keyboard.press("Escape")
     page.keyboard.press("1")
     assert page.locator("#kinds button[aria-pressed=true]").inner_text() == "Encoder self-attention"
     page.keyboard.press("]")
@@ -137,6 +147,16 @@ def test_it_is_quick_and_follows_light_dark_and_print(page: "Page") -> None:
         " return (performance.now() - t) / 3000; }"
     )
     assert seconds < 1.0, "drawing 48 heads of 100 x 100 pieces"
+    drawn = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
+    assert drawn < 3.0, "from opening the file to the first picture"
+    another_head = (
+        "async () => { const t = performance.now(); for (let i = 0; i < 10; i++) { choose(i % 6, 1);"
+        " await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); }"
+        " return (performance.now() - t) / 10000; }"
+    )
+    for view in ("lines", "matrix"):
+        page.evaluate(f"chooseView('{view}')")
+        assert page.evaluate(another_head) < 0.3, f"another head as {view}, until it is on the screen"
     colours = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -146,3 +166,33 @@ def test_it_is_quick_and_follows_light_dark_and_print(page: "Page") -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("nav").is_visible()
     assert page.locator("#grid").is_visible()
+
+
+@pytest.mark.learn
+@pytest.mark.browser
+def test_the_tab_key_leads_everywhere_and_shows_where_it_is(page: "Page") -> None:
+    met = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        met.add(
+            page.evaluate("document.activeElement.closest('#sentences, #kinds, #grid, .views, #lines, details')?.id")
+        )
+        shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert shown == "solid" or page.evaluate("document.activeElement === document.body")
+    assert {"sentences", "kinds", "grid", "", "lines", "statistics"} <= met
+
+
+@pytest.mark.learn
+@pytest.mark.browser
+def test_a_hundred_pieces_can_be_read(page: "Page") -> None:
+    """No piece hides its neighbour; the grid and the name of the head stay in sight."""
+    boxes = [box for token in page.locator("button.token").all() if (box := token.bounding_box())]
+    assert len(boxes) == 100
+    assert all(a["y"] + a["height"] <= b["y"] + 0.5 for a, b in pairwise(boxes))
+    assert all(box["height"] >= 10 for box in boxes)
+    assert boxes[-1]["y"] - boxes[0]["y"] < 2 * 900
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    for name in ("#one", "#grid button[aria-pressed=true]"):
+        box = page.locator(name).bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 900

@@ -63,6 +63,7 @@ def test_the_report_is_whole(out: Path) -> None:
     assert len(found["measured"]) == 32
     assert len(found["seen"]) == 8
     assert [len(table["rows"]) for table in found["tables"]] == [2, 2]
+    assert all(table["command"] == "the command" and table["seeds"] == [1, 2] for table in found["tables"])
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4
     assert all(line.replace(">", "&gt;") in page for line in found["seen"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk import contents
-from tests.tiny import EVERYTHING, Said, sentences, write_corpus, write_lines, write_recipe
+from tests.tiny import EVERYTHING, Said, mirror, sentences, write_corpus, write_lines, write_recipe
 from transduce.checkpoint import load_progress, saved_steps
 
 pytestmark = pytest.mark.learn
@@ -92,6 +92,40 @@ def test_a_dictionary_is_learned_letter_by_letter(tmp_path: Path) -> None:
     assert json.loads(said.out)["wer"]["score"] <= 40
     recipe = (tmp_path / "run" / "recipe.toml").read_text()
     assert 'source = "characters"\ntarget = "words"\njoint = false' in recipe
+
+
+def test_one_model_learns_what_every_tag_asks_for(tmp_path: Path) -> None:
+    """The same sources twice: >>copy<< wants them as they are, >>mirror<< backwards in capitals."""
+    for part, n, seed in (("train", 600, 0), ("dev", 20, 1)):
+        lines = sentences(n, seed)
+        write_lines(tmp_path / f"{part}.aa", lines)
+        write_lines(tmp_path / f"{part}.copy", lines)
+        write_lines(tmp_path / f"{part}.mirror", [mirror(line) for line in lines])
+
+    def sets(part: str) -> str:
+        named = (f'{{ source = "{part}.aa", target = "{part}.{tag}", tag = "{tag}" }}' for tag in ("copy", "mirror"))
+        return f"{part} = [{', '.join(named)}]\n"
+
+    recipe = write_recipe(tmp_path, root=".")
+    text = recipe.read_text().splitlines(keepends=True)
+    kept = [line for line in text if not line.startswith(("train =", "dev =", "test ="))]
+    kept.insert(kept.index("[data]\n") + 1, sets("train") + sets("dev"))
+    recipe.write_text("".join(kept))
+    small = ["model.d_model=64", "model.d_ff=128", "model.p_drop=0", "batching.max_tokens=512"]
+    small += ["training.max_steps=400", "training.checkpoint_every=200", "training.warmup=40"]
+    train = [*PROGRAM, "train", "tiny.toml", "--out", "run", "--json", *(w for s in small for w in ("--set", s))]
+    said = run(train, tmp_path)
+    assert said.status == 0, said.err
+    assert json.loads(said.out)["accuracy"]["score"] >= 80
+    said = run([*PROGRAM, "translate", "run", ">>copy<< the green bird\n>>mirror<< the green bird"], tmp_path)
+    assert (said.status, said.out) == (0, "the green bird\nEHT NEERG DRIB\n")
+    said = run([*PROGRAM, "translate", "run", "the green bird\n\nthe cat", "--to", "mirror"], tmp_path)
+    assert (said.status, said.out) == (0, "EHT NEERG DRIB\n\nEHT TAC\n")
+    said = run([*PROGRAM, "translate", "run", "the dog", "--to", "fr"], tmp_path)
+    said.refused("--to fr: the tags of this model are: copy, mirror.")
+    said = run([*PROGRAM, "translate", "run", ">>fr<< the dog"], tmp_path)
+    assert said.status == 2
+    said.failed("A line begins with the tag >>fr<<, but the tags of this model are >>copy<<, >>mirror<<.")
 
 
 # ---- stopping

@@ -46,7 +46,7 @@ def sequences(n: int, longest: int, seed: int) -> list[str]:
 
 
 def make_corpus(folder: Path, pairs: list[tuple[str, str]]) -> TokenisedCorpus:
-    write_shards(pairs, tokenizers(), folder, max_length=99)
+    write_shards(enumerate(pairs, start=1), tokenizers(), folder, max_length=99)
     return TokenisedCorpus.open(folder)
 
 

@@ -8,7 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from transduce.checkpoint import DevResult
 from transduce.checkpoint import Progress as RunProgress
 from transduce.cli.console import err
+from transduce.cli.preflight import show
 from transduce.config import RunConfig
+from transduce.data.preflight import Preflight
 from transduce.training.meters import Meter
 from transduce.training.trainer import StepResult
 
@@ -41,6 +43,10 @@ class TrainingDisplay:
     def say(self, text: str) -> None:
         """One line above the bar."""
         err.print(text, markup=False, soft_wrap=True)
+
+    def surveyed(self, preflight: Preflight) -> None:
+        """Show the preflight report."""
+        show(preflight)
 
     def begin(self, progress: RunProgress, config: RunConfig) -> None:
         """Start the bar where the run is."""

@@ -19,7 +19,7 @@ def evaluate(
     bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A model or run directory.")] = None,
     source: Annotated[Path | None, typer.Option(metavar="F", help="Inputs, one a line.")] = None,
     reference: Annotated[Path | None, typer.Option(metavar="F", help="Right outputs, line by line.")] = None,
-    pairs: Annotated[Path | None, typer.Option(metavar="F", help="Instead of both: one pair a line.")] = None,
+    pairs: Annotated[Path | None, typer.Option(metavar="F", help="Instead of both: one file of pairs.")] = None,
     hypothesis: Annotated[Path | None, typer.Option(metavar="F", help="Score these outputs; no model needed.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
     metric: Metric = None,
@@ -58,7 +58,7 @@ def evaluate(
         config = load_config(bundle_folder(bundle))
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        lines = _test_set(bundle, source, reference, pairs, columns)
+        lines = _test_set(bundle, source, reference, pairs, columns, (config.source_lang, config.target_lang))
         sources, references = group_references([s for s, _ in lines], [t for _, t in lines])
         outputs = _decode(bundle, sources, beam, alpha, device, precision)
         if output is not None:
@@ -127,19 +127,24 @@ def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[l
 
 
 def _test_set(
-    bundle: Path, source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None
+    bundle: Path,
+    source: Path | None,
+    reference: Path | None,
+    pairs: Path | None,
+    columns: str | None,
+    languages: tuple[str, str],
 ) -> list[tuple[str, str]]:
     from transduce.cli.train import parse_columns
-    from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+    from transduce.data.corpus import AlignedFiles, Files, PairsFile, read_pairs
 
-    files: AlignedFiles | PairsFile
+    files: Files
     if columns is not None and pairs is None:
         raise ConfigError("--columns: there is no --pairs to take columns from.")
     if pairs is not None:
         if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
-        sides = [(c,) if isinstance(c, int) else tuple(c) for c in parse_columns(columns or "1,2")]
-        files = PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1])
+        sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns or "1,2")]
+        files = PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages)
     elif source is not None and reference is not None:
         files = AlignedFiles(source=source, target=reference)
     elif source is None and reference is None:

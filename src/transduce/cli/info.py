@@ -1,5 +1,6 @@
 """`transduce info`: what is this machine, recipe, run or model?"""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,7 @@ def info(
     if as_json:
         print_json(facts)
         return
+    reasons = facts.pop("chosen", {})
     width = max(map(len, facts))
     for name, value in facts.items():
         if isinstance(value, dict):
@@ -45,6 +47,10 @@ def info(
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
         print(f"{name:{width}}  {value}")
+    if reasons:
+        print("\nchosen for the data; to change one, train anew with --set KEY=VALUE:")
+        for key, found in reasons.items():
+            print(f"  {key} = {json.dumps(found['value'])}: {found['why']}")
 
 
 def machine() -> dict[str, Any]:
@@ -129,12 +135,14 @@ def _seconds(config: "RunConfig") -> float:
 
 def _run(run: Path) -> dict[str, Any]:
     from transduce.checkpoint import load_progress, saved_steps
-    from transduce.rundir import load_asked, load_chosen
+    from transduce.rundir import load_asked, load_chosen, load_reasons
 
     config, chosen, steps = load_asked(run), load_chosen(run), saved_steps(run)
     facts: dict[str, Any] = {"run": str(run), "recipe": config.name, "checkpoints": steps}
     if chosen is not None:
         facts |= {"max_steps": chosen.max_steps, "precision": chosen.precision, "command": chosen.command}
+        reasons = {key: {"value": value, "why": why} for key, (value, why) in load_reasons(run).items()}
+        facts |= {"chosen": reasons} if reasons else {}
     if steps:
         progress = load_progress(run, steps[-1])
         facts |= {"step": progress.step, "epoch": progress.epoch, "finished": progress.finished}
@@ -155,6 +163,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "model": str(folder),
         **_architecture(config.model, config.source_size, config.target_size, 4096),
         "languages": f"{config.source_lang or '?'} -> {config.target_lang or '?'}",
+        **({"tags": list(config.tags)} if config.tags else {}),
         "beam": config.beam,
         "alpha": config.alpha,
         "max_length": config.max_length,

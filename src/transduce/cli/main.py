@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 for command in (
     train.train,
+    train.prepare,
     translate.translate,
     translate.score,
     evaluate.evaluate,

@@ -1,10 +1,11 @@
-"""`transduce train` and `transduce average`."""
+"""`transduce train`, `transduce prepare` and `transduce average`."""
 
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,36 +16,60 @@ from transduce.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from transduce.config import RunConfig
 
+# What `train` and `prepare` both ask for.
+Recipe = Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")]
+Source = Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")]
+Target = Annotated[Path | None, typer.Option(help="Target sentences, line by line translations of --source.")]
+DevSource = Annotated[Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")]
+DevTarget = Annotated[Path | None, typer.Option(help="Targets of --dev-source.")]
+Pairs = Annotated[
+    Path | None, typer.Option(help="Instead: one pair a line, tab-separated; or .jsonl, .po, .tmx, .xliff.")
+]
+DevPairs = Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two; names for .jsonl.")
+]
+MixSource = Annotated[Path | None, typer.Option(help="Older data to mix in, so that it is not forgotten.")]
+MixTarget = Annotated[Path | None, typer.Option(help="Targets of --mix-source.")]
+MixPairs = Annotated[Path | None, typer.Option(help="Instead: older data as pairs.")]
+MixShare = Annotated[float | None, typer.Option(help="Its share of the training pairs; 0.2 if not given.")]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")]
+PresetName = Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")]
+Minutes = Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")]
+Langs = Annotated[str | None, typer.Option(help="Language codes, as en-de or en-us,de-at; else the files'.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting of the recipe.")
 ]
+ListDropped = Annotated[
+    Path | None, typer.Option(metavar="F", help="Write every pair that is not trained on, and why, to this file.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")]
+StartFrom = Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")
-    ] = None,
-    source: Annotated[Path | None, typer.Option(help="Source sentences, one a line; plain, .gz or .xz.")] = None,
-    target: Annotated[
-        Path | None, typer.Option(help="Target sentences, line by line translations of --source.")
-    ] = None,
-    dev_source: Annotated[
-        Path | None, typer.Option(help="Development set; part of the data is held out otherwise.")
-    ] = None,
-    dev_target: Annotated[Path | None, typer.Option(help="Targets of --dev-source.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Instead: one pair a line, tab-separated.")] = None,
-    dev_pairs: Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")] = None,
-    langs: Annotated[str | None, typer.Option(help="Language codes, as en-de; else the files' suffixes.")] = None,
+    recipe: Recipe = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    pairs: Pairs = None,
+    dev_pairs: DevPairs = None,
+    columns: Columns = None,
+    mix_source: MixSource = None,
+    mix_target: MixTarget = None,
+    mix_pairs: MixPairs = None,
+    mix_share: MixShare = None,
+    out: Out = None,
+    preset: PresetName = "auto",
+    minutes: Minutes = None,
+    langs: Langs = None,
     settings: Settings = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")] = False,
-    start_from: Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    list_dropped: ListDropped = None,
+    fresh: Fresh = False,
+    start_from: StartFrom = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:
     """Train a model. The same command again continues it exactly where it was; Ctrl-C saves first.
@@ -58,33 +83,25 @@ def train(
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
     from transduce.compose import train as run_training
-    from transduce.config import load_recipe
 
-    more = [*(settings or [])]
-    if minutes is not None:
-        more.append(f"training.minutes={minutes}")
-    if device is not None:
-        more.append(f'training.device="{device}"')
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
-    if recipe is not None:
-        given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
-        extra = [f"--{name}" for name, value in given.items() if value is not None]
-        if extra:
-            raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
-        config = load_recipe(recipe, more)
-    else:
-        config = _from_files(files, columns, langs, preset, more)
+    files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
+    more = more_settings(settings, minutes, device, mix_share)
+    config, why = asked_for(recipe, files, columns, langs, preset, start_from, more)
     run = out or Path("runs") / (config.name or "model")
-    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
-        try:
-            outcome = run_training(
-                config, run, fresh=fresh, start_from=start_from, command=own_command(), reporter=display, stop=stop
-            )
-        except DataError as error:
-            if recipe is not None and (hint := _where_from(recipe, config)):
-                raise DataError(f"{error} {hint}") from error
-            raise
+    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop, hint_where_from(recipe, config):
+        outcome = run_training(
+            config,
+            run,
+            fresh=fresh,
+            start_from=start_from,
+            command=own_command(),
+            why=why,
+            list_dropped=list_dropped,
+            reporter=display,
+            stop=stop,
+        )
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
         print_json(
@@ -97,6 +114,106 @@ def train(
     if outcome.dev is not None:
         display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
     return 0
+
+
+def prepare(
+    recipe: Recipe = None,
+    source: Source = None,
+    target: Target = None,
+    dev_source: DevSource = None,
+    dev_target: DevTarget = None,
+    pairs: Pairs = None,
+    dev_pairs: DevPairs = None,
+    columns: Columns = None,
+    mix_source: MixSource = None,
+    mix_target: MixTarget = None,
+    mix_pairs: MixPairs = None,
+    mix_share: MixShare = None,
+    out: Out = None,
+    preset: PresetName = "auto",
+    minutes: Minutes = None,
+    langs: Langs = None,
+    settings: Settings = None,
+    list_dropped: ListDropped = None,
+    fresh: Fresh = False,
+    start_from: StartFrom = None,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the preflight report as JSON.")] = False,
+) -> None:
+    """Look at the data and tokenise it, and stop before training. `train` with the same options goes on from there.
+
+    \b
+    Examples:
+      transduce prepare --source a.en --target a.de --out runs/mine --list-dropped dropped.tsv
+      transduce prepare multi30k_ende --json
+    """
+    from transduce.cli.console import print_json
+    from transduce.cli.display import TrainingDisplay
+    from transduce.compose import load_report, prepare_data
+
+    files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
+    files |= {"pairs": pairs, "dev-pairs": dev_pairs}
+    files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
+    more = more_settings(settings, minutes, device, mix_share)
+    config, _ = asked_for(recipe, files, columns, langs, preset, start_from, more)
+    run = out or Path("runs") / (config.name or "model")
+    with TrainingDisplay() as display, hint_where_from(recipe, config):
+        is_new = prepare_data(
+            config, run, fresh=fresh, start_from=start_from, list_dropped=list_dropped, reporter=display
+        )
+    if as_json:
+        print_json(load_report(run))
+    done = "is ready" if is_new else "was ready already, and its report is in preflight.json"
+    display.say(f"{run / 'data'} {done}. To train on it:\n  {own_command('train')}")
+
+
+def more_settings(
+    settings: list[str] | None, minutes: float | None, device: str | None, mix_share: float | None
+) -> list[str]:
+    """`--set` and the options that stand for settings."""
+    more = list(settings or [])
+    if minutes is not None:
+        more.append(f"training.minutes={minutes}")
+    if device is not None:
+        more.append(f'training.device="{device}"')
+    if mix_share is not None:
+        more.append(f"data.mix_share={mix_share}")
+    return more
+
+
+def asked_for(
+    recipe: str | None,
+    files: dict[str, Path | None],
+    columns: str | None,
+    langs: str | None,
+    preset: str,
+    start_from: Path | None,
+    settings: list[str],
+) -> tuple["RunConfig", dict[str, str]]:
+    """The settings of a run from options: a recipe, or files that become one, and why, for those that were chosen.
+
+    Raises `ConfigError` on both or none.
+    """
+    from transduce.config import load_recipe
+
+    if recipe is None:
+        return _from_files(files, columns, langs, preset, start_from, settings)
+    given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
+    extra = [f"--{name}" for name, value in given.items() if value is not None]
+    if extra:
+        raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
+    return load_recipe(recipe, settings), {}
+
+
+@contextmanager
+def hint_where_from(recipe: str | None, config: "RunConfig") -> Iterator[None]:
+    """Where the data of a recipe that ships is not there, the error says how to get it."""
+    try:
+        yield
+    except DataError as error:
+        if recipe is not None and (hint := _where_from(recipe, config)):
+            raise DataError(f"{error} {hint}") from error
+        raise
 
 
 def average(
@@ -119,86 +236,107 @@ def average(
 
 
 def _from_files(
-    files: dict[str, Path | None], columns: str | None, langs: str | None, preset_name: str, settings: list[str]
-) -> "RunConfig":
-    from transduce.config import apply_settings, build_config, derive
-    from transduce.presets import languages, preset
+    files: dict[str, Path | None],
+    columns: str | None,
+    langs: str | None,
+    preset_name: str,
+    start_from: Path | None,
+    settings: list[str],
+) -> tuple["RunConfig", dict[str, str]]:
+    from transduce.bundle import bundle_folder, load_config
+    from transduce.config import apply_settings, build_config, derive, flat_values
+    from transduce.data.cleaning import EVERY_RULE
+    from transduce.data.corpus import read_pairs
+    from transduce.data.survey import survey
+    from transduce.presets import choose, fine_tuning, languages, sections
+    from transduce.text.form import split_tag
 
     data = _data_section(files, columns)
     given = {name: str(path) for name, path in files.items() if path is not None}
     if langs is not None:
-        source_lang, dash, target_lang = langs.partition("-")
+        source_lang, dash, target_lang = langs.partition("," if "," in langs else "-")
         if not (source_lang and dash and target_lang):
-            raise ConfigError(f"--langs {langs}: write it as en-de.")
+            raise ConfigError(f"--langs {langs}: write it as en-de, or as en-us,de-at.")
     else:
         source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
     data |= {"source_lang": source_lang, "target_lang": target_lang}
     asked = apply_settings({}, settings)
     training = {"minutes": 30.0} | asked.get("training", {})
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
-    chosen = preset(preset_name, minimal.data.files(minimal.data.train), minimal.training.minutes)
+    train = read_pairs(minimal.data.files(minimal.data.train))
+    found = survey((split_tag(source)[1], target) for source, target in train)
+    choices = choose(preset_name, found, minimal.training.minutes)
+    if start_from is not None:
+        choices += fine_tuning(preset_name, load_config(bundle_folder(start_from)).model.d_model)
+    chosen = sections(choices)
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
-    values = apply_settings({"name": name, "data": data, **chosen}, settings)
+    data |= chosen.pop("data", {})
+    values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
     if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
         values["training"]["minutes"] = 0.0  # whoever counts steps does not want the clock's say
     if values["tokenizer"].get("joint") is False:
         values["model"].setdefault("share_embeddings", "target")
-    return build_config(derive(values), "command line")
+    config = build_config(derive(values), "command line")
+    used = flat_values(config)
+    reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
+    kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
+    return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:
     given = {name: str(path) for name, path in files.items() if path is not None}
     if ("source" in given) == ("pairs" in given):
         raise ConfigError("Give a recipe, or --source and --target, or --pairs. See `transduce train --help`.")
-    for one, other in (("source", "target"), ("dev-source", "dev-target")):
+    for one, other in (("source", "target"), ("dev-source", "dev-target"), ("mix-source", "mix-target")):
         if (one in given) != (other in given):
             missing = other if one in given else one
             raise ConfigError(f"--{missing} is missing: --{one} and --{other} belong together.")
-    if "dev-source" in given and "dev-pairs" in given:
-        raise ConfigError("--dev-source and --dev-pairs: give one of them.")
-    if columns is not None and not ("pairs" in given or "dev-pairs" in given):
+    for part in ("dev", "mix"):
+        if f"{part}-source" in given and f"{part}-pairs" in given:
+            raise ConfigError(f"--{part}-source and --{part}-pairs: give one of them.")
+    if columns is not None and not {"pairs", "dev-pairs", "mix-pairs"} & given.keys():
         raise ConfigError("--columns: there is no --pairs to take columns from.")
     data: dict[str, Any] = {"root": "."}
     if "source" in given:
         data["train"] = {"source": given["source"], "target": given["target"]}
     else:
         data["train"] = {"pairs": given["pairs"]}
-    if "dev-source" in given:
-        data["dev"] = {"source": given["dev-source"], "target": given["dev-target"]}
-    elif "dev-pairs" in given:
-        data["dev"] = {"pairs": given["dev-pairs"]}
+    for part in ("dev", "mix"):
+        if f"{part}-source" in given:
+            data[part] = {"source": given[f"{part}-source"], "target": given[f"{part}-target"]}
+        elif f"{part}-pairs" in given:
+            data[part] = {"pairs": given[f"{part}-pairs"]}
     if columns is not None:
         data["columns"] = parse_columns(columns)
     return data
 
 
-def parse_columns(text: str) -> list[int | list[int]]:
-    """`1,2` or `1+3,2` to two columns. Raises `ConfigError`."""
-    sides = text.split(",")
-    try:
-        numbers = [[int(c) for c in side.split("+")] for side in sides]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 2:
-        raise ConfigError(f"--columns {text}: write source,target as numbers, for instance 1,2 or 1+3,2.")
-    return [side[0] if len(side) == 1 else side for side in numbers]
+def parse_columns(text: str) -> list[int | str | list[int | str]]:
+    """`1,2` or `1+3,2` or `translation.en,translation.de` to two columns. Raises `ConfigError`."""
+    sides = [[int(c) if c.isdecimal() else c for c in side.split("+")] for side in text.split(",")]
+    if len(sides) != 2 or not all(c != "" for side in sides for c in side):
+        raise ConfigError(
+            f"--columns {text}: write source,target, for instance 1,2 or 1+3,2; or names, for JSON lines: en,de."
+        )
+    return [side[0] if len(side) == 1 else side for side in sides]
 
 
 def _where_from(recipe: str, config: "RunConfig") -> str:
     """What to do where the training data of a recipe that ships is not there; nothing otherwise."""
     from transduce.config import recipe_names
-    from transduce.data.corpus import AlignedFiles
+    from transduce.data.corpus import paths
 
     files = config.data.files(config.data.train)
-    paths = (files.source, files.target) if isinstance(files, AlignedFiles) else (files.pairs,)
-    if recipe not in recipe_names() or all(path.exists() for path in paths):
+    if recipe not in recipe_names() or all(path.exists() for path in paths(files)):
         return ""
     return f"To download the public original: transduce fetch {recipe} --to {shlex.quote(config.data.root)}"
 
 
-def own_command() -> str:
-    """What was typed, for a shell."""
-    return shlex.join(["transduce", *(a for a in sys.argv[1:] if a not in ("--debug", "--json"))])
+def own_command(verb: str = "") -> str:
+    """What was typed, for a shell; or, with `verb`, the command of this name that goes on from there."""
+    left_out = ("--debug", "--json", "--fresh") if verb else ("--debug", "--json")
+    typed = [a for a in sys.argv[1:] if a not in left_out]
+    return shlex.join(["transduce", *([verb, *typed[1:]] if verb else typed)])
 
 
 @contextmanager

@@ -26,6 +26,7 @@ def translate(
     output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
     beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="TAG", help="Put the tag >>TAG<< in front of every line.")] = None,
     n_best: Annotated[int, typer.Option(help="Outputs per line, at most the beam.")] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
     temperature: Annotated[
@@ -50,6 +51,7 @@ def translate(
       transduce translate runs/mine "A dog runs." --attention attention.html
     """
     from transduce.cli.files import open_output, read_input
+    from transduce.text.form import put_tag
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
@@ -65,8 +67,13 @@ def translate(
     translator = load_translator(
         bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best
     )
+    if to is not None and to not in translator.tokenizers.tags:
+        known = ", ".join(translator.tokenizers.tags) or "none"
+        raise ConfigError(f"--to {to}: the tags of this model are: {known}.")
     typed = input_file == "-" and sys.stdin.isatty()  # someone who types wants every answer at once
     lines = text.split("\n") if text is not None else _watched(read_input(input_file), typed)
+    if to is not None:
+        lines = (put_tag(line, to) for line in lines)
     draw = (1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None
     looked_at: list[tuple[str, str]] = []
     with open_output(output_file) as out:

@@ -24,7 +24,11 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-Pair = tuple[str, str]
+from transduce.data.corpus import Numbered, Pair
+from transduce.text.form import put_tag, split_tag
+
+MADE = 0
+"""The number of a pair that is not in the files, which count from 1."""
 
 LEXICON_PAIRS = 50_000
 LEXICON_WORDS = 3000  # the most frequent ones of each side
@@ -35,21 +39,26 @@ _ENDINGS = ("com", "org", "net", "de", "info")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def augmented(pairs: Iterable[Pair], share: float, seed: int, words: list[Pair]) -> Iterator[Pair]:
-    """Every pair and, for about `share` of them, one made from it. Pair number n is treated by (seed, n) alone.
+def augmented(pairs: Iterable[Numbered], share: float, seed: int, words: list[Pair]) -> Iterator[Numbered]:
+    """Every pair and, for about `share` of them, one made from it, with the number `MADE`.
 
-    `words` are what `lexicon` found. A rule that a pair gives no occasion for adds nothing.
+    What becomes of pair n follows from (seed, n) and the pair before it. `words` are what `lexicon` found. A rule that
+    a pair gives no occasion for adds nothing. A tag in front of the source stays there.
     """
     before: Pair = ("", "")
-    for number, pair in enumerate(pairs):
-        yield pair
+    tag_before = ""
+    for number, pair in pairs:
+        yield number, pair
+        if not (pair[0].strip() and pair[1].strip()):
+            continue
+        tag, source = split_tag(pair[0])
+        bare = source, pair[1]
         chance = random.Random(f"{seed} {number}")
-        if pair[0].strip() and pair[1].strip():
-            if chance.random() < share:
-                made = chance.choice(RULES)(pair, before, words, chance)
-                if made is not None:
-                    yield made
-            before = pair
+        if chance.random() < share:
+            made = chance.choice(RULES)(bare, before if tag == tag_before else ("", ""), words, chance)
+            if made is not None:
+                yield MADE, (put_tag(made[0], tag), made[1])
+        before, tag_before = bare, tag
 
 
 def lexicon(pairs: Iterable[Pair]) -> list[Pair]:
@@ -58,8 +67,8 @@ def lexicon(pairs: Iterable[Pair]) -> list[Pair]:
     """
     sides: list[tuple[list[str], list[str]]] = []
     spelled: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for pair in islice(pairs, LEXICON_PAIRS):
-        words = tuple(_WORD.findall(text) for text in pair)
+    for source, target in islice(pairs, LEXICON_PAIRS):
+        words = tuple(_WORD.findall(text) for text in (split_tag(source)[1], target))
         for side in (0, 1):
             spelled[side].update(words[side][1:])  # the first word's capital is the sentence's
         sides.append((words[0], words[1]))

@@ -3,24 +3,28 @@
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
-from transduce.data.augment import augmented, lexicon
-from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
+from transduce.data.augment import MADE, augmented, lexicon
+from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
+from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
+from transduce.data.preflight import Preflight, reasons, to_values
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
+from transduce.data.survey import examine
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
 
-Files = AlignedFiles | PairsFile
-Pair = tuple[str, str]
 Say = Callable[[str], None]
 
 HELD_OUT = 1000  # sources at most; and at most one in twenty
-TOKENIZER_PAIRS = 2_000_000  # the vocabulary is learned from the first so many
+TOKENIZER_CHARACTERS = 16_000_000  # the vocabulary is learned from so many, or from
+CHARACTERS_PER_PIECE = 1_000  # so many for each of its pieces, where that is more
 
 
 @final
@@ -36,14 +40,21 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`. For a share `augment`
-    of the training pairs one more is made (`data.augment`)."""
+    """The inputs of `prepare`. Without `dev`, sources that `seed` picks are held out of `train`.
+
+    What of `test` is in the training data is counted, where its files are there; the rule `in_dev` needs them to be.
+    `tags` may stand in front of sources; a `TokenizerPair` that is given knows them. For a share `augment` of the pairs
+    that are trained on one more is made.
+    """
 
     train: Files
     dev: Files | None
+    test: Files | None = None
     pretokenised: bool
     max_length: int
     seed: int
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    tags: tuple[str, ...] = ()
     augment: float = 0.0
 
 
@@ -53,40 +64,78 @@ def prepare(
     tokenizer: TokenizerConfig | TokenizerPair,
     say: Say,
     progress: Callable[[int], None],
-) -> None:
+) -> Preflight:
     """Make `folder`, whole or not at all. A `TokenizerPair` is used as it is (fine-tuning); a config is trained.
 
+    The files are read several times, so that memory does not grow with them. What is left out of training is listed in
+    `dropped.tsv`; the report, which is returned too, is in `preflight.json`.
+
     Raises:
-        DataError: the inputs cannot be read, or nothing of them is left.
+        DataError: the inputs cannot be read, change while they are read, or nothing of them is left.
         SaveError: the disk is full or not writable.
     """
-    is_dev = _nothing if sources.dev is not None else _held_out(sources.train, sources.seed)
-    dev = [p for p in read_pairs(sources.dev or sources.train) if sources.dev is not None or is_dev(p[0])]
-    dev = [(s, t) for s, t in dev if s.strip() and t.strip()]
-    if not dev:
-        raise DataError(
-            f"{_paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
-        )
+    with atomic_folder(folder) as new, _unchanged(_inputs(sources)) as inputs:
+        dev, test = _read_set(sources.dev), _read_set(_test_set(sources))
+        held_out = _HeldOut(sources.seed)
+        pairs = read_pairs(sources.train)
+        survey, later = examine(held_out.watch(pairs) if dev is None else pairs, dev=dev, test=test, scratch=new)
+        is_dev = _nothing if dev is not None else held_out.choose(survey.distinct_sources, sources.train)
+        cleaner = Cleaner(sources.cleaning, survey.usual, later, {*(dev or ()), *(test or ())})
 
-    def given() -> Iterator[Pair]:
-        return (p for p in read_pairs(sources.train) if not is_dev(p[0]))
+        def numbered() -> Iterator[Numbered]:
+            return enumerate(read_pairs(sources.train), start=1)
 
-    words = lexicon(given()) if sources.augment else []
+        if dev is None:
+            full = [pair for number, pair in numbered() if is_dev(pair[0]) and not cleaner.reason(number, pair)]
+        else:
+            full = [(s, t) for s, t in dev if s.strip() and t.strip()]
+        if not full:
+            raise DataError(
+                f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
+            )
+        _check_some_left((cleaner.reason(n, p) for n, p in numbered() if not is_dev(p[0])), sources.train)
+        kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
+        words = lexicon(pair for _, pair in kept) if sources.augment else []
 
-    def train() -> Iterator[Pair]:
-        return augmented(given(), sources.augment, sources.seed, words) if sources.augment else given()
+        def with_more(given: Iterator[Numbered]) -> Iterator[Numbered]:
+            return augmented(given, sources.augment, sources.seed, words) if sources.augment else given
 
-    with atomic_folder(folder) as new:
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
-            first = (p for _, p in zip(range(TOKENIZER_PAIRS), train(), strict=False))
-            tokenizer = train_tokenizers(first, tokenizer, sources.pretokenised)
+            # a line without a partner is text to learn pieces from
+            usable = ((n, p) for n, p in numbered() if not is_dev(p[0]) and cleaner.reason(n, p) in ("", "empty"))
+            text = (pair for _, pair in with_more(usable))
+            limit = max(TOKENIZER_CHARACTERS, CHARACTERS_PER_PIECE * tokenizer.size)
+            share = min(1.0, limit / (survey.source.characters + survey.target.characters))
+            tokenizer = train_tokenizers(_spread(text, share), tokenizer, sources.pretokenised, sources.tags)
         tokenizer.save(new)
         say("tokenising")
-        report = write_shards(train(), tokenizer, new / "train", max_length=sources.max_length, progress=progress)
-        lines = "".join(json.dumps([s, t], ensure_ascii=False) + "\n" for s, t in dev)
+        with _Dropped(new / "dropped.tsv") as dropped:
+            report = write_shards(
+                with_more(_kept(numbered(), is_dev, cleaner, dropped)),
+                tokenizer,
+                new / "train",
+                max_length=sources.max_length,
+                progress=progress,
+                left_out=dropped.add,
+            )
+        lines = "".join(json.dumps([s, t], ensure_ascii=False) + "\n" for s, t in full)
         (new / "dev.jsonl").write_text(lines, encoding="utf-8")
-        write_json(new / "manifest.json", _manifest(sources, report, len(dev)))
+        held_out_pairs = len(full) if dev is None else 0
+        given = survey.pairs - dropped.counts.total() - held_out_pairs
+        preflight = Preflight(
+            survey=survey,
+            cleaning=sources.cleaning,
+            left_out={rule: dropped.counts[rule] for rule in RULES},
+            kept=given,
+            made=report.kept - given,
+            held_out=held_out_pairs,
+            dev_pairs=len(full),
+            dev_empty=0 if dev is None else len(dev) - len(full),
+        )
+        write_json(new / "preflight.json", to_values(preflight))
+        write_json(new / "manifest.json", _manifest(inputs, sources.tags, report, preflight, held_out=dev is None))
+    return preflight
 
 
 def load_prepared(folder: Path) -> Prepared:
@@ -95,12 +144,13 @@ def load_prepared(folder: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         text = (folder / "dev.jsonl").read_text(encoding="utf-8")
         dev = [(str(s), str(t)) for s, t in map(json.loads, text.removesuffix("\n").split("\n"))]
-        tokenizers, corpus = TokenizerPair.load(folder), TokenisedCorpus.open(folder / "train")
+        tokenizers = TokenizerPair.load(folder, manifest.get("tags", ()))
+        corpus = TokenisedCorpus.open(folder / "train")
         if len(dev) != manifest["dev"]["pairs"]:
             raise ValueError(f"{len(dev)} dev pairs, the manifest says {manifest['dev']['pairs']}")
         if tokenizer_hashes(tokenizers) != corpus.tokenizer_hashes:
             raise ValueError("the tokenised pairs were made with another vocabulary")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
     return Prepared(tokenizers, corpus, dev, manifest)
 
@@ -116,22 +166,143 @@ def check_inputs(manifest: dict[str, Any]) -> None:
             )
 
 
-def _manifest(sources: Sources, report: ShardReport, n_dev: int) -> dict[str, Any]:
-    paths = _paths(sources.train) + (_paths(sources.dev) if sources.dev is not None else [])
-    inputs = [{"path": str(p), "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in paths]
-    held_out = sources.dev is None
-    return {"inputs": inputs, "train": asdict(report), "dev": {"pairs": n_dev, "held_out_of_train": held_out}}
+def _manifest(
+    inputs: list[dict[str, Any]], tags: tuple[str, ...], report: ShardReport, preflight: Preflight, held_out: bool
+) -> dict[str, Any]:
+    tokens = {"source_tokens": report.source_tokens, "target_tokens": report.target_tokens}
+    train = {"kept": preflight.kept, "made": preflight.made, **preflight.left_out, **tokens}
+    dev = {"pairs": preflight.dev_pairs, "held_out_of_train": held_out}
+    return {"inputs": inputs, "tags": list(tags), "train": train, "dev": dev}
 
 
-def _held_out(train: Files, seed: int) -> Callable[[str], bool]:
+def _inputs(sources: Sources) -> list[Path]:
+    """The files that decide what is trained on."""
+    judged = [sources.dev, sources.test if sources.cleaning.in_dev else None]
+    return [path for files in (sources.train, *judged) if files is not None for path in paths(files)]
+
+
+def _test_set(sources: Sources) -> Files | None:
+    """The test set where it can be read; without the rule `in_dev`, training goes without."""
+    test = sources.test
+    is_there = test is not None and all(path.exists() for path in paths(test))
+    return test if is_there or sources.cleaning.in_dev else None
+
+
+def _read_set(files: Files | None) -> list[Pair] | None:
+    return None if files is None else list(read_pairs(files))
+
+
+@contextmanager
+def _unchanged(files: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
+    """What identifies the files in `files`, and an error, instead of any other, if they do not stay as they are."""
+    before = {path: _identity(path) for path in files}
+
+    def check(cause: Exception | None) -> None:
+        for path, identity in before.items():
+            if path.exists() and _identity(path) != identity:
+                raise DataError(
+                    f"{path}: changed while it was read. When whatever writes it is done, run the same command again."
+                ) from cause
+
+    try:
+        yield list(before.values())
+    except Exception as error:
+        check(error)
+        raise
+    check(None)
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    if not path.is_file():  # reading it will say so
+        return {"path": str(path)}
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _check_some_left(found: Iterator[str], train: Files) -> None:
+    """Raise `DataError` if every reason in `found` is one to leave a pair out."""
+    counts: Counter[str] = Counter()
+    for reason in found:
+        if not reason:
+            return
+        counts[reason] += 1
+    raise DataError(f"{paths(train)[0]}: no pair is left to train on: {reasons(counts)}. Check the files.")
+
+
+def _spread(pairs: Iterable[Pair], share: float) -> Iterator[Pair]:
+    """A share of `pairs`, evenly from all of them: those where the running total passes a whole number."""
+    return (pair for i, pair in enumerate(pairs) if int((i + 1) * share) > int(i * share))
+
+
+def _kept(
+    pairs: Iterable[Numbered], is_dev: Callable[[str], bool], cleaner: Cleaner, dropped: "_Dropped"
+) -> Iterator[Numbered]:
+    """What is trained on. What is not, and is no dev pair either, goes to `dropped`."""
+    for number, pair in pairs:
+        if reason := cleaner.reason(number, pair):
+            dropped.add(reason, (number, pair))
+        elif not is_dev(pair[0]):
+            yield number, pair
+
+
+@final
+class _Dropped:
+    """The list of dropped pairs, a line each: number of the line, rule, source, target; divided by tabs."""
+
+    def __init__(self, path: Path) -> None:
+        self.counts: Counter[str] = Counter()
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def __enter__(self) -> Self:
+        self._file.write("line\trule\tsource\ttarget\n")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, rule: str, numbered: Numbered) -> None:
+        number, pair = numbered
+        if number == MADE:
+            return
+        self.counts[rule] += 1
+        self._file.write("\t".join([str(number), rule, *(text.translate(_ESCAPES) for text in pair)]) + "\n")
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+@final
+class _HeldOut:
     """Which sources are dev: those with the smallest keyed hashes, so that equal sources stay together."""
-    hashes = {_hash(source, seed) for source, target in read_pairs(train) if source.strip() and target.strip()}
-    if len(hashes) < 2:
-        raise DataError(
-            f"{_paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
-        )
-    limit = heapq.nsmallest(min(HELD_OUT, max(1, len(hashes) // 20)), hashes)[-1]
-    return lambda source: _hash(source, seed) <= limit
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._smallest: list[int] = []  # a heap of the negated hashes, so that the largest is the first to go
+        self._in_heap: set[int] = set()
+
+    def watch(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """`pairs` as they are. On the way the smallest hashes of their sources are kept."""
+        for pair in pairs:
+            if pair[0].strip() and pair[1].strip():
+                self._add(_hash(pair[0], self._seed))
+            yield pair
+
+    def _add(self, number: int) -> None:
+        if number in self._in_heap or (len(self._smallest) == HELD_OUT and number > -self._smallest[0]):
+            return
+        self._in_heap.add(number)
+        heapq.heappush(self._smallest, -number)
+        if len(self._smallest) > HELD_OUT:
+            self._in_heap.remove(-heapq.heappop(self._smallest))
+
+    def choose(self, distinct_sources: int, train: Files) -> Callable[[str], bool]:
+        """Whether a source is dev. Raises `DataError` when there are too few."""
+        if distinct_sources < 2:
+            raise DataError(
+                f"{paths(train)[0]}: fewer than two different sources; nothing can be held out for development."
+            )
+        n = min(HELD_OUT, max(1, distinct_sources // 20))
+        limit = -heapq.nlargest(n, self._smallest)[-1]
+        return lambda source: _hash(source, self._seed) <= limit
 
 
 def _nothing(source: str) -> bool:
@@ -141,14 +312,6 @@ def _nothing(source: str) -> bool:
 def _hash(source: str, seed: int) -> int:
     key = seed.to_bytes(8, "big", signed=True)
     return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=8, key=key).digest(), "big")
-
-
-def _paths(files: Files) -> list[Path]:
-    match files:
-        case AlignedFiles():
-            return [files.source, files.target]
-        case PairsFile():
-            return [files.pairs]
 
 
 def _sha256(path: Path) -> str:

@@ -6,16 +6,17 @@ after the other) and `NNNNN.source_ends.npy` (where each sentence ends). It appe
 
 import hashlib
 import json
-from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import islice
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
+from transduce.data.corpus import Numbered, chunks
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
 from transduce.text.tokenizer import TokenizerPair
@@ -23,6 +24,7 @@ from transduce.text.tokenizer import TokenizerPair
 FORMAT = 1
 PAIRS_PER_SHARD = 1_000_000
 _CHUNK = 10_000  # pairs tokenised at a time: bounds memory, and keeps all processors busy
+_WAITING = 10_000  # numbers written to a file at a time
 
 IdArray = npt.NDArray[np.integer[Any]]
 _Mapped = dict[str, tuple[IdArray, IdArray]]  # of each side: all ids, and where each sentence ends
@@ -39,22 +41,24 @@ class ShardReport:
     target_tokens: int = 0
 
 
-def _silent(n_pairs: int) -> None:
-    """Report progress to nobody."""
+def _silent(*facts: object) -> None:
+    """Tell nobody."""
 
 
 def write_shards(
-    pairs: Iterable[tuple[str, str]],
+    pairs: Iterable[Numbered],
     tokenizers: TokenizerPair,
     folder: Path,
     *,
     max_length: int,
     progress: Callable[[int], None] = _silent,
+    left_out: Callable[[str, Numbered], None] = _silent,
 ) -> ShardReport:
-    """Tokenise `pairs` into `folder`, which must not exist yet or be empty. Memory is bounded by one shard.
+    """Tokenise `pairs` into `folder`, which must not exist yet or be empty. Memory does not grow with their number.
 
-    Pairs with an empty side, or a side of more than `max_length` pieces, are left out and counted. `progress` is called
-    with the number of pairs read so far. What an earlier call that was killed left behind is removed.
+    Pairs with an empty side, or a side of more than `max_length` pieces, are left out and counted; `left_out` is called
+    with the rule (`empty`, `too_long`) and the pair. `progress` is called with the number of pairs read so far. What an
+    earlier call that was killed left behind is removed.
 
     Raises:
         DataError: `folder` exists, `pairs` cannot be read, or nothing of them is kept.
@@ -63,7 +67,7 @@ def write_shards(
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise DataError(f"{folder}: exists already. Delete it to tokenise again.")
     with atomic_folder(folder) as new:
-        return _write_all(_encoded(pairs, tokenizers, progress), tokenizers, new, max_length)
+        return _write_all(_encoded(pairs, tokenizers, progress), tokenizers, new, max_length, left_out)
 
 
 @final
@@ -124,37 +128,46 @@ def tokenizer_hashes(tokenizers: TokenizerPair) -> dict[str, str]:
 
 
 def _encoded(
-    pairs: Iterable[tuple[str, str]], tokenizers: TokenizerPair, progress: Callable[[int], None]
-) -> Iterator[tuple[list[int], list[int]]]:
-    rest = iter(pairs)
+    pairs: Iterable[Numbered], tokenizers: TokenizerPair, progress: Callable[[int], None]
+) -> Iterator[tuple[Numbered, list[int], list[int]]]:
     n = 0
-    while chunk := list(islice(rest, _CHUNK)):
+    for chunk in chunks(pairs, _CHUNK):
         # blank text gives no ids here, even where a space is a piece of its own
-        sources = tokenizers.source.encode_batch([source if source.strip() else "" for source, _ in chunk])
-        targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, target in chunk])
-        yield from zip(sources, targets, strict=True)
+        sources = tokenizers.encode_sources([source if source.strip() else "" for _, (source, _) in chunk])
+        targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, (_, target) in chunk])
+        yield from zip(chunk, sources, targets, strict=True)
         n += len(chunk)
         progress(n)
 
 
 def _write_all(
-    encoded: Iterable[tuple[list[int], list[int]]], tokenizers: TokenizerPair, folder: Path, max_length: int
+    encoded: Iterable[tuple[Numbered, list[int], list[int]]],
+    tokenizers: TokenizerPair,
+    folder: Path,
+    max_length: int,
+    left_out: Callable[[str, Numbered], None],
 ) -> ShardReport:
     empty = too_long = 0
     shards: list[dict[str, int]] = []
-    open_shard = _Shard(tokenizers)
-    for source, target in encoded:
-        if not source or not target:
-            empty += 1
-        elif max(len(source), len(target)) > max_length:
-            too_long += 1
-        else:
-            open_shard.add(source, target)
-        if len(open_shard) == PAIRS_PER_SHARD:
-            shards.append(open_shard.save(folder, len(shards)))
-            open_shard = _Shard(tokenizers)
-    if len(open_shard):
-        shards.append(open_shard.save(folder, len(shards)))
+    with ExitStack() as stack:
+        shard: _Shard | None = None
+        for pair, source, target in encoded:
+            if not source or not target:
+                empty += 1
+                left_out("empty", pair)
+                continue
+            if max(len(source), len(target)) > max_length:
+                too_long += 1
+                left_out("too_long", pair)
+                continue
+            if shard is None:
+                shard = _Shard(folder, len(shards), tokenizers, stack)
+            shard.add(source, target)
+            if len(shard) == PAIRS_PER_SHARD:
+                shards.append(shard.finish())
+                shard = None
+        if shard is not None:
+            shards.append(shard.finish())
     if not shards:
         raise DataError(
             f"No pair is left: {empty:,} have an empty side, {too_long:,} are longer than {max_length} pieces. "
@@ -175,32 +188,74 @@ def _write_all(
 
 @final
 class _Shard:
-    """A shard that is being filled. Arrays, because a list takes ten times the memory."""
+    """A shard that is being written; `stack` closes its files if nobody finishes it."""
 
-    def __init__(self, tokenizers: TokenizerPair) -> None:
-        self._types = {"source": _id_type(tokenizers.source.size), "target": _id_type(tokenizers.target.size)}
-        self._ids = {"source": array("i"), "target": array("i")}
-        self._ends = {"source": array("q"), "target": array("q")}
+    def __init__(self, folder: Path, number: int, tokenizers: TokenizerPair, stack: ExitStack) -> None:
+        self._number = number
+        self._n = 0
+        self._ids, self._ends = {}, {}
+        for side, tokenizer in (("source", tokenizers.source), ("target", tokenizers.target)):
+            name = f"{number:05d}.{side}"
+            ids = stack.enter_context((folder / f"{name}.npy").open("wb"))
+            ends = stack.enter_context((folder / f"{name}_ends.npy").open("wb"))
+            self._ids[side] = _Array(ids, np.dtype(_id_type(tokenizer.size)))
+            self._ends[side] = _Array(ends, np.dtype(np.int64))
 
     def __len__(self) -> int:
-        return len(self._ends["source"])
+        return self._n
 
     def add(self, source: list[int], target: list[int]) -> None:
+        self._n += 1
         for side, row in (("source", source), ("target", target)):
             self._ids[side].extend(row)
-            self._ends[side].append(len(self._ids[side]))
+            self._ends[side].extend([len(self._ids[side])])
 
-    def save(self, folder: Path, number: int) -> dict[str, int]:
-        """Write the files, and return the entry of the manifest."""
-        for side in ("source", "target"):
-            np.save(folder / f"{number:05d}.{side}.npy", np.asarray(self._ids[side], dtype=self._types[side]))
-            np.save(folder / f"{number:05d}.{side}_ends.npy", np.asarray(self._ends[side], dtype=np.int64))
+    def finish(self) -> dict[str, int]:
+        """Complete the files, and return the entry of the manifest."""
+        for array in (*self._ids.values(), *self._ends.values()):
+            array.close()
         return {
-            "number": number,
-            "pairs": len(self),
+            "number": self._number,
+            "pairs": self._n,
             "source_tokens": len(self._ids["source"]),
             "target_tokens": len(self._ids["target"]),
         }
+
+
+@final
+class _Array:
+    """A `.npy` file of numbers that come one after the other: what `np.save` would write of all of them."""
+
+    def __init__(self, file: BufferedWriter, dtype: np.dtype[Any]) -> None:
+        self._file = file
+        self._dtype = dtype
+        self._n = 0
+        self._waiting: list[int] = []
+        self._write_header()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def extend(self, numbers: list[int]) -> None:
+        self._n += len(numbers)
+        self._waiting += numbers
+        if len(self._waiting) >= _WAITING:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self._file.write(np.array(self._waiting, self._dtype).tobytes())
+        self._waiting = []
+
+    def _write_header(self) -> None:
+        """NumPy leaves room in it for the length to grow, so that it can be written again."""
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": (self._n,)})
 
 
 def _open_shard(folder: Path, entry: dict[str, int]) -> _Mapped:

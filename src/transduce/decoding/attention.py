@@ -28,7 +28,7 @@ class AttentionMaps:
 
     encoder: Float[Tensor, "N H S S"]
     decoder: Float[Tensor, "N H T T"]
-    cross: Float[Tensor, "N H T S"]
+    cross: Float[Tensor, "N Hc T S"]  # Hc: layers of other types have no heads of their own, only these
 
     def to(self, device: torch.device) -> "AttentionMaps":
         """The same weights on another device."""
@@ -145,18 +145,22 @@ def head_statistics(weights: Float[Tensor, "T L"], kind: AttentionKind) -> HeadS
     )
 
 
-def role(s: HeadStatistics, kind: AttentionKind) -> str:
-    """What a head does, in a few words: where more than half of its weight goes, or else how widely it spreads."""
-    shares: dict[str, float]
+def shares(s: HeadStatistics, kind: AttentionKind) -> dict[str, float]:
+    """The share of a head's weight on each of the places that mean something in this kind of attention."""
     match kind:
         case "encoder":
-            shares = {"previous piece": s.previous, "itself": s.same, "next piece": s.next, "end symbol": s.last}
+            return {"previous piece": s.previous, "itself": s.same, "next piece": s.next, "end symbol": s.last}
         case "decoder":
-            shares = {"piece just written": s.same, "two pieces back": s.previous, "start symbol": s.first}
+            return {"piece just written": s.same, "two pieces back": s.previous, "start symbol": s.first}
         case "cross":
-            shares = {"diagonal": s.previous + s.same + s.next, "end symbol": s.last}
-    most = max(shares, key=lambda words: shares[words])
-    if shares[most] > 0.5:
+            return {"diagonal": s.previous + s.same + s.next, "end symbol": s.last}
+
+
+def role(s: HeadStatistics, kind: AttentionKind) -> str:
+    """What a head does, in a few words: where more than half of its weight goes, or else how widely it spreads."""
+    found = shares(s, kind)
+    most = max(found, key=lambda words: found[words])
+    if found[most] > 0.5:
         return most
     return "broad" if s.breadth > 0.8 else "mixed"
 

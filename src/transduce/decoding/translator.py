@@ -1,6 +1,5 @@
 """Strings in, strings out: what a trained model is used through."""
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from transduce.device import Precision as WantedPrecision
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.positions import LearnedPositions
+from transduce.text.form import Normal, normalise, one_line
 from transduce.text.pieces import IDS, TAGS
 from transduce.text.tokenizer import TokenizerPair
 
@@ -32,7 +32,6 @@ Warn = Callable[[str], None]
 _Decode = Callable[[Sequence[list[int]]], list[list[Hypothesis]]]  # a batch of sources -> outputs of each, best first
 
 _WINDOW_CHARACTERS = 2**22
-_LINE_BREAKS = re.compile(r"[\r\n]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +94,7 @@ class Translator:
         max_target_length: Most pieces of an output, whatever the length of its input.
         batch_tokens: Padded source tokens times beam in a batch: memory and speed.
         batch_rows: Most sentences times beam in a batch, since every row needs a vocabulary of logits.
+        normal: The normal form of Unicode that texts are brought into.
 
     A model with learned positions lowers the two lengths to what it has positions for.
 
@@ -114,6 +114,7 @@ class Translator:
         max_target_length: int = 1024,
         batch_tokens: int = 8192,
         batch_rows: int = 512,
+        normal: Normal = "none",
     ) -> None:
         sizes = (max_source_length, max_target_length, batch_tokens, batch_rows)
         if min(sizes) < 1:
@@ -122,7 +123,8 @@ class Translator:
         self.tokenizers = tokenizers
         self.device = device
         self.precision = precision
-        self._model = model.to(device)
+        self._normal: Normal = normal
+        self.model = model.to(device)
         self._max_source = _positions(model.source.positions, max_source_length)
         self._max_target = _positions(model.target.positions, max_target_length)
         self._batch_tokens = batch_tokens
@@ -163,6 +165,7 @@ class Translator:
             precision=chosen,
             max_source_length=limit,
             max_target_length=limit + search.extra_length,
+            normal=bundle.config.normalise,
         )
 
     def translate(self, texts: Sequence[str], *, warn: Warn = warn_python) -> list[str]:
@@ -185,7 +188,7 @@ class Translator:
 
         Raises:
             ConfigError: n_best outside 1 to the beam, a window below 1.
-            DataError: text that is not Unicode (lone surrogates).
+            DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know.
         """
         _check_window(window)
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
@@ -193,9 +196,9 @@ class Translator:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            state = self._model.start(self._batch(sources), search.beam)
+            state = self.model.start(self._batch(sources), search.beam)
             return beam_search(
-                self._model.step,
+                self.model.step,
                 state,
                 self._limits(sources),
                 config=search,
@@ -241,8 +244,8 @@ class Translator:
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             found = sample(
-                self._model.step,
-                self._model.start(self._batch(sources)),
+                self.model.step,
+                self.model.start(self._batch(sources)),
                 self._limits(sources),
                 IDS,
                 generator,
@@ -261,13 +264,14 @@ class Translator:
         Raises:
             DataError: a side is longer than the model takes, or is blank.
         """
-        ids = self.tokenizers.source.encode(_one_line(source)), self.tokenizers.target.encode(_one_line(target))
+        sources = self.tokenizers.encode_sources([self._line(source)])
+        ids = sources[0], self.tokenizers.target.encode(self._line(target))
         for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
             if not 1 <= len(row) <= limit:
                 raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
         batch = collate([ids]).to(self.device)
         with self._computing():
-            maps = attention_maps(self._model, batch.source[0], batch.target_in[0])
+            maps = attention_maps(self.model, batch.source[0], batch.target_in[0])
         source_pieces = self.tokenizers.source.pieces(ids[0])
         return Attention(
             source=source_pieces, target=self.tokenizers.target.pieces(ids[1]), weights=maps.to(torch.device("cpu"))
@@ -302,8 +306,8 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
-        sources = self.tokenizers.source.encode_batch([_one_line(source) for source, _ in pairs])
-        targets = self.tokenizers.target.encode_batch([_one_line(target) for _, target in pairs])
+        sources = self.tokenizers.encode_sources([self._line(source) for source, _ in pairs])
+        targets = self.tokenizers.target.encode_batch([self._line(target) for _, target in pairs])
         for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
             for side, ids, limit in (("source", source, self._max_source), ("target", target, self._max_target)):
                 if len(ids) > limit:
@@ -315,7 +319,7 @@ class Translator:
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
             batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
             with self._computing():
-                scores = score_pairs(self._model, batch)
+                scores = score_pairs(self.model, batch)
             for i, score in zip(rows, scores, strict=True):
                 found[i] = score
         return found
@@ -325,8 +329,11 @@ class Translator:
     ) -> Iterator[list[Translation]]:
         first = 1
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
-            yield from self._translate_window([_one_line(text) for text in texts], first, decode, copies, warn)
+            yield from self._translate_window([self._line(text) for text in texts], first, decode, copies, warn)
             first += len(texts)
+
+    def _line(self, text: str) -> str:
+        return normalise(one_line(text), self._normal)
 
     def _translate_window(
         self, texts: Sequence[str], first: int, decode: _Decode, copies: int, warn: Warn
@@ -345,21 +352,30 @@ class Translator:
 
     def _parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[list[int]]]:
         """Every line as the ids of its parts: one as a rule, none for a blank line, several when it is too long."""
-        source = self.tokenizers.source
+        encode = self.tokenizers.encode_sources
         found: list[list[list[int]]] = []
-        for number, (text, ids) in enumerate(zip(texts, source.encode_batch(texts), strict=True), start=first):
+        for number, (text, ids) in enumerate(zip(texts, encode(texts), strict=True), start=first):
             if not text.strip() or not ids:
                 found.append([])
             elif len(ids) <= self._max_source:
                 found.append([ids])
             else:
-                pieces = cut(text, lambda part: len(source.encode(part)) <= self._max_source)
+                pieces = self._cut(text)
                 warn(
                     f"line {number}: {len(ids)} pieces, and this model takes {self._max_source} at once. "
                     f"It was translated in {len(pieces)} parts; shorter lines translate better."
                 )
-                found.append([part[: self._max_source] for part in source.encode_batch(pieces)])
+                found.append([part[: self._max_source] for part in encode(pieces)])
         return found
+
+    def _cut(self, text: str) -> list[str]:
+        """The parts of a line that is too long, each with its tag."""
+        tag, rest = self.tokenizers.split_tag(text)
+
+        def fits(part: str) -> bool:
+            return len(self.tokenizers.encode_sources([tag + part])[0]) <= self._max_source
+
+        return [tag + part for part in cut(rest, fits)]
 
     def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
         return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
@@ -371,21 +387,21 @@ class Translator:
         """Outputs as text, each text once, at its best score."""
         found: dict[str, Translation] = {}
         for h in hypotheses:
-            text = _one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
+            text = one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
             found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
         return list(found.values())
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """No gradients, no dropout, the precision asked for; and the model's mode restored."""
-        training = self._model.training
-        self._model.eval()
+        training = self.model.training
+        self.model.eval()
         bf16 = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
         try:
             with torch.no_grad(), bf16:
                 yield
         finally:
-            self._model.train(training)
+            self.model.train(training)
 
 
 def _positions(positions: torch.nn.Module, wanted: int) -> int:
@@ -398,10 +414,6 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
 def _check_window(window: int) -> None:
     if window < 1:
         raise ConfigError(f"window = {window}: must be at least 1 line.")
-
-
-def _one_line(text: str) -> str:
-    return _LINE_BREAKS.sub(" ", text.rstrip("\r\n"))
 
 
 def _join(parts: Sequence[Sequence[Translation]]) -> list[Translation]:

@@ -28,11 +28,11 @@ def attention_page(title: str, shown: Sequence[tuple[str, str, Attention]]) -> s
         ConfigError: nothing to show, or so much that no browser would open it.
     """
     if not shown:
-        raise ConfigError("--attention: no line to show. Give one that is not blank.")
+        raise ConfigError("attention page: no line to show. Give one that is not blank.")
     size = sum(weights.numel() for _, _, a in shown for weights in _stacks(a.weights).values())
     if size > MOST_BYTES:
         raise ConfigError(
-            f"--attention: {len(shown)} lines make a page of {size * 4 // 3 // 2**20} MB. Give fewer or shorter lines."
+            f"attention page: {len(shown)} lines make {size * 4 // 3 // 2**20} MB. Give fewer or shorter lines."
         )
     data = {"title": title, "sentences": [_sentence(*one) for one in shown]}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

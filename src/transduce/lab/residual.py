@@ -239,6 +239,7 @@ def report(settings: Settings, measured: Measured, command: str, recipe: str) ->
         question="Do deep networks train worse without residual connections? Is the identity what they cannot learn?",
         command=command,
         settings={"recipe": recipe, **asdict(settings)},
+        seeds=settings.seeds,
         seen=[*_seen(settings, measured, "task"), *_seen(settings, measured, "identity")],
         parts=parts,
         measured=[{"cell": c, "result": r} for c, r in measured],

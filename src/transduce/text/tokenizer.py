@@ -16,6 +16,7 @@ import sentencepiece
 
 from transduce.errors import BundleError, ConfigError, DataError
 from transduce.files import write_atomically
+from transduce.text.form import check_tags, split_tag
 from transduce.text.pieces import IDS, PLACEHOLDERS, TAGS
 
 Kind = Literal["bpe", "unigram", "characters", "words", "tagged"]
@@ -153,6 +154,10 @@ class Tokenizer:
         """The piece with this id, `▁` for its spaces. Raises `IndexError` when out of range."""
         return self.pieces([i])[0]
 
+    def piece_to_id(self, piece: str) -> int:
+        """The id of a piece; `IDS.unk` when there is none."""
+        return int(self._processor.piece_to_id(piece))
+
     def pieces(self, ids: Iterable[SupportsIndex]) -> list[str]:
         """The piece of every id, for people to look at."""
         pieces: list[str] = self._processor.id_to_piece(self._checked(ids))
@@ -188,11 +193,45 @@ class Tokenizer:
 
 @final
 class TokenizerPair:
-    """The tokenizers of the two sides; one and the same object when the vocabulary is joint."""
+    """The tokenizers of the two sides; one and the same object when the vocabulary is joint.
 
-    def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
+    `tags` are those that a source may begin with, as `>>de<< A dog runs.`; each is one of the reserved pieces.
+
+    Raises:
+        ConfigError: a tag that cannot be written, or too many.
+    """
+
+    def __init__(self, source: Tokenizer, target: Tokenizer, tags: Sequence[str] = ()) -> None:
+        check_tags(tuple(tags))
         self.source = source
         self.target = target
+        self.tags = tuple(dict.fromkeys(tags))
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of sources; the piece of a tag comes first. Nothing but a tag is no text, and gives none.
+
+        Raises:
+            DataError: a tag that is not one of `tags`, where there are any; lone surrogates.
+        """
+        if not self.tags:
+            return self.source.encode_batch(texts)
+        parts = [split_tag(text) for text in texts]
+        rows = self.source.encode_batch([rest for _, rest in parts])
+        return [
+            row if not tag else [self._tag_id(tag), *row] if rest.strip() else []
+            for row, (tag, rest) in zip(rows, parts, strict=True)
+        ]
+
+    def split_tag(self, text: str) -> tuple[str, str]:
+        """The tag in front of a source, as it is written, and the rest; without `tags` all is rest."""
+        rest = split_tag(text)[1] if self.tags else text
+        return text[: len(text) - len(rest)], rest
+
+    def _tag_id(self, tag: str) -> int:
+        if tag not in self.tags:
+            known = ", ".join(f">>{known}<<" for known in self.tags)
+            raise DataError(f"A line begins with the tag >>{tag}<<, but the tags of this model are {known}.")
+        return self.source.piece_to_id(TAGS[self.tags.index(tag)])
 
     @property
     def joint(self) -> bool:
@@ -209,28 +248,31 @@ class TokenizerPair:
             (folder / "tokenizer.model").unlink(missing_ok=True)  # of an earlier joint pair: `load` would take it
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """What `save` wrote. Raises `BundleError` when the files are missing or broken."""
+    def load(cls, folder: Path, tags: Sequence[str] = ()) -> Self:
+        """What `save` wrote; the tags are kept elsewhere. Raises `BundleError` when the files are missing or broken."""
         joint = folder / "tokenizer.model"
         if joint.exists():
             tokenizer = Tokenizer.load(joint)
-            return cls(tokenizer, tokenizer)
+            return cls(tokenizer, tokenizer, tags)
         if not (folder / "source.model").exists():
             raise BundleError(f"{folder}: no tokenizer here (tokenizer.model, or source.model and target.model).")
-        return cls(Tokenizer.load(folder / "source.model"), Tokenizer.load(folder / "target.model"))
+        return cls(Tokenizer.load(folder / "source.model"), Tokenizer.load(folder / "target.model"), tags)
 
 
-def train_tokenizers(pairs: Iterable[tuple[str, str]], config: TokenizerConfig, pretokenised: bool) -> TokenizerPair:
-    """Train what `config` asks for on both sides of `pairs`. Raises as `Tokenizer.train` does."""
+def train_tokenizers(
+    pairs: Iterable[tuple[str, str]], config: TokenizerConfig, pretokenised: bool, tags: Sequence[str] = ()
+) -> TokenizerPair:
+    """Train what `config` asks for on both sides of `pairs`; `tags` in front of sources are no text. Raises as
+    `Tokenizer.train` and `TokenizerPair` do."""
     sources: list[str] = []
     targets = sources if config.joint else []
     for source, target in pairs:
-        sources.append(source)
+        sources.append(split_tag(source)[1] if tags else source)
         targets.append(target)
     tokenizer = Tokenizer.train(sources, config.source, config.size, pretokenised)
     if config.joint:
-        return TokenizerPair(tokenizer, tokenizer)
-    return TokenizerPair(tokenizer, Tokenizer.train(targets, config.target, config.size, pretokenised))
+        return TokenizerPair(tokenizer, tokenizer, tags)
+    return TokenizerPair(tokenizer, Tokenizer.train(targets, config.target, config.size, pretokenised), tags)
 
 
 def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
