@@ -57,7 +57,7 @@ class Settings:
 
 
 LOSS = "training loss, nats per target piece"
-ERROR = "squared error of the identity (1: as bad as answering 0)"
+ERROR = "squared error of the identity, 1 for answering 0"
 
 BUDGETS = {
     "quick": Settings(depths=(1, 6), identity_depths=(2, 12), seeds=(1,), steps=20, identity_steps=20),
@@ -278,7 +278,7 @@ def _by_depth(settings: Settings, measured: Measured, what: str, label: str) -> 
         axes.fill_between(depths, low, high, alpha=0.2, color=line.get_color())
     layers = "layers in each of the two stacks, N" if what == "task" else "layers of the stack, N"
     axes.set(xlabel=layers, ylabel=label, xticks=depths)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return Figure(name=what, caption=f"Against depth: {label}. {_spread(settings)}", drawing=figure)
 
 
@@ -296,7 +296,7 @@ def _curves(settings: Settings, measured: Measured, depth: int) -> Figure:
         width = settings.steps / len(mean)
         axes.plot([(i + 0.5) * width for i in range(len(mean))], mean, _dash(variant), label=NAMES[variant])
     axes.set(xlabel="update", ylabel="training loss, nats per target piece")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return Figure(name="curves", caption=f"Training loss at N = {depth}, mean of the seeds.", drawing=figure)
 
 
@@ -310,7 +310,7 @@ def _gradients(measured: Measured, depth: int) -> Figure:
             place.semilogy(range(1, depth + 1), mean, _dash(variant), label=NAMES[variant])
         place.set(title=side, xlabel="layer")
     axes[0].set(ylabel="norm of the gradient")
-    axes[0].legend(frameon=False, fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=2)
     return Figure(
         name="gradients", caption=f"Gradient norm of each layer at the first update, N = {depth}.", drawing=figure
     )
