@@ -580,6 +580,7 @@ def test_minutes_become_steps_before_the_first(
     assert train(tiny_config(folder, *settings), tmp_path / "run", reporter=heard).step == steps
     assert chosen(tmp_path / "run")["max_steps"] == steps
     assert chosen(tmp_path / "run")["checkpoint_every"] <= steps
+    assert chosen(tmp_path / "run")["warmup"] == max(1, steps // 5)  # 20 are asked for
     assert [line for line in heard.lines if line.startswith("0.12 s a step, 0.1 s a validation")]
 
 

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.unit
 CHOSEN = Chosen(
     max_steps=70,
     checkpoint_every=7,
+    warmup=5,
     precision="bf16",
     device="cpu",
     threads=3,
@@ -274,7 +275,7 @@ def test_what_was_chosen_comes_back_exactly(tmp_path: Path) -> None:
 
 def test_resolved_has_what_is_used_in_the_place_of_what_was_asked(tmp_path: Path) -> None:
     used = resolve(config(), CHOSEN)
-    assert (used.training.max_steps, used.training.checkpoint_every) == (70, 7)
+    assert (used.training.max_steps, used.training.checkpoint_every, used.training.warmup) == (70, 7, 5)
     assert replace(used, training=config().training) == config()
 
 

@@ -442,6 +442,7 @@ def _choose(
         chosen = Chosen(
             max_steps=asked.max_steps,
             checkpoint_every=asked.checkpoint_every,
+            warmup=asked.warmup,
             precision=precision,
             device=world.device.type,
             threads=default_threads(environment()),
@@ -491,10 +492,18 @@ def _fit_minutes(config: RunConfig, chosen: Chosen, world: World, prepared: Prep
     per_step = step + validation / every
     fitting = max(1, int((seconds - 6 * validation) / per_step))
     steps = min(config.training.max_steps, fitting)
+    warmup = min(chosen.warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
     reporter.say(
         f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes"
+        + (f"; warm-up {warmup} of them instead of {chosen.warmup}" if warmup < chosen.warmup else "")
     )
-    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), seconds_per_step=seconds / fitting)
+    return replace(
+        chosen,
+        max_steps=steps,
+        checkpoint_every=min(every, steps),
+        warmup=warmup,
+        seconds_per_step=seconds / fitting,
+    )
 
 
 def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:

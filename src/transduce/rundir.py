@@ -21,12 +21,14 @@ OURS = ("data-new", "recipe.toml", "resolved.toml", "events.jsonl", "data", "che
 class Chosen:
     """What was decided before step 1, by the machine or the clock, and never again: nothing timed steers a run.
 
-    `seconds_per_step` is what was measured for `training.minutes` (0 when there is no such limit); it includes each
-    step's share of the validations. `command` is the one that started the run.
+    `warmup` is the one asked for, or a fifth of the steps where minutes leave too few for it. `seconds_per_step` is
+    what was measured for `training.minutes` (0 when there is no such limit); it includes each step's share of the
+    validations. `command` is the one that started the run.
     """
 
     max_steps: int
     checkpoint_every: int
+    warmup: int
     precision: str
     device: str
     threads: int
@@ -125,7 +127,8 @@ def load_chosen(run: Path) -> Chosen | None:
     if not path.is_file():
         return None
     try:
-        return Chosen(**parse_toml(path.read_text(encoding="utf-8"), str(path))["chosen"])
+        values = parse_toml(path.read_text(encoding="utf-8"), str(path))
+        return Chosen(**{"warmup": values["training"]["warmup"]} | values["chosen"])
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
 
@@ -153,7 +156,8 @@ def save_resolved(run: Path, config: RunConfig, chosen: Chosen, facts: Mapping[s
 
 def resolve(config: RunConfig, chosen: Chosen) -> RunConfig:
     """`config` with what was chosen in the place of what was asked."""
-    training = replace(config.training, max_steps=chosen.max_steps, checkpoint_every=chosen.checkpoint_every)
+    c = chosen
+    training = replace(config.training, max_steps=c.max_steps, checkpoint_every=c.checkpoint_every, warmup=c.warmup)
     return replace(config, training=training)
 
 
