@@ -92,15 +92,15 @@ BUDGETS = {
 
 
 def cells(settings: Settings, threads: int) -> list[Cell]:
-    """Everything to be measured, each once."""
+    """Everything to be measured, each once: on one thread, where waiting threads do not blur it; one place on all."""
     s = settings
     shared = {"seed": s.seed, "repeats": s.repeats}
 
-    def cost(name: str, n: int, d: int, w: int, batch: int = 1, threads: int = threads) -> Cell:
+    def cost(name: str, n: int, d: int, w: int, batch: int = 1, threads: int = 1) -> Cell:
         sizes = {"n": n, "d": d, "w": w, "batch": batch}
         return {"what": "cost", "rival": name, **sizes, "threads": threads, **shared}
 
-    grid: list[Cell] = [{"what": "machine", "threads": threads, **shared}]
+    grid: list[Cell] = [{"what": "machine", "threads": 1, **shared}]
     for n, (name, rival) in product(s.paths, RIVALS.items()):
         if not rival.alone:
             grid.append({"what": "path", "rival": name, "n": n, "w": s.size(rival), "seed": s.seed})
@@ -111,7 +111,7 @@ def cells(settings: Settings, threads: int) -> list[Cell]:
         if s.size(rival):
             grid.append(cost(name, s.at_length, s.at_widths[0], w))
     for name, rival in RIVALS.items():
-        grid.append(cost(name, s.at_length, s.widths[-1], s.size(rival), threads=1))
+        grid.append(cost(name, s.at_length, s.widths[-1], s.size(rival), threads=threads))
         for batch in (1, s.batch):
             grid.append(cost(name, s.sentence, s.at_widths[-1], s.size(rival), batch))
     return [cell for i, cell in enumerate(grid) if cell not in grid[:i]]

@@ -24,10 +24,10 @@ class Costs:
     threads: int
     measured: Measured
 
-    def at(self, name: str, n: int, d: int, w: int | None = None, batch: int = 1, threads: int | None = None) -> Result:
+    def at(self, name: str, n: int, d: int, w: int | None = None, batch: int = 1, threads: int = 1) -> Result:
         """The cost of a layer type at one place of the grid."""
         size = self.settings.size(RIVALS[name]) if w is None else w
-        asked = {"rival": name, "n": n, "d": d, "w": size, "batch": batch, "threads": threads or self.threads}
+        asked = {"rival": name, "n": n, "d": d, "w": size, "batch": batch, "threads": threads}
         return next(r for c, r in self.measured if c["what"] == "cost" and asked.items() <= c.items())
 
     def sweep(self, name: str, variable: str, d: int | None = None) -> tuple[tuple[int, ...], list[Result]]:
