@@ -129,6 +129,11 @@ def test_every_size_is_a_whole_recipe(name: str) -> None:
     assert config.training.patience > 0
 
 
+def test_text_with_spaces_gets_pairs_made_from_pairs() -> None:
+    assert built(captions()).data.augment == 0.2
+    assert built(dictionary()).data.augment == 0.0
+
+
 def test_every_choice_says_why() -> None:
     choices = choose("auto", survey(captions()), 3.0)
     assert all(choice.why for choice in choices)

@@ -19,6 +19,9 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
 - **Batch and rate.** 2,048 tokens and a peak of 0.003 to 0.004 for tiny models (Multi30k: 29 BLEU after 12 minutes,
   where the published settings had 3). Symbols to symbols: eight batches of 512 tokens an update at 0.001, because a
   batch holds one length, and lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
+- **Pairs made from pairs.** For text, one for every fifth (`data.augment`). Multi30k, 2,500 updates: single words
+  handled 87 instead of 56%, two sentences at once 68 instead of 30%, things to copy 28 instead of 0%, and 34.4 instead
+  of 35.0 BLEU.
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
@@ -51,6 +54,7 @@ FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
 ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
 PIECES_A_SECOND = {"small": 1200, "base": 250, "big": 60}  # on two cores
 PASSES = 10
+AUGMENT = 0.2  # of the pairs
 LENGTH = 256  # pieces: the default of data.max_length
 
 
@@ -83,6 +87,7 @@ def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
         _dropout(size, pairs, certain),
         *_optimisation(size, target.value, certain),
         *_lengths(data, source.value, target.value),
+        *_augment(data, source.value, target.value),
         *_stopping(minutes),
         _metric(data.target, source.value, target.value),
     ]
@@ -212,6 +217,16 @@ def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
         why = "targets are much longer than sources"
         found.append(Choice(key="decoding.extra_length", value=min(2048, written * 5 // 4), why=why))
     return found
+
+
+def _augment(data: Survey, source: str, target: str) -> list[Choice]:
+    if (
+        not source == target == "bpe"
+        or min(side.spaced / max(1, side.lines) for side in (data.source, data.target)) < 0.5
+    ):
+        return []
+    why = "so that single words, capitals, two sentences, addresses are translated too; costs half a BLEU; 0 is off"
+    return [Choice(key="data.augment", value=AUGMENT, why=why)]
 
 
 def _stopping(minutes: float) -> list[Choice]:

@@ -12,7 +12,7 @@ from tests.cli.conftest import Transduce
 from tests.disk import contents
 from tests.tiny import SHORT, mirror, run_time_checks, sentences, write_corpus, write_lines, write_recipe
 from transduce import compose
-from transduce.cli.train import parse_columns, stop_on_interrupt
+from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
 from transduce.errors import ConfigError
 
@@ -56,6 +56,29 @@ def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
     assert config.training.minutes == 0  # steps were said
     assert config.data.dev is None
     assert " dev pairs, held out of the training files" in (tmp_path / "runs/mine/model/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], 0.2),
+        (["data.augment=0.5"], 0.5),
+        (["data.augment=0"], 0.0),
+        (["data.pretokenised=true"], 0.0),
+        (["tokenizer.source=characters", "tokenizer.target=characters"], 0.0),
+    ],
+)
+def test_pairs_are_made_of_text_where_nothing_says_otherwise(
+    tmp_path: Path, settings: list[str], expected: float
+) -> None:
+    lines = [" ".join(f"w{i * j}x" for j in range(1, 9)) for i in range(300)]
+    files: dict[str, Path | None] = {
+        "source": write_lines(tmp_path / "a.en", lines),
+        "target": write_lines(tmp_path / "a.de", lines),
+    }
+    config, why = asked_for(None, files, None, None, "auto", None, settings)
+    assert config.data.augment == expected
+    assert ("data.augment" in why) == (expected > 0 or settings == ["data.augment=0"])
 
 
 def test_compressed_files_a_dev_set_languages_and_minutes(transduce: Transduce, tmp_path: Path) -> None:

@@ -266,6 +266,8 @@ def _from_files(
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     choices = choose(preset_name, found, minimal.training.minutes)
+    if start_from is not None or not _is_raw_text(asked):
+        choices = [choice for choice in choices if choice.key != "data.augment"]
     if start_from is not None:
         choices += fine_tuning(preset_name, load_config(bundle_folder(start_from)).model.d_model)
     chosen = sections(choices)
@@ -281,6 +283,12 @@ def _from_files(
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
     kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
     return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}
+
+
+def _is_raw_text(asked: dict[str, Any]) -> bool:
+    """Whether nothing that was asked for says that the data is something else."""
+    kinds = {asked.get("tokenizer", {}).get(side, "bpe") for side in ("source", "target")}
+    return kinds <= {"bpe", "unigram"} and not asked.get("data", {}).get("pretokenised")
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:

@@ -121,19 +121,18 @@ def letter_of(name: str, variable: str) -> str:
     return {"w": "k" if isinstance(RIVALS[name].layer, Convolution) else "r"}.get(variable, variable)
 
 
-def chain(costs: Costs, name: str, which: str) -> tuple[int, int] | None:
-    """a and b, when the longest chain has exactly a + b n operations at every length and width."""
-    found = {
+def chains(costs: Costs, name: str, which: str) -> list[tuple[int, int] | None]:
+    """For each width, a and b when the longest chain has exactly a + b n operations at every length; None otherwise."""
+    return [
         line({n: int(r[which]["chain"]) for n, r in zip(*costs.sweep(name, "n", d), strict=True)})
         for d in costs.settings.at_widths
-    }
-    return found.pop() if len(found) == 1 else None
+    ]
 
 
 def sequence_is_exact(costs: Costs, name: str) -> bool:
-    """O(1) or O(n), exactly."""
-    lines = [chain(costs, name, which) for which in ("forward", "both")]
-    return all(found is not None and (found[1] > 0) == RIVALS[name].recurrent for found in lines)
+    """O(1) or O(n), exactly: at every width a line in n, flat but for recurrence. Several heads want one more copy."""
+    found = [ab for which in ("forward", "both") for ab in chains(costs, name, which)]
+    return all(ab is not None and (ab[1] > 0) == RIVALS[name].recurrent for ab in found)
 
 
 def path_layers() -> list[str]:

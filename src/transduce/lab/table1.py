@@ -21,7 +21,7 @@ from transduce.lab.findings import (
     Costs,
     Measured,
     batch_gain,
-    chain,
+    chains,
     cores_gain,
     crossing_of,
     estimates,
@@ -129,7 +129,7 @@ def _table1(costs: Costs) -> Table:
             f"O({rival.complexity})",
             counted,
             "O(n)" if rival.recurrent else "O(1)",
-            _formula(chain(costs, name, "forward")),
+            _formula(chains(costs, name, "forward")),
         ]
         rows.append([*row, *(("", "") if rival.alone else (rival.path, len(costs.reach(name, n))))])
     s = costs.settings
@@ -144,10 +144,10 @@ def _table1(costs: Costs) -> Table:
     )
 
 
-def _formula(found: tuple[int, int] | None) -> str:
-    if found is None:
-        return "no line"
-    return f"{found[0]} + {found[1]} n" if found[1] else str(found[0])
+def _formula(found: Sequence[tuple[int, int] | None]) -> str:
+    """a + b n, or those of several widths."""
+    texts = ["no line" if ab is None else f"{ab[0]} + {ab[1]} n" if ab[1] else str(ab[0]) for ab in found]
+    return " or ".join(dict.fromkeys(texts))
 
 
 def _chains(costs: Costs) -> Table:
@@ -157,8 +157,8 @@ def _chains(costs: Costs) -> Table:
             name,
             "O(n)" if rival.recurrent else "O(1)",
             *(costs.sweep(name, "n")[1][i]["forward"]["chain"] for i in (0, -1)),
-            _formula(chain(costs, name, "forward")),
-            _formula(chain(costs, name, "both")),
+            _formula(chains(costs, name, "forward")),
+            _formula(chains(costs, name, "both")),
             "yes" if sequence_is_exact(costs, name) else "NO",
         ]
         for name, rival in RIVALS.items()
@@ -168,7 +168,8 @@ def _chains(costs: Costs) -> Table:
         "from the input on, found by following every operation that PyTorch runs. One that writes memory counts as "
         "one, however large (a matrix product, a softmax, a copy); views are free. The cells of LSTM and GRU step by "
         f"step, not fused. A formula holds exactly at every n from {lengths[0]} to {lengths[-1]} and every d of "
-        f"{', '.join(map(str, costs.settings.at_widths))}.",
+        f"{', '.join(map(str, costs.settings.at_widths))}; of two formulas the "
+        "first is with one head, the second with several, which are copied side by side.",
         head=[
             "layer type",
             "paper",
