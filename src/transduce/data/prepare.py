@@ -85,6 +85,7 @@ def prepare(
         def numbered() -> Iterator[Numbered]:
             return enumerate(read_pairs(sources.train), start=1)
 
+        _check_some_left((cleaner.reason(n, p) for n, p in numbered() if not is_dev(p[0])), sources.train)
         if dev is None:
             full = [pair for number, pair in numbered() if is_dev(pair[0]) and not cleaner.reason(number, pair)]
         else:
@@ -93,7 +94,6 @@ def prepare(
             raise DataError(
                 f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
             )
-        _check_some_left((cleaner.reason(n, p) for n, p in numbered() if not is_dev(p[0])), sources.train)
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
         words = lexicon(pair for _, pair in kept) if sources.augment else []
 
