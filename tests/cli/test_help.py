@@ -86,6 +86,20 @@ def test_the_program_is_installed_under_its_name() -> None:
     assert done.stderr == ""
 
 
+def test_what_libraries_read_is_set_where_nobody_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transduce.cli.main import run
+
+    names = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
+    for name in names:
+        monkeypatch.setenv(name, "9")
+    run(["--help"])
+    assert {os.environ[name] for name in names} == {"9"}
+    for name in names:
+        monkeypatch.delenv(name)
+    run(["--help"])
+    assert {name: os.environ[name] for name in names} == names
+
+
 def test_no_argument_is_a_question_for_help() -> None:
     done = python("-m", "transduce")
     assert done.returncode == 0

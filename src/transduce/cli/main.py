@@ -64,9 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
-    # Threads that wait by spinning make training 30 times slower as soon as anything else runs (docs/log.md). The
-    # OpenMP library reads this when torch loads it, which is later.
+    # Libraries read these when torch loads them, which is later; docs/log.md has the measurements. Threads that wait by
+    # spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, a third
+    # of a training's memory, and uses few of them again.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     try:
         arguments = [a for a in arguments if a != "--debug"] or ["--help"]
         status = app(arguments, standalone_mode=False, prog_name="transduce")
