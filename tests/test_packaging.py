@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.tiny import write_corpus
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,7 +45,7 @@ def test_pins_name_no_local_build() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None:
+def test_the_wheel_trains_in_an_empty_environment_anywhere(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     package = ROOT / "src" / "transduce"
@@ -62,4 +64,12 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None
     pip = [str(binaries / "python"), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
     subprocess.run([*pip, f"torch=={pins()['torch']}", f"{wheel}[demo]"], check=True)
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSDUCE"))}
-    subprocess.run([str(binaries / "transduce"), "demo"], cwd=tmp_path, env=outside, check=True)
+    program = str(binaries / "transduce")
+    subprocess.run([program, "demo"], cwd=tmp_path, env=outside, check=True)
+
+    elsewhere = write_corpus(tmp_path / "elsewhere")
+    files = ["--source", "train.aa", "--target", "train.bb", "--out", "run", "--minutes", "0.3"]
+    subprocess.run([program, "train", *files], cwd=elsewhere, env=outside, check=True)
+    command = [program, "translate", "elsewhere/run", "the green bird"]
+    said = subprocess.run(command, cwd=tmp_path, env=outside, check=True, capture_output=True, text=True)
+    assert len(said.stdout.split()) >= 1
