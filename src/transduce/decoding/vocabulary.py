@@ -62,7 +62,10 @@ def best_pieces(
     values, pieces, normalisers = [], [], []
     for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
         normaliser = log_normaliser(rows)
-        best, ids = top_k(rows.index_fill(-1, forbidden, -math.inf), k)
+        kept = rows[:, forbidden]
+        rows.index_fill_(-1, forbidden, -math.inf)
+        best, ids = top_k(rows, k)
+        rows[:, forbidden] = kept
         values.append(best.float() - normaliser[:, None])
         pieces.append(ids)
         normalisers.append(normaliser)

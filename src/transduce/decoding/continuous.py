@@ -1,0 +1,202 @@
+"""Beam search over many sentences on a processor: `beam.beam_search`'s outputs, from packed weights and full batches.
+
+A batch has a number of places. A sentence that has found its outputs leaves its place, and the next one takes it at the
+same step, so the batch stays full until none is left. What a single sentence keeps and when it is done is decided in
+plain Python, sentence by sentence: there are 2 W numbers each to look at, once the vocabulary is reduced to them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, final
+
+import torch
+
+from transduce.decoding.beam import BeamConfig
+from transduce.decoding.search import CPU, Hypothesis, check_finite, check_limits, length_penalty, never_produced
+from transduce.decoding.vocabulary import best_pieces
+from transduce.errors import ConfigError
+from transduce.nn.inference import Encoded, Memories, PackedTransformer
+from transduce.shapes import Float, Int, Tensor
+from transduce.text.pieces import IDS, SpecialIds
+
+_ENCODED = 2048  # padded source tokens that are encoded at once
+
+
+def continuous_beam_search(
+    model: PackedTransformer,
+    sources: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    *,
+    config: BeamConfig,
+    ids: SpecialIds,
+    n_best: int = 1,
+    forbidden: Sequence[int] = (),
+    places: int = 32,
+) -> list[list[Hypothesis]]:
+    """The `n_best` outputs of every source, as `beam_search` finds them.
+
+    Args:
+        model: Packed weights.
+        sources: Ids, each with its end symbol.
+        limits: The most pieces before the end symbol, per source.
+        config: Beam size and alpha.
+        ids: Padding, unknown and begin symbol are never produced.
+        n_best: Number of outputs wanted, at most the beam.
+        forbidden: Further ids that are never produced.
+        places: Sentences that are decoded at the same time.
+
+    Raises:
+        ConfigError: as `beam_search`; places below 1.
+        TransduceError: as `beam_search`.
+    """
+    if not 1 <= n_best <= config.beam:
+        raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {config.beam}. Raise the beam for more.")
+    if places < 1:
+        raise ConfigError(f"places = {places}: must be at least 1.")
+    check_limits(limits)
+    banned = never_produced(ids, forbidden, CPU)
+    found: list[list[Hypothesis]] = [[] for _ in sources]
+    if not sources:
+        return found
+    penalties = [length_penalty(n, config.alpha) for n in range(max(limits) + 2)]
+    order = sorted(range(len(sources)), key=lambda i: (-len(sources[i]), i))
+    waiting = _encoded(model, sources, order, places)
+    places = min(places, len(sources))
+    memory = Memories(model, places, config.beam, len(sources[order[0]]))
+    batch: list[_Sentence | None] = [None] * places
+    while True:
+        for place in [i for i, sentence in enumerate(batch) if sentence is None]:
+            if (joined := next(waiting, None)) is None:
+                break
+            source, encoded, which = joined
+            memory.join(place, encoded, which)
+            batch[place] = _Sentence(source, limits[source], config.beam)
+        going = [i for i, sentence in enumerate(batch) if sentence is not None]
+        if not going:
+            return found
+        if len(going) <= 3 * len(batch) // 4:
+            memory.keep(going)
+            batch = [batch[i] for i in going]
+        rows = _step(model, memory, batch, ids, banned, penalties)
+        for place, sentence in enumerate(batch):
+            if sentence is not None and sentence.done(n_best, penalties):
+                found[sentence.source] = sentence.outputs(n_best)
+                batch[place] = None
+        memory.select(rows)
+
+
+def _encoded(
+    model: PackedTransformer, sources: Sequence[Sequence[int]], order: Sequence[int], most: int
+) -> Iterator[tuple[int, Encoded, int]]:
+    """Every source in this order: its number, and where it lies among sources that were encoded together."""
+    first = 0
+    while first < len(order):
+        n = min(most, max(1, _ENCODED // len(sources[order[first]])))
+        chunk = order[first : first + n]
+        encoded = model.encode([sources[i] for i in chunk])
+        yield from ((source, encoded, which) for which, source in enumerate(chunk))
+        first += n
+
+
+def _step(
+    model: PackedTransformer,
+    memory: Memories,
+    batch: Sequence["_Sentence | None"],
+    ids: SpecialIds,
+    banned: Int[Tensor, " X"],
+    penalties: Sequence[float],
+) -> Int[Tensor, " N"]:
+    """One more piece for every prefix. Returns the row that each row continues; empty places stay as they are."""
+    beam = memory.beam
+    nothing = [ids.bos] * beam, [0.0] * beam
+    previous = [s.pieces if s else nothing[0] for s in batch]
+    logits = model.step(torch.tensor(previous).flatten(), [s.length if s else 0 for s in batch], memory)
+    width = 1 if beam == 1 else 2 * beam
+    per_row, pieces, normaliser = best_pieces(logits, min(width, logits.shape[1]), banned)
+    k = per_row.shape[1]
+    log_probs = torch.tensor([s.log_probs if s else nothing[1] for s in batch], dtype=torch.float64)
+    totals = (log_probs[:, :, None] + per_row.view(-1, beam, k)).flatten(1)  # B W K -> B (W K)
+    best, order = totals.sort(dim=1, descending=True, stable=True)
+    best, order = best[:, :width], order[:, :width]
+    chosen = pieces.view(-1, beam * k).gather(1, order)
+    ends = (logits[:, ids.eos].float() - normaliser).view(-1, beam)
+    rows = []
+    for place, (sentence, *of_sentence, end) in enumerate(
+        zip(batch, best.tolist(), (order // k).tolist(), chosen.tolist(), ends.tolist(), strict=True)
+    ):
+        parents = range(beam)
+        if sentence is not None:
+            candidates = list(zip(*of_sentence, strict=True))
+            parents = sentence.advance(candidates, end, ids.eos, penalties)
+        rows += [place * beam + parent for parent in parents]
+    return torch.tensor(rows)
+
+
+class _Prefix(NamedTuple):
+    """A piece and what came before it."""
+
+    before: "_Prefix | None"
+    piece: int
+
+
+class _Output(NamedTuple):
+    score: float
+    log_prob: float
+    prefix: _Prefix | None
+
+
+@final
+class _Sentence:
+    """A sentence in its place: its prefixes and the outputs that it has found, both best first."""
+
+    def __init__(self, source: int, limit: int, beam: int) -> None:
+        self.source = source
+        self.limit = limit
+        self.length = 0  # pieces of every prefix
+        self.pieces = [IDS.bos] * beam
+        self.log_probs = [0.0] + [-math.inf] * (beam - 1)  # the others would only repeat the first
+        self._prefixes: list[_Prefix | None] = [None] * beam
+        self._finished: list[_Output] = []
+
+    def advance(
+        self, candidates: list[tuple[float, int, int]], ends: list[float], eos: int, penalties: Sequence[float]
+    ) -> list[int]:
+        """Go on with the best of `candidates`: log-probability, prefix and piece of each, best first. `ends` are the
+        log-probabilities of the end symbol. Returns the prefix that each new one continues."""
+        beam = len(self.pieces)
+        if self.length == self.limit:  # nothing but the end
+            candidates = [(self.log_probs[w] + ends[w], w, eos) for w in range(beam)]
+        going = []
+        for log_prob, parent, piece in candidates:
+            if piece != eos:
+                going.append((log_prob, parent, piece))
+            elif log_prob > -math.inf:
+                self._finished.append(_Output(log_prob / penalties[self.length + 1], log_prob, self._prefixes[parent]))
+        going = (going + [(-math.inf, 0, eos)] * beam)[:beam]
+        self._finished.sort(key=lambda output: -output.score)  # stable: of equals the one found first
+        self._prefixes = [_Prefix(self._prefixes[parent], piece) for _, parent, piece in going]
+        self.log_probs = [log_prob for log_prob, _, _ in going]
+        self.pieces = [piece for _, _, piece in going]
+        self.length += 1
+        return [parent for _, parent, _ in going]
+
+    def done(self, n_best: int, penalties: Sequence[float]) -> bool:
+        """Whether nothing can change the `n_best` outputs any more; see `beam._done`."""
+        if self.length > self.limit:
+            return True
+        bound = self.log_probs[0] / penalties[self.limit + 1]
+        return len(self._finished) >= n_best and self._finished[n_best - 1].score >= bound
+
+    def outputs(self, n_best: int) -> list[Hypothesis]:
+        """The best outputs. Raises `TransduceError` when there is none."""
+        best = self._finished[:n_best]
+        check_finite(torch.tensor([output.log_prob for output in best] or [math.nan]))
+        return [Hypothesis(ids=_ids(o.prefix), log_prob=o.log_prob, score=o.score) for o in best]
+
+
+def _ids(prefix: _Prefix | None) -> tuple[int, ...]:
+    found = []
+    while prefix is not None:
+        found.append(prefix.piece)
+        prefix = prefix.before
+    return tuple(reversed(found))

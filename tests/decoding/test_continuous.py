@@ -1,0 +1,101 @@
+"""The search over packed weights against `beam_search` over the plain model, and against exhaustive search."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from tests.decoding.test_beam import assert_same, random_sources, search_transformer, transformer
+from tests.decoding.tiny import penalty
+from transduce.data.collate import collate
+from transduce.decoding import BeamConfig, Hypothesis, score_pairs
+from transduce.decoding.continuous import continuous_beam_search
+from transduce.errors import ConfigError, TransduceError
+from transduce.nn import Transformer
+from transduce.nn.inference import PackedTransformer
+from transduce.text.pieces import IDS
+
+pytestmark = pytest.mark.unit
+
+
+@torch.no_grad()
+def search(
+    model: Transformer,
+    sources: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    config: BeamConfig = BeamConfig(),
+    n_best: int = 1,
+    places: int = 3,
+    forbidden: Sequence[int] = (),
+) -> list[list[Hypothesis]]:
+    packed = PackedTransformer(model, "fp32")
+    ended = [[*source, IDS.eos] for source in sources]
+    return continuous_beam_search(
+        packed, ended, limits, config=config, ids=IDS, n_best=n_best, places=places, forbidden=forbidden
+    )
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+@pytest.mark.parametrize("beam", [1, 2, 4])
+def test_it_finds_what_the_plain_search_finds(beam: int, alpha: float, sharpness: float) -> None:
+    model = transformer(12, seed=beam, sharpness=sharpness)
+    sources = random_sources(11, 12, 9)
+    limits = [2 * len(source) for source in sources]
+    config = BeamConfig(beam=beam, alpha=alpha)
+    expected = search_transformer(model, sources, limits, config, n_best=beam)
+    for places in (1, 3, 20):
+        for one, other in zip(search(model, sources, limits, config, beam, places), expected, strict=True):
+            assert_same(one, other)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_exhaustive_search(alpha: float) -> None:
+    size, limit, source = 6, 4, [4, 5, 4]
+    model = transformer(size, seed=1, sharpness=3.0)
+    outputs = [ids for n in range(limit + 1) for ids in itertools.product((4, 5), repeat=n)]
+    log_probs = score_pairs(model, collate([(source, ids) for ids in outputs]))
+    ranked = sorted(zip(outputs, log_probs, strict=True), key=lambda pair: -pair[1] / penalty(len(pair[0]) + 1, alpha))
+    [found] = search(model, [source], [limit], BeamConfig(beam=16, alpha=alpha), n_best=16)
+    assert [h.ids for h in found] == [ids for ids, _ in ranked[:16]]
+    assert [h.log_prob for h in found] == pytest.approx([log_prob for _, log_prob in ranked[:16]], abs=1e-4)
+
+
+def test_log_probabilities_are_those_of_teacher_forcing() -> None:
+    model = transformer(12, seed=5, sharpness=4.0)
+    sources = random_sources(7, 12, 9)
+    found = search(model, sources, [30] * 7, n_best=4)
+    pairs = [(source, h.ids) for source, outputs in zip(sources, found, strict=True) for h in outputs]
+    expected = score_pairs(model, collate(pairs))
+    assert [h.log_prob for outputs in found for h in outputs] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_forbidden_is_never_produced() -> None:
+    model = transformer(8, seed=2)
+    found = search(model, [[4, 5, 6]] * 3, [8] * 3, n_best=4, forbidden=[5, 6])
+    assert {piece for outputs in found for h in outputs for piece in h.ids} <= {4, 7}
+
+
+def test_nothing_to_do() -> None:
+    assert search(transformer(8, seed=2), [], []) == []
+
+
+def test_impossible_settings() -> None:
+    model = transformer(8, seed=2)
+    with pytest.raises(ConfigError, match="n_best = 5"):
+        search(model, [[4]], [3], n_best=5)
+    with pytest.raises(ConfigError, match="places = 0"):
+        search(model, [[4]], [3], places=0)
+    with pytest.raises(ConfigError, match="limits"):
+        search(model, [[4]], [-1])
+    with pytest.raises(ConfigError, match="end symbol"):
+        search(model, [[4]], [3], forbidden=[IDS.eos])
+
+
+def test_a_broken_model_is_an_error() -> None:
+    model = transformer(8, seed=2)
+    model.decoder.layers[0].feed_forward.w_2.bias.data.fill_(math.nan)  # type: ignore[union-attr]
+    with pytest.raises(TransduceError, match="not finite"):
+        search(model, [[4, 5]], [3])

@@ -1,0 +1,99 @@
+"""Packed weights and slots against the plain `Transformer`, which is the reference."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from transduce.data.collate import pad_rows
+from transduce.errors import ConfigError
+from transduce.nn import Transformer, TransformerConfig, build
+from transduce.nn.inference import Memories, PackedTransformer, runs_packed
+from transduce.nn.packed import Format
+from transduce.nn.recurrence import Recurrence
+from transduce.nn.transformer import TransformerState
+from transduce.text.pieces import IDS
+
+pytestmark = pytest.mark.unit
+
+TINY = TransformerConfig(n_layers=2, d_model=16, d_ff=32, n_heads=2, d_k=8, d_v=8)
+KINDS = [
+    TINY,
+    replace(TINY, norm="pre", share_embeddings="none"),
+    replace(TINY, residual=False, share_embeddings="target"),
+    replace(TINY, residual=False, norm="pre"),
+    replace(TINY, positions="learned", max_positions=90, n_heads=3, d_k=6, d_v=4),
+]
+SOURCES = [[5, 6, 7, 8, IDS.eos], [9, IDS.eos], [4, 8, IDS.eos]]
+BEAM = 3
+
+
+def model(config: TransformerConfig = TINY) -> Transformer:
+    torch.manual_seed(3)
+    built = build(config, 12, 12, IDS.pad).eval()
+    for p in built.parameters():  # biases and norms too
+        p.data += 0.1 * torch.randn_like(p)
+    return built
+
+
+def walk(plain: Transformer, form: Format, steps: int) -> list[tuple[Tensor, Tensor]]:
+    """Logits of both along a random walk, in which the prefixes of each sentence change places at every step."""
+    packed = PackedTransformer(plain, form)
+    memory = Memories(packed, len(SOURCES), BEAM, 5)
+    encoded = packed.encode(SOURCES)
+    for place in range(len(SOURCES)):
+        memory.join(place, encoded, place)
+    state: TransformerState = plain.start(pad_rows(SOURCES), BEAM)
+    previous = torch.full((len(SOURCES) * BEAM,), IDS.bos)
+    found = []
+    for position in range(steps):
+        expected, state = plain.step(previous, state)
+        found.append((packed.step(previous, [position] * len(SOURCES), memory), expected))
+        parents = torch.randint(BEAM, (len(SOURCES), BEAM)) + BEAM * torch.arange(len(SOURCES))[:, None]
+        memory.select(parents.flatten())
+        state = state.select(parents.flatten())
+        previous = torch.randint(4, 12, (len(SOURCES) * BEAM,))
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", KINDS)
+def test_packed_steps_are_the_plain_ones(config: TransformerConfig) -> None:
+    for found, expected in walk(model(config), "fp32", steps=70):  # long enough for slots to be squeezed several times
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("form", "tolerance"), [("bf16", 0.05), ("int8", 0.05)])
+def test_narrow_formats_are_close(form: Format, tolerance: float) -> None:
+    for found, expected in walk(model(), form, steps=20):
+        assert (found.float() - expected).norm() <= tolerance * expected.norm()
+
+
+@torch.no_grad()
+def test_a_sentence_that_joins_reads_nothing_of_the_one_before() -> None:
+    plain = model()
+    packed = PackedTransformer(plain, "fp32")
+    memory = Memories(packed, 2, 1, 5)
+    encoded = packed.encode(SOURCES)
+    memory.join(0, encoded, 0)
+    memory.join(1, encoded, 1)
+    for position in range(3):
+        packed.step(torch.tensor([4, 5]), [position] * 2, memory)
+    memory.join(0, encoded, 2)
+    first = packed.step(torch.tensor([IDS.bos, 6]), [0, 3], memory)[0]
+    memory.keep([0])
+    second = packed.step(torch.tensor([7]), [1], memory)[0]
+    state = plain.start(pad_rows([SOURCES[2]]))
+    for piece, found in ((IDS.bos, first), (7, second)):
+        expected, state = plain.step(torch.tensor([piece]), state)
+        assert torch.allclose(found, expected[0], atol=1e-4)
+
+
+def test_only_self_attention_is_packed() -> None:
+    other = model(replace(TINY, layer=Recurrence()))
+    assert runs_packed(model())
+    assert not runs_packed(other)
+    with pytest.raises(ConfigError, match="self-attention"):
+        PackedTransformer(other, "fp32")
