@@ -152,6 +152,24 @@ def test_bf16_where_it_is_asked_for(transduce: Transduce, run: Path) -> None:
     assert transduce("translate", run, "the dog", "--device", "cpu", "--precision", "fp32").status == 0
 
 
+def test_the_engines_agree(
+    transduce: Transduce, run: Path, outputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lines = "".join(line + "\n" for line in LINES)
+    for options in (["--engine", "torch"], ["--engine", "torch", "--precision", "int8"], ["--engine", "ctranslate2"]):
+        said = transduce("translate", run, *options, stdin=lines)
+        assert (said.out.split("\n")[:-1], said.err) == (outputs, "")
+    [conversion] = (tmp_path / "transduce" / "ctranslate2").iterdir()
+    made = (conversion / "model.bin").stat().st_mtime_ns
+    assert transduce("translate", run, "--engine", "ctranslate2", stdin=lines).status == 0
+    assert (conversion / "model.bin").stat().st_mtime_ns == made
+
+
+def test_auto_says_which_engine_it_took_and_why(transduce: Transduce, run: Path) -> None:
+    assert transduce("translate", run, "cat", "--engine", "auto").err.startswith("engine torch: ")
+
+
 # ---- what cannot be
 
 
@@ -170,7 +188,10 @@ def test_bf16_where_it_is_asked_for(transduce: Transduce, run: Path) -> None:
         (["--temperature", 0.5], "--temperature 0.5: it is for --sample."),
         (["--seed", 3], "--seed 3: it is for --sample."),
         (["--device", "tpu"], "--device tpu: choose one of auto, cpu, cuda, mps."),
-        (["--precision", "fp8"], "--precision fp8: choose one of auto, fp32, bf16."),
+        (["--precision", "fp8"], "--precision fp8: choose one of auto, fp32, bf16, int8."),
+        (["--engine", "marian"], "--engine marian: choose one of auto, torch, ctranslate2."),
+        (["--engine", "ctranslate2", "--sample"], "--sample and --engine ctranslate2: only the plain model draws."),
+        (["--precision", "int8", "--sample"], "--sample and --precision int8: only the plain model draws."),
         (["--input", "x.aa"], "A text and --input: give one of them."),
     ],
     ids=str,

@@ -19,13 +19,15 @@ from transduce.text.pieces import IDS
 
 pytestmark = pytest.mark.unit
 
+PAPER = BeamConfig()
+
 
 @torch.no_grad()
 def search(
     model: Transformer,
     sources: Sequence[Sequence[int]],
     limits: Sequence[int],
-    config: BeamConfig = BeamConfig(),
+    config: BeamConfig = PAPER,
     n_best: int = 1,
     places: int = 3,
     forbidden: Sequence[int] = (),

@@ -97,3 +97,9 @@ def test_only_self_attention_is_packed() -> None:
     assert not runs_packed(other)
     with pytest.raises(ConfigError, match="self-attention"):
         PackedTransformer(other, "fp32")
+
+
+def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.nn.inference.has_int8", lambda: False)
+    with pytest.raises(ConfigError, match="no fast 8-bit products"):
+        PackedTransformer(model(), "int8")

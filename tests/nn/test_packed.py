@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from transduce.errors import ConfigError
 from transduce.nn.packed import Format, pack
 
 pytestmark = pytest.mark.unit
@@ -28,9 +27,3 @@ def test_without_the_packing_operations_the_product_is_the_plain_one(monkeypatch
     weight, b, x = torch.randn(8, 4), torch.randn(8), torch.randn(5, 4)
     assert torch.equal(pack(weight, b, "fp32")(x), linear(x, weight, b))
     assert torch.equal(pack(weight, b, "fp32", relu=True)(x), linear(x, weight, b).relu())
-
-
-def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transduce.nn.packed.has_int8", lambda: False)
-    with pytest.raises(ConfigError, match="no fast 8-bit products"):
-        pack(torch.randn(8, 4), None, "int8")

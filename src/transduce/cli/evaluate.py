@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.translate import Engine
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(metavar="F", help="Also write the outputs, one a line.")] = None,
     as_json: Json = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or int8.")] = "auto",
+    engine: Engine = None,
 ) -> None:
     """Measure a model on a test set, or outputs that exist already. Lines with the same source are several
     references of one input. A RUN without --source or --pairs is measured on its recipe's test set.
@@ -60,7 +62,7 @@ def evaluate(
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
         lines = _test_set(bundle, source, reference, pairs, columns, (config.source_lang, config.target_lang))
         sources, references = group_references([s for s, _ in lines], [t for _, t in lines])
-        outputs = _decode(bundle, sources, beam, alpha, device, precision)
+        outputs = _decode(bundle, sources, beam, alpha, device, precision, engine)
         if output is not None:
             found = dict(zip(sources, outputs, strict=True))
             _write(output, [found[s] for s, _ in lines])
@@ -166,14 +168,20 @@ def _recipe_test(bundle: Path) -> Any:
 
 
 def _decode(
-    bundle: Path, sources: list[str], beam: int | None, alpha: float | None, device: str, precision: str
+    bundle: Path,
+    sources: list[str],
+    beam: int | None,
+    alpha: float | None,
+    device: str,
+    precision: str,
+    engine: str | None,
 ) -> list[str]:
     from rich.progress import track
 
     from transduce.cli.console import err, warn
-    from transduce.cli.translate import load_translator
+    from transduce.cli.translate import searching_translator
 
-    translator = load_translator(bundle, device, precision, beam, alpha)
+    translator = searching_translator(bundle, device, precision, engine, beam, alpha)
     found = translator.translate_stream(sources, window=500, warn=warn)
     shown = track(found, "translating", total=len(sources), console=err, disable=not err.is_terminal, transient=True)
     return [outputs[0].text for outputs in shown]

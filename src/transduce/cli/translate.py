@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Form = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or int8.")]
+Engine = Annotated[
+    str | None, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: says which it took and why.")
+]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+FORMS = (*PRECISIONS, "int8")
 
 
 def translate(
@@ -39,7 +44,8 @@ def translate(
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page that shows where every head looks.")
     ] = None,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Form = "auto",
+    engine: Engine = None,
 ) -> None:
     """Translate text: one line in, one line out (n lines with --n-best n), in order.
 
@@ -64,9 +70,11 @@ def translate(
             raise ConfigError(f"--{name} {value}: {why}. Leave one of them out.")
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
-    translator = load_translator(
-        bundle, device, precision, beam if n_best == 1 or beam is not None else n_best, alpha, n_best
-    )
+    if sample and (engine == "ctranslate2" or precision == "int8"):
+        what = "--engine ctranslate2" if engine == "ctranslate2" else "--precision int8"
+        raise ConfigError(f"--sample and {what}: only the plain model draws. Leave one of them out.")
+    beam = beam if n_best == 1 or beam is not None else n_best
+    translator = searching_translator(bundle, device, precision, engine, beam, alpha, n_best)
     if to is not None and to not in translator.tokenizers.tags:
         known = ", ".join(translator.tokenizers.tags) or "none"
         raise ConfigError(f"--to {to}: the tags of this model are: {known}.")
@@ -103,7 +111,7 @@ def score(
     from transduce.cli.console import print_json
     from transduce.data.corpus import AlignedFiles, read_pairs
 
-    translator = load_translator(bundle, device, precision, None, None)
+    translator = load_translator(bundle, device, precision)
     pairs = read_pairs(AlignedFiles(source=source, target=target))
     try:
         for log_prob in translator.score_stream(pairs):
@@ -117,22 +125,68 @@ def score(
         raise
 
 
-def load_translator(
-    bundle: Path, device: str, precision: str, beam: int | None, alpha: float | None, n_best: int = 1
+def load_translator(bundle: Path, device: str, precision: str) -> "Translator":
+    """The model behind a command that searches nothing. Raises `ConfigError` and `BundleError`."""
+    _check_choices((("device", device, DEVICES), ("precision", precision, PRECISIONS)))
+    from transduce.decoding.translator import Translator
+
+    _tune_process()
+    return Translator.load(bundle, device=device, precision=precision)  # type: ignore[arg-type]
+
+
+def searching_translator(
+    bundle: Path,
+    device: str,
+    precision: str,
+    engine: str | None,
+    beam: int | None,
+    alpha: float | None,
+    n_best: int = 1,
 ) -> "Translator":
-    """The model behind a command, with its options checked. Raises `ConfigError` and `BundleError`."""
-    for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+    """The model and the engine behind a command that searches. Raises `ConfigError`, `BundleError` and `SaveError`."""
+    from transduce.interop import engines
+
+    _check_choices(
+        (("device", device, DEVICES), ("precision", precision, FORMS), ("engine", engine or "auto", engines.ENGINES))
+    )
+    from transduce.cli.console import say
+
+    _tune_process()
+    translator, which = engines.load_translator(
+        bundle,
+        engine=asked,  # type: ignore[arg-type]
+        device=device,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        beam=beam,
+        alpha=alpha,
+        cache=_cache(),
+    )
+    if n_best > translator.config.beam:
+        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
+    if engine == "auto" or (engine is None and not which.startswith("torch")):
+        say(f"engine {which}")
+    return translator
+
+
+def _check_choices(choices: Iterable[tuple[str, str, tuple[str, ...]]]) -> None:
+    for name, value, known in choices:
         if value not in known:
             raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
-    from transduce.decoding.translator import Translator
+
+
+def _tune_process() -> None:
     from transduce.device import tune_process
     from transduce.training.world import default_threads, environment
 
     tune_process(default_threads(environment()))
-    translator = Translator.load(bundle, device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
-    if n_best > translator.config.beam:
-        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
-    return translator
+
+
+def _cache() -> Path:
+    """Where conversions are kept: $XDG_CACHE_HOME/transduce, by default ~/.cache/transduce."""
+    import os
+
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "transduce" / "ctranslate2"
 
 
 def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[str, str]], path: Path) -> None:

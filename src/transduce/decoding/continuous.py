@@ -16,7 +16,7 @@ from transduce.decoding.search import CPU, Hypothesis, check_finite, check_limit
 from transduce.decoding.vocabulary import best_pieces
 from transduce.errors import ConfigError
 from transduce.nn.inference import Encoded, Memories, PackedTransformer
-from transduce.shapes import Float, Int, Tensor
+from transduce.shapes import Int, Tensor
 from transduce.text.pieces import IDS, SpecialIds
 
 _ENCODED = 2048  # padded source tokens that are encoded at once

@@ -13,15 +13,16 @@ import torch
 from transduce.bundle import load_bundle
 from transduce.data.collate import collate, pad_rows
 from transduce.decoding.attention import AttentionMaps, attention_maps
-from transduce.decoding.beam import BeamConfig, beam_search
+from transduce.decoding.beam import BeamConfig
+from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis
-from transduce.device import DeviceName, choose_device, choose_precision
-from transduce.device import Precision as WantedPrecision
+from transduce.device import DeviceName, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
+from transduce.nn.inference import runs_packed
 from transduce.nn.positions import LearnedPositions
 from transduce.text.form import Normal, normalise, one_line
 from transduce.text.pieces import IDS, TAGS
@@ -29,7 +30,7 @@ from transduce.text.tokenizer import TokenizerPair
 
 Precision = Literal["fp32", "bf16"]
 Warn = Callable[[str], None]
-_Decode = Callable[[Sequence[list[int]]], list[list[Hypothesis]]]  # a batch of sources -> outputs of each, best first
+_Decode = Callable[[Sequence[list[int]]], list[list[Hypothesis]]]  # sources -> outputs of each, best first
 
 _WINDOW_CHARACTERS = 2**22
 
@@ -95,6 +96,7 @@ class Translator:
         batch_tokens: Padded source tokens times beam in a batch: memory and speed.
         batch_rows: Most sentences times beam in a batch, since every row needs a vocabulary of logits.
         normal: The normal form of Unicode that texts are brought into.
+        engine: What searches in the place of the plain model, whose weights it must have. Batch sizes are then its own.
 
     A model with learned positions lowers the two lengths to what it has positions for.
 
@@ -115,6 +117,7 @@ class Translator:
         batch_tokens: int = 8192,
         batch_rows: int = 512,
         normal: Normal = "none",
+        engine: Engine | None = None,
     ) -> None:
         sizes = (max_source_length, max_target_length, batch_tokens, batch_rows)
         if min(sizes) < 1:
@@ -129,6 +132,7 @@ class Translator:
         self._max_target = _positions(model.target.positions, max_target_length)
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
+        self._engine: Engine = engine or PlainEngine(self.model, device, self._computing, batch_tokens, batch_rows)
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
         self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
 
@@ -138,18 +142,22 @@ class Translator:
         path: str | Path,
         *,
         device: DeviceName = "auto",
-        precision: WantedPrecision = "auto",
+        precision: DecodingPrecision = "auto",
         beam: int | None = None,
         alpha: float | None = None,
+        engine: Engine | None = None,
     ) -> Self:
         """The translator of a bundle, or of a run. Beam and alpha are the bundle's unless given.
+
+        Unless there is an `engine`, outputs are searched for with packed weights where that is possible
+        (`PackedEngine`). int8 is for these searches: what else is computed is then computed in float32.
 
         Raises:
             BundleError: `path` is missing, truncated or not a model of transduce.
             ConfigError: the device or precision is not there; beam or alpha impossible.
         """
         place = choose_device(device)
-        chosen, _ = choose_precision(precision, place)
+        form, _ = choose_form(precision, place)
         bundle = load_bundle(Path(path), place)
         search = DecodingConfig(
             beam=bundle.config.beam if beam is None else beam,
@@ -157,15 +165,18 @@ class Translator:
             extra_length=bundle.config.extra_length,
         )
         limit = bundle.config.max_length
+        if engine is None and (form == "int8" or runs_packed(bundle.model)):
+            engine = PackedEngine(bundle.model, form)
         return cls(
             bundle.model,
             bundle.tokenizers,
             search,
             device=place,
-            precision=chosen,
+            precision="fp32" if form == "int8" else form,
             max_source_length=limit,
             max_target_length=limit + search.extra_length,
             normal=bundle.config.normalise,
+            engine=engine,
         )
 
     def translate(self, texts: Sequence[str], *, warn: Warn = warn_python) -> list[str]:
@@ -196,19 +207,10 @@ class Translator:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            state = self.model.start(self._batch(sources), search.beam)
-            return beam_search(
-                self.model.step,
-                state,
-                self._limits(sources),
-                config=search,
-                ids=IDS,
-                n_best=n_best,
-                forbidden=self._tags,
-                device=self.device,
-            )
+            limits = self._limits(sources)
+            return self._engine.search(sources, limits, config=search, n_best=n_best, forbidden=self._tags)
 
-        return self._stream(lines, decode, search.beam, window, warn)
+        return self._stream(lines, decode, window, warn)
 
     def sample(
         self,
@@ -242,21 +244,27 @@ class Translator:
         """
         _check_window(window)
 
-        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            found = sample(
-                self.model.step,
-                self.model.start(self._batch(sources)),
-                self._limits(sources),
-                IDS,
-                generator,
-                temperature=temperature,
-                top_k=top_k,
-                forbidden=self._tags,
-                device=self.device,
-            )
+        def draw(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            with self._computing():
+                found = sample(
+                    self.model.step,
+                    self.model.start(pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)),
+                    self._limits(sources),
+                    IDS,
+                    generator,
+                    temperature=temperature,
+                    top_k=top_k,
+                    forbidden=self._tags,
+                    device=self.device,
+                )
             return [[hypothesis] for hypothesis in found]
 
-        return (outputs[0] for outputs in self._stream(lines, decode, 1, window, warn))
+        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            return in_batches(
+                sources, lambda rows: draw([sources[i] for i in rows]), 1, self._batch_tokens, self._batch_rows
+            )
+
+        return (outputs[0] for outputs in self._stream(lines, decode, window, warn))
 
     def attention(self, source: str, target: str) -> Attention:
         """Every head's weights for `source` and `target` (an output, or any text), cut into pieces as for training.
@@ -324,29 +332,20 @@ class Translator:
                 found[i] = score
         return found
 
-    def _stream(
-        self, lines: Iterable[str], decode: _Decode, copies: int, window: int, warn: Warn
-    ) -> Iterator[list[Translation]]:
+    def _stream(self, lines: Iterable[str], decode: _Decode, window: int, warn: Warn) -> Iterator[list[Translation]]:
         first = 1
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
-            yield from self._translate_window([self._line(text) for text in texts], first, decode, copies, warn)
+            yield from self._translate_window([self._line(text) for text in texts], first, decode, warn)
             first += len(texts)
 
     def _line(self, text: str) -> str:
         return normalise(one_line(text), self._normal)
 
     def _translate_window(
-        self, texts: Sequence[str], first: int, decode: _Decode, copies: int, warn: Warn
+        self, texts: Sequence[str], first: int, decode: _Decode, warn: Warn
     ) -> list[list[Translation]]:
         parts = self._parts(texts, first, warn)
-        flat = [ids for line in parts for ids in line]
-        found: list[list[Translation]] = [[] for _ in flat]
-        lengths = [(len(ids) + 1) * copies for ids in flat]
-        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // copies)):
-            with self._computing():
-                outputs = decode([flat[i] for i in rows])
-            for i, hypotheses in zip(rows, outputs, strict=True):
-                found[i] = self._texts(hypotheses)
+        found = [self._texts(hypotheses) for hypotheses in decode([ids for line in parts for ids in line])]
         remaining = iter(found)
         return [_join(list(islice(remaining, len(line)))) for line in parts]
 
@@ -376,9 +375,6 @@ class Translator:
             return len(self.tokenizers.encode_sources([tag + part])[0]) <= self._max_source
 
         return [tag + part for part in cut(rest, fits)]
-
-    def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
-        return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
 
     def _limits(self, sources: Sequence[list[int]]) -> list[int]:
         return [min(len(ids) + self.config.extra_length, self._max_target) for ids in sources]

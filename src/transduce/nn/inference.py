@@ -3,9 +3,9 @@
 It computes what `Transformer.start` and `Transformer.step` compute, which remain the readable reference (a test holds
 the two together). What is different is where things are:
 
-- Keys and values of the prefixes lie in *slots*. A step writes one slot for each of the W prefixes of a sentence, at the
-  same place for all sentences. What a prefix has read is a mask over its sentence's slots, so when prefixes change
-  places only masks do. Slots that no prefix of any sentence reads are squeezed out now and then.
+- Keys and values of the prefixes lie in *slots*. A step writes one slot for each of the W prefixes of a sentence, at
+  the same place for all sentences. What a prefix has read is a mask over its sentence's slots, so when prefixes change
+  places only masks do. Slots that no prefix reads any more are squeezed out now and then.
 - A sentence that has just begun has read no slot. So it can take the place of a finished one at any step.
 - A sentence's prefixes are the rows of one product with its slots, and with its source.
 """
@@ -25,7 +25,7 @@ from transduce.nn.attention import MultiHeadAttention, SelfAttention
 from transduce.nn.decoder import DecoderLayer
 from transduce.nn.embedding import Embedding
 from transduce.nn.encoder import EncoderLayer
-from transduce.nn.packed import Format, Product, pack
+from transduce.nn.packed import Format, Product, has_int8, pack
 from transduce.nn.sublayer import Plain, PostNorm, PreNorm
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Float, Int, Tensor
@@ -42,6 +42,14 @@ def runs_packed(model: Transformer) -> bool:
     return attends and model.output_weight.device.type == "cpu"
 
 
+def check_packed(model: Transformer, form: Format) -> None:
+    """Raise `ConfigError` unless `model` can be packed in this format: see `runs_packed` and `has_int8`."""
+    if not runs_packed(model):
+        raise ConfigError(f"{form}: only a Transformer of self-attention layers on a processor can be packed.")
+    if form == "int8" and not has_int8():
+        raise ConfigError("int8: PyTorch has no fast 8-bit products for this processor. Use fp32 or bf16.")
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """What the decoder reads of some sources: keys and values of every decoder layer."""
@@ -56,12 +64,11 @@ class PackedTransformer:
     """The weights of a `Transformer`, packed. They are copies (but for the embeddings): later training does not show.
 
     Raises:
-        ConfigError: layers other than self-attention; int8 where there is none.
+        ConfigError: as `check_packed`.
     """
 
     def __init__(self, model: Transformer, form: Format) -> None:
-        if not runs_packed(model):
-            raise ConfigError("Only a Transformer of self-attention layers on a processor can be packed.")
+        check_packed(model, form)
         self.dtype = torch.bfloat16 if form == "bf16" else torch.float32
         self.narrow_memory = form != "fp32" and has_bf16(torch.device("cpu"))
         with torch.no_grad():

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from torch.nn.functional import linear
 
-from transduce.errors import ConfigError
 from transduce.shapes import Float, Tensor
 
 Format = Literal["fp32", "bf16", "int8"]
@@ -26,9 +25,6 @@ def pack(weight: Float[Tensor, "E D"], bias: Float[Tensor, " E"] | None, form: F
     `fp32` takes and gives float32, `bf16` bfloat16. `int8` takes and gives float32: weights are rounded to 8 bits with
     a scale for each output, inputs with one scale for all rows of a call, so a row's output depends a little on the
     others.
-
-    Raises:
-        ConfigError: int8 where PyTorch has no 8-bit products for this processor.
     """
     match form:
         case "fp32":
@@ -49,13 +45,11 @@ def _pack_float(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
 
 
 def has_int8() -> bool:
-    """Whether PyTorch multiplies 8-bit matrices well here: on x86, by FBGEMM."""
+    """Whether PyTorch multiplies 8-bit matrices fast here: on x86, by FBGEMM. `pack` asks nobody."""
     return torch.backends.quantized.engine in ("x86", "fbgemm", "onednn")
 
 
 def _pack_int8(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
-    if not has_int8():
-        raise ConfigError("int8: PyTorch has no fast 8-bit products for this processor. Use fp32 or bf16.")
     scales = weight.abs().amax(1).clamp_min(1e-12).double() / 127
     zeros = torch.zeros(len(weight), dtype=torch.long)
     with warnings.catch_warnings():  # PyTorch means to replace this kind of tensor, and has no product as fast yet

@@ -1,0 +1,96 @@
+"""Our engine and CTranslate2 in one run, in turn, on the same weights, each in every setting that it has here.
+
+    python -m benchmarks.compare_engines --mode throughput --json
+    python -m benchmarks.compare_engines --mode latency
+    python -m benchmarks.compare_engines --bundle runs/mine --source test.en --reference test.de
+
+With --json a line for each case, as `benchmarks.decode` prints it; without, a table, the ratio of the best settings and
+the share of sentences for which the two give the same output. Each case is a process of its own, so its peak memory is
+its own.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from benchmarks.decode import options
+from transduce.interop.ctranslate2 import library
+from transduce.training.world import default_threads, environment
+
+Case = dict[str, str]
+
+
+def cases(mode: str, cores: int) -> Iterator[tuple[str, Case]]:
+    """Engine and settings, the engines in turn."""
+    kinds = sorted(library().get_supported_compute_types("cpu"))
+    sizes = ["16", "64"] if mode == "throughput" else ["1"]
+    shapes = [("1", str(cores)), (str(cores), "1")] if mode == "throughput" and cores > 1 else [("1", "1")]
+    if mode == "latency" and cores > 1:
+        shapes.append((str(cores), "1"))
+    both = {"torch": ["fp32", "bf16", "int8"], "ctranslate2": kinds}
+    each = {
+        engine: [
+            (engine, {"--precision": precision, "--batch": batch, "--threads": threads, "--workers": workers})
+            for batch in sizes
+            for threads, workers in shapes
+            for precision in precisions
+        ]
+        for engine, precisions in both.items()
+    }
+    for pair in zip_longest(each["torch"], each["ctranslate2"]):
+        yield from (case for case in pair if case is not None)
+
+
+def run(engine: str, settings: Case, rest: list[str], folder: Path) -> dict[str, Any]:
+    """One line of `benchmarks.decode`, and its outputs."""
+    outputs = folder / "outputs.json"
+    words = [word for pair in settings.items() for word in pair]
+    command = [sys.executable, "-m", "benchmarks.decode", "--engine", engine, *words, *rest]
+    command += ["--conversion", str(folder / "converted"), "--outputs", str(outputs)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record | {"outputs": json.loads(outputs.read_text(encoding="utf-8"))}
+
+
+def main() -> None:
+    """Compare as the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON line a case")
+    parser.add_argument("--cores", type=int, default=default_threads(environment()))
+    parser.add_argument("--cpu", action="store_true", help="compare processor time, for machines that are busy")
+    a = parser.parse_args()
+    names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference")
+    given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
+    rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    best: dict[str, dict[str, Any]] = {}
+    by = "cpu_ms_per_sentence" if a.cpu else "p50_ms" if a.mode == "latency" else "sentences_per_second"
+    sign = 1 if by == "sentences_per_second" else -1
+    with tempfile.TemporaryDirectory() as folder:
+        for engine, settings in cases(a.mode, a.cores):
+            record = run(engine, settings, rest, Path(folder))
+            if engine not in best or sign * record[by] > sign * best[engine][by]:
+                best[engine] = record
+            shown = {name: value for name, value in record.items() if name != "outputs"}
+            print(json.dumps(shown) if a.json else "  ".join(f"{n}={v}" for n, v in shown.items()), flush=True)
+    if a.json:
+        return
+    torch, other = best["torch"], best["ctranslate2"]
+    ratio = (torch[by] / other[by]) ** sign
+    same = sum(x == y for x, y in zip(torch["outputs"], other["outputs"], strict=True)) / len(torch["outputs"])
+    for record in (torch, other):
+        print(
+            f"best {record['engine']}: {record['precision']}, batch {record['batch']}, {record['workers']} workers of"
+        )
+        print(f"  {record['threads']} threads: {by} = {record[by]}")
+    print(f"ours over CTranslate2: {ratio:.2f}; same outputs: {same:.1%}")
+
+
+if __name__ == "__main__":
+    main()

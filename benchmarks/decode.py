@@ -1,0 +1,247 @@
+"""How fast is decoding? Beam search over sentences of the lengths of news, with our engine or CTranslate2.
+
+    python -m benchmarks.decode --mode throughput --engine torch --precision int8 --batch 32
+    python -m benchmarks.decode --mode latency --engine ctranslate2 --precision int8
+    python -m benchmarks.decode --bundle runs/mine --source test.en --reference test.de
+
+Prints one JSON line. Without --bundle the weights are random and the same for both engines, and every output takes
+--out-len steps (with random weights none would end on its own). Throughput: all sentences at once, `--batch` of them
+in memory in each of --workers workers; latency: one sentence in flight. The median of --repeats passes counts; times are
+wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.train_step import MODELS
+from transduce.bundle import bundle_folder, load_bundle
+from transduce.decoding.beam import BeamConfig
+from transduce.decoding.continuous import continuous_beam_search
+from transduce.decoding.engines import share
+from transduce.device import tune_process
+from transduce.interop.ctranslate2 import COMPUTE_TYPES, convert, library
+from transduce.nn import Transformer, TransformerConfig, build
+from transduce.nn.inference import PackedTransformer
+from transduce.text.pieces import IDS
+
+ALPHA = 0.6
+Outputs = list[list[int]]
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+
+
+def random_model(name: str) -> tuple[Transformer, TransformerConfig, list[str]]:
+    """A model whose end symbol is never among the best pieces, so that its outputs end at their limits."""
+    torch.manual_seed(0)
+    config, size = MODELS[name]
+    model = build(config, size, size, IDS.pad).eval()
+    with torch.no_grad():
+        model.target.table.weight[IDS.eos] = 0
+    return model, config, ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, size))]
+
+
+def random_sentences(n: int, size: int) -> Outputs:
+    """Sentences with lengths as in news: log-normal, 25 pieces on average, standard deviation 13."""
+    random = np.random.default_rng(2)
+    variance = np.log(1 + (13 / 25) ** 2)
+    lengths = np.clip(np.rint(random.lognormal(np.log(25) - variance / 2, np.sqrt(variance), n)), 3, 100).astype(int)
+    return [random.integers(4, size, length).tolist() for length in lengths]
+
+
+def ours(model: Transformer, a: argparse.Namespace, steps: Callable[[int], int]) -> Callable[[Outputs], Outputs]:
+    """Our search; `steps` gives the most pieces of an output, by the length of its source."""
+    packed = PackedTransformer(model, a.precision)
+    config = BeamConfig(beam=a.beam, alpha=ALPHA)
+    torch.set_num_threads(a.threads)
+
+    def decode(sources: Outputs) -> Outputs:
+        found: Outputs = [[] for _ in sources]
+
+        def some(rows: Sequence[int]) -> None:
+            ended = [[*sources[i], IDS.eos] for i in rows]
+            limits = [steps(len(sources[i])) for i in rows]
+            with torch.no_grad():
+                outputs = continuous_beam_search(packed, ended, limits, config=config, ids=IDS, places=a.batch)
+            for i, (best, *_) in zip(rows, outputs, strict=True):
+                found[i] = list(best.ids)
+
+        order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
+        if a.workers > 1:
+            share(order, some, a.workers)
+        else:
+            some(order)
+        return found
+
+    return decode
+
+
+def theirs(
+    folder: Path, pieces: list[str], a: argparse.Namespace, longest: Callable[[int], int], least: int
+) -> Callable[[Outputs], Outputs]:
+    """CTranslate2's search with its own length penalty, outputs of `least` steps or more."""
+    compute = COMPUTE_TYPES.get(a.precision, a.precision)
+    translator = library().Translator(
+        str(folder), device="cpu", compute_type=compute, inter_threads=a.workers, intra_threads=a.threads
+    )
+    ids = {piece: i for i, piece in enumerate(pieces)}
+
+    def decode(sources: Outputs) -> Outputs:
+        results = translator.translate_batch(
+            [[pieces[i] for i in source] for source in sources],
+            beam_size=a.beam,
+            max_batch_size=a.batch,
+            length_penalty=ALPHA,
+            max_input_length=0,
+            max_decoding_length=longest(max(map(len, sources))) + 1,
+            min_decoding_length=least,
+        )
+        return [[ids[piece] for piece in result.hypotheses[0]] for result in results]
+
+    return decode
+
+
+def weight_bytes(model: Transformer, precision: str) -> int:
+    """What a step reads of the decoder's weights: all but the source's keys and values, and the output matrix."""
+    elements = model.output_weight.numel()
+    for name, p in model.decoder.named_parameters():
+        if not any(f"cross_attention.w_{kv}." in name for kv in "kv"):
+            elements += p.numel()
+    return elements * BYTES.get(precision, 1)
+
+
+def memory_bandwidth(threads: int) -> float:
+    """Bytes a second that reading a large array gets."""
+    torch.set_num_threads(threads)
+    array = torch.ones(2**26)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        array.sum()
+        seconds.append(time.perf_counter() - start)
+    return 4 * 2**26 / min(seconds)
+
+
+def measure(decode: Callable[[Outputs], Outputs], sources: Outputs, a: argparse.Namespace) -> dict[str, Any]:
+    """One record of times, and the outputs under `outputs`."""
+    decode(sources[: min(len(sources), 4)])
+    seconds, cpu, single = [], [], []
+    outputs: Outputs = []
+    for _ in range(a.repeats):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        if a.mode == "throughput":
+            outputs = decode(sources)
+        else:
+            outputs = []
+            for source in sources:
+                one = time.perf_counter()
+                outputs += decode([source])
+                single.append(1000 * (time.perf_counter() - one))
+        seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
+    median = statistics.median(seconds)
+    record: dict[str, Any] = {
+        "sentences": len(sources),
+        "sentences_per_second": round(len(sources) / median, 2),
+        "output_tokens_per_second": round(sum(len(output) + 1 for output in outputs) / median, 1),
+        "spread": round((max(seconds) - min(seconds)) / median, 3),
+        "cpu_ms_per_sentence": round(1000 * min(cpu) / len(sources), 2),
+    }
+    if a.mode == "latency":
+        record |= {"p50_ms": round(float(np.percentile(single, 50)), 1)}
+        record |= {"p95_ms": round(float(np.percentile(single, 95)), 1)}
+    return record | {"outputs": outputs}
+
+
+def run(a: argparse.Namespace) -> dict[str, Any]:
+    """Measure one case."""
+    tune_process(a.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = a.conversion or Path(temporary) / "converted"
+        if a.bundle is None:
+            model, config, pieces = random_model(a.model)
+            sources = random_sentences(a.sentences, len(pieces))
+            least, steps = a.out_len, lambda length: a.out_len - 1
+        else:
+            bundle = load_bundle(bundle_folder(a.bundle))
+            model, config, extra = bundle.model.eval(), bundle.config.model, bundle.config.extra_length
+            side = bundle.tokenizers.target
+            pieces = side.pieces(range(side.size))
+            lines = a.source.read_text(encoding="utf-8").splitlines()[: a.sentences]
+            sources = bundle.tokenizers.encode_sources(lines)
+            least, steps = 0, lambda length: length + extra
+        if a.engine == "torch":
+            decode = ours(model, a, steps)
+        else:
+            if not (folder / "model.bin").is_file():
+                convert(folder, config, model, pieces, pieces)
+            decode = theirs(folder, pieces, a, steps, least)
+        record = {
+            "mode": a.mode,
+            "engine": a.engine,
+            "precision": a.precision,
+            "beam": a.beam,
+            "batch": a.batch,
+            "threads": a.threads,
+            "workers": a.workers,
+        } | measure(decode, sources, a)
+    record["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    if a.mode == "latency" and a.bundle is None:
+        read = weight_bytes(model, a.precision) * a.out_len
+        record["bandwidth_share"] = round(read / (record["p50_ms"] / 1000) / memory_bandwidth(a.threads), 3)
+    if a.reference is not None:
+        from transduce.evaluation.metrics import evaluate
+
+        references = a.reference.read_text(encoding="utf-8").splitlines()[: a.sentences]
+        texts = [bundle.tokenizers.target.decode(output) for output in record["outputs"]]
+        bleu = evaluate(texts, [[r] for r in references], ["bleu"], bundle.config.tokenize)["bleu"]
+        record["bleu"] = round(bleu.score, 2)
+    return record
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this script and `compare_engines` both take."""
+    parser.add_argument("--mode", choices=["throughput", "latency"], default="throughput")
+    parser.add_argument("--model", choices=sorted(MODELS), default="base")
+    parser.add_argument("--beam", type=int, default=4)
+    parser.add_argument("--sentences", type=int, default=64)
+    parser.add_argument("--out-len", type=int, default=30, help="steps of every output, its end symbol included")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bundle", type=Path, help="a trained model with one vocabulary, instead of random weights")
+    parser.add_argument("--source", type=Path, help="its inputs, one a line")
+    parser.add_argument("--reference", type=Path, help="adds BLEU")
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser)
+    parser.add_argument("--engine", choices=["torch", "ctranslate2"], default="torch")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, int8, or a compute type of CTranslate2")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--conversion", type=Path, help="where CTranslate2's model is, or is put")
+    parser.add_argument("--outputs", type=Path, help="write the outputs there, as JSON")
+    a = parser.parse_args()
+    if a.bundle is not None and a.source is None:
+        parser.error("--bundle needs --source")
+    if a.mode == "latency":
+        a.batch = 1
+    record = run(a)
+    outputs = record.pop("outputs")
+    if a.outputs is not None:
+        a.outputs.write_text(json.dumps(outputs), encoding="utf-8")
+    print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()

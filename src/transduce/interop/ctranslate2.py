@@ -1,0 +1,248 @@
+"""CTranslate2, the engine that people deploy: our weights in its format, and its search in the place of ours."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from transduce.bundle import Bundle
+from transduce.decoding.beam import BeamConfig
+from transduce.decoding.search import Hypothesis, length_penalty
+from transduce.errors import ConfigError
+from transduce.files import atomic_folder
+from transduce.nn import Transformer, TransformerConfig
+from transduce.nn.attention import Attention, MultiHeadAttention, SelfAttention
+from transduce.nn.decoder import DecoderLayer
+from transduce.nn.encoder import EncoderLayer
+from transduce.nn.packed import Format
+from transduce.text.pieces import IDS
+
+_CONVERSION = 1  # changes when `convert` writes something else for the same weights
+COMPUTE_TYPES: dict[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+_BATCH = 32
+_POSITIONS = 2048  # without a longest length of their own, sinusoids are written out for so many positions
+
+
+def library() -> Any:
+    """The module `ctranslate2`. Raises `ConfigError` where it is not installed."""
+    try:
+        import ctranslate2
+    except ImportError as error:
+        raise ConfigError("CTranslate2 is not installed: pip install 'transduce[export]'.") from error
+    return ctranslate2
+
+
+def has_form(form: Format) -> bool:
+    """Whether CTranslate2 computes in this format on this processor."""
+    return COMPUTE_TYPES[form] in library().get_supported_compute_types("cpu")
+
+
+def refusal(config: TransformerConfig) -> str:
+    """Why CTranslate2 cannot run such a model; empty when it can."""
+    if not isinstance(config.layer, Attention):
+        return f"its layers are self-attention, this model's are {config.layer.kind}"
+    if not config.residual:
+        return "it has residual connections everywhere, this model has none"
+    if config.d_k != config.d_v:
+        return f"its d_k is its d_v, this model's are {config.d_k} and {config.d_v}"
+    return ""
+
+
+def convert(
+    path: Path,
+    config: TransformerConfig,
+    model: Transformer,
+    source_pieces: Sequence[str],
+    target_pieces: Sequence[str],
+) -> None:
+    """Write `model` as a folder that `ctranslate2.Translator` takes, in float32 (it rounds on loading).
+
+    Pieces are the vocabularies in the order of their ids, each piece once. The end symbol is put behind sources by
+    CTranslate2.
+
+    Raises:
+        ConfigError: CTranslate2 is missing, or cannot run such a model.
+        SaveError: the folder cannot be written.
+    """
+    library()
+    if why := refusal(config):
+        raise ConfigError(f"CTranslate2 cannot run this model: {why}. Use the engine 'torch'.")
+    from ctranslate2.specs import TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
+
+    sizes = {"num_heads": config.n_heads, "pre_norm": config.norm == "pre", "head_dim": config.d_k}
+    encoder = TransformerEncoderSpec(config.n_layers, **sizes)
+    decoder = TransformerDecoderSpec(config.n_layers, **sizes)
+    spec = TransformerSpec(encoder, decoder)
+    positions = config.max_positions if config.positions == "learned" else _POSITIONS
+    with torch.no_grad():
+        for side, embeddings, ours in (
+            (encoder, encoder.embeddings[0], model.source),
+            (decoder, decoder.embeddings, model.target),
+        ):
+            embeddings.weight = ours.table.weight.numpy()
+            side.scale_embeddings = True
+            side.position_encodings.encodings = ours.positions(0, positions).numpy()
+        for stack, layers, last in (
+            (encoder, model.encoder.layers, model.encoder.norm),
+            (decoder, model.decoder.layers, model.decoder.norm),
+        ):
+            for theirs, layer in zip(stack.layer, layers, strict=True):
+                assert isinstance(layer, EncoderLayer | DecoderLayer)
+                _layer(theirs, layer)
+            if config.norm == "pre":
+                _norm(stack.layer_norm, last)
+        decoder.projection.weight = model.output_weight.numpy()
+    spec.register_source_vocabulary(list(source_pieces))
+    spec.register_target_vocabulary(list(target_pieces))
+    spec.config.bos_token = spec.config.decoder_start_token = target_pieces[IDS.bos]
+    spec.config.eos_token = target_pieces[IDS.eos]
+    spec.config.unk_token = target_pieces[IDS.unk]
+    spec.config.add_source_eos = True
+    spec.validate()
+    spec.optimize()
+    with atomic_folder(path) as folder:
+        spec.save(str(folder))
+
+
+def _layer(theirs: Any, ours: EncoderLayer | DecoderLayer) -> None:
+    assert isinstance(ours.mixer, SelfAttention)
+    own = ours.mixer.attention
+    _linear(theirs.self_attention.linear[0], own.w_q, own.w_k, own.w_v)
+    _linear(theirs.self_attention.linear[1], own.w_o)
+    _norm(theirs.self_attention.layer_norm, ours.around_mixer.norm)
+    if isinstance(ours, DecoderLayer):
+        cross: MultiHeadAttention = ours.cross_attention
+        _linear(theirs.attention.linear[0], cross.w_q)
+        _linear(theirs.attention.linear[1], cross.w_k, cross.w_v)
+        _linear(theirs.attention.linear[2], cross.w_o)
+        _norm(theirs.attention.layer_norm, ours.around_cross_attention.norm)
+    _linear(theirs.ffn.linear_0, ours.feed_forward.w_1)
+    _linear(theirs.ffn.linear_1, ours.feed_forward.w_2)
+    _norm(theirs.ffn.layer_norm, ours.around_feed_forward.norm)
+
+
+def _linear(theirs: Any, *ours: nn.Linear) -> None:
+    theirs.weight = torch.cat([linear.weight for linear in ours]).numpy()
+    theirs.bias = torch.cat([linear.bias for linear in ours]).numpy()
+
+
+def _norm(theirs: Any, ours: nn.Module) -> None:
+    assert isinstance(ours, nn.LayerNorm)
+    theirs.gamma, theirs.beta = ours.weight.numpy(), ours.bias.numpy()
+
+
+def weights_hash(folder: Path) -> str:
+    """What a conversion of the bundle in `folder` is filed under: it changes with weights, settings and converter."""
+    found = hashlib.sha256(f"{_CONVERSION} {library().__version__}".encode())
+    found.update((folder / "config.json").read_bytes())
+    with (folder / "model.safetensors").open("rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def cached_conversion(folder: Path, bundle: Bundle, cache: Path) -> Path:
+    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does."""
+    path = cache / weights_hash(folder)
+    if not (path / "model.bin").is_file():
+        sides = bundle.tokenizers.source, bundle.tokenizers.target
+        source, target = (side.pieces(range(side.size)) for side in sides)
+        convert(path, bundle.config.model, bundle.model, source, target)
+    return path
+
+
+@final
+class CTranslate2Engine:
+    """CTranslate2's beam search over a converted model.
+
+    It ranks by log P / length^alpha, which is not the paper's penalty. So it is asked, with its penalty off, for as
+    many outputs as the beam has, and the paper's ranks these. It stops when it has found so many, so it may miss an
+    output that the paper's search finds. What holds a forbidden piece is left out; a sentence of which nothing remains
+    is searched again without these pieces, whose share of the probability the others then get. An output that was
+    broken off at its limit is given only where there is no other.
+
+    Raises:
+        ConfigError: not installed; a precision that it has not on this processor.
+    """
+
+    def __init__(self, path: Path, precision: Format, threads: int) -> None:
+        ctranslate2 = library()
+        compute = COMPUTE_TYPES[precision]
+        if not has_form(precision):
+            raise ConfigError(f"CTranslate2 has no {compute} on this processor. Use --precision int8 or fp32.")
+        self._translator = ctranslate2.Translator(
+            str(path), device="cpu", compute_type=compute, intra_threads=1, inter_threads=threads
+        )
+        names = [json.loads(p.read_text(encoding="utf-8")) for p in _vocabularies(path)]
+        self._source: list[str] = names[0]
+        self._target: list[str] = names[-1]
+        self._ids = {piece: i for i, piece in enumerate(self._target)}
+
+    def search(
+        self,
+        sources: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        *,
+        config: BeamConfig,
+        n_best: int,
+        forbidden: Sequence[int],
+    ) -> list[list[Hypothesis]]:
+        """As `Engine.search`."""
+        never = frozenset((IDS.pad, IDS.unk, IDS.bos, *forbidden))
+        found: list[list[Hypothesis]] = [[] for _ in sources]
+        left = list(range(len(sources)))
+        for suppressed in ([], [[self._target[i]] for i in sorted(never)]):
+            left.sort(key=lambda i: (-limits[i], i))
+            for i, result in self._results(left, sources, limits, config.beam, suppressed):
+                allowed = [h for h in self._hypotheses(result, limits[i], config.alpha) if never.isdisjoint(h.ids)]
+                found[i] = sorted(allowed, key=lambda h: -h.score)[:n_best]
+            left = [i for i in left if not found[i]]
+        return found
+
+    def _results(
+        self,
+        order: Sequence[int],
+        sources: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        beam: int,
+        suppressed: list[list[str]],
+    ) -> Iterator[tuple[int, Any]]:
+        batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
+        running = [
+            self._translator.translate_batch(
+                [[self._source[piece] for piece in sources[i]] for i in rows],
+                asynchronous=True,
+                beam_size=beam,
+                num_hypotheses=beam,
+                length_penalty=0,
+                max_input_length=0,
+                max_decoding_length=limits[rows[0]] + 1,
+                min_decoding_length=0,
+                suppress_sequences=suppressed,
+                return_scores=True,
+                return_end_token=True,
+            )
+            for rows in batches
+        ]
+        for rows, results in zip(batches, running, strict=True):
+            yield from zip(rows, (one.result() for one in results), strict=True)
+
+    def _hypotheses(self, result: Any, limit: int, alpha: float) -> list[Hypothesis]:
+        """The outputs that came to their end within the limit; if none did, the best one up to there."""
+        found = []
+        for pieces, log_prob in zip(result.hypotheses, result.scores, strict=True):
+            ids = tuple(self._ids[piece] for piece in pieces)
+            ended = ids[-1:] == (IDS.eos,)
+            ids = ids[:-1] if ended else ids
+            score = log_prob / length_penalty(len(ids) + 1, alpha)
+            found.append((ended and len(ids) <= limit, Hypothesis(ids=ids[:limit], log_prob=log_prob, score=score)))
+        return [h for whole, h in found if whole] or [found[0][1]]
+
+
+def _vocabularies(path: Path) -> list[Path]:
+    shared = path / "shared_vocabulary.json"
+    return [shared] if shared.is_file() else [path / "source_vocabulary.json", path / "target_vocabulary.json"]

@@ -1,0 +1,81 @@
+"""Which engine decodes: ours, or CTranslate2 with a conversion of the same weights."""
+
+import importlib.util
+from pathlib import Path
+from typing import Literal, assert_never, get_args
+
+import torch
+
+from transduce.bundle import bundle_folder, load_bundle, load_config
+from transduce.decoding.engines import DecodingPrecision, choose_form
+from transduce.decoding.translator import Translator
+from transduce.device import DeviceName, choose_device
+from transduce.errors import ConfigError
+from transduce.interop.ctranslate2 import CTranslate2Engine, cached_conversion, has_form, library, refusal
+from transduce.nn import TransformerConfig
+from transduce.nn.packed import has_int8
+
+EngineName = Literal["auto", "torch", "ctranslate2"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
+
+
+def choose_engine(
+    asked: EngineName, precision: DecodingPrecision, device: torch.device, config: TransformerConfig
+) -> tuple[Literal["torch", "ctranslate2"], str]:
+    """The engine and why, as a sentence.
+
+    `auto` takes ours wherever it has the products that were asked for; docs/performance.md has the measurements.
+
+    Raises:
+        ConfigError: CTranslate2 was asked for, and is missing, cannot run the model or is not for this device.
+    """
+    match asked:
+        case "torch":
+            return "torch", "as asked"
+        case "ctranslate2":
+            library()
+            if device.type != "cpu":
+                raise ConfigError(f"--engine ctranslate2 is for the processor, not {device.type}. Use --device cpu.")
+            if why := refusal(config):
+                raise ConfigError(f"CTranslate2 cannot run this model: {why}. Use --engine torch.")
+            return "ctranslate2", "as asked"
+        case "auto":
+            lacking = precision == "int8" and device.type == "cpu" and not has_int8()
+            if lacking and not refusal(config) and importlib.util.find_spec("ctranslate2") is not None:
+                return "ctranslate2", "PyTorch has no fast 8-bit products for this processor"
+            return "torch", "faster than CTranslate2 wherever we measured both"
+        case _:
+            assert_never(asked)
+
+
+def load_translator(
+    path: Path,
+    *,
+    engine: EngineName,
+    device: DeviceName,
+    precision: DecodingPrecision,
+    beam: int | None,
+    alpha: float | None,
+    cache: Path,
+) -> tuple[Translator, str]:
+    """The translator of a bundle or a run, with the engine that `choose_engine` names; and which it is, and why.
+
+    Conversions for CTranslate2 are kept in `cache`.
+
+    Raises:
+        BundleError: `path` is not a whole model of ours.
+        ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`.
+        SaveError: the conversion cannot be written.
+    """
+    place = choose_device(device)
+    folder = bundle_folder(path)
+    name, why = choose_engine(engine, precision, place, load_config(folder).model)
+    other = None
+    if name == "ctranslate2":
+        form, _ = choose_form(precision, place)
+        if precision == "auto" and not has_form(form):
+            form = "fp32"
+        converted = cached_conversion(folder, load_bundle(folder, place), cache)
+        other = CTranslate2Engine(converted, form, torch.get_num_threads())
+    translator = Translator.load(path, device=device, precision=precision, beam=beam, alpha=alpha, engine=other)
+    return translator, f"{name}: {why}"
