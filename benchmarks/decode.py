@@ -6,8 +6,8 @@
 
 Prints one JSON line. Without --bundle the weights are random and the same for both engines, and every output takes
 --out-len steps (with random weights none would end on its own). Throughput: all sentences at once, `--batch` of them
-in memory in each of --workers workers; latency: one sentence in flight. The median of --repeats passes counts; times are
-wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
+in memory in each of --workers workers; latency: one sentence in flight. The median of --repeats passes counts; times
+are wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
 """
 
 import argparse

@@ -146,9 +146,8 @@ def searching_translator(
     """The model and the engine behind a command that searches. Raises `ConfigError`, `BundleError` and `SaveError`."""
     from transduce.interop import engines
 
-    _check_choices(
-        (("device", device, DEVICES), ("precision", precision, FORMS), ("engine", engine or "auto", engines.ENGINES))
-    )
+    asked = engine or "auto"
+    _check_choices((("device", device, DEVICES), ("precision", precision, FORMS), ("engine", asked, engines.ENGINES)))
     from transduce.cli.console import say
 
     _tune_process()
