@@ -171,7 +171,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             sources = random_sentences(a.sentences, len(pieces))
             least, steps = a.out_len, lambda length: a.out_len - 1
         else:
-            bundle = load_bundle(bundle_folder(a.bundle))
+            bundle = load_bundle(bundle_folder(a.bundle), torch.device("cpu"))
             model, config, extra = bundle.model.eval(), bundle.config.model, bundle.config.extra_length
             side = bundle.tokenizers.target
             pieces = side.pieces(range(side.size))

@@ -38,6 +38,11 @@ def has_bf16(device: torch.device) -> bool:
             return False
 
 
+def has_amx() -> bool:
+    """Whether the processor multiplies bf16 matrices in AMX tiles, about ten times as fast as float32."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
 def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, str]:
     """The format to compute in, and why, as a sentence.
 

@@ -166,8 +166,15 @@ def test_the_engines_agree(
     assert (conversion / "model.bin").stat().st_mtime_ns == made
 
 
-def test_auto_says_which_engine_it_took_and_why(transduce: Transduce, run: Path) -> None:
-    assert transduce("translate", run, "cat", "--engine", "auto").err.startswith("engine torch: ")
+def test_auto_says_which_engine_it_took_and_why(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert transduce("translate", run, "cat", "--engine", "auto", "--precision", "bf16").err.startswith(
+        "engine torch: "
+    )
+    monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: False)
+    assert transduce("translate", run, "cat", "--engine", "auto").err.startswith("engine ctranslate2: faster for")
 
 
 # ---- what cannot be

@@ -98,6 +98,6 @@ def test_impossible_settings() -> None:
 
 def test_a_broken_model_is_an_error() -> None:
     model = transformer(8, seed=2)
-    model.decoder.layers[0].feed_forward.w_2.bias.data.fill_(math.nan)  # type: ignore[union-attr]
+    model.target.table.weight.data.fill_(math.nan)
     with pytest.raises(TransduceError, match="not finite"):
         search(model, [[4, 5]], [3])

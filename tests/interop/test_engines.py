@@ -12,16 +12,28 @@ pytestmark = pytest.mark.unit
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PAPER, OTHER = TransformerConfig(), TransformerConfig(layer=Convolution())
+SMALL = TransformerConfig(d_model=128)
 
 
-def test_auto_is_ours_where_it_has_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: False)
+
+
+def test_auto_takes_what_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     for precision in ("auto", "fp32", "bf16", "int8"):
         assert choose_engine("auto", precision, CPU, PAPER)[0] == "torch"
-        assert choose_engine("auto", precision, GPU, OTHER)[0] == "torch"
+        assert choose_engine("auto", precision, GPU, SMALL)[0] == "torch"
+        assert choose_engine("auto", precision, CPU, OTHER)[0] == "torch"
+    assert choose_engine("auto", "int8", CPU, SMALL)[0] == "ctranslate2"
+    assert choose_engine("auto", "bf16", CPU, SMALL)[0] == "torch"
     monkeypatch.setattr("transduce.interop.engines.has_int8", lambda: False)
     assert choose_engine("auto", "int8", CPU, PAPER)[0] == "ctranslate2"
-    assert choose_engine("auto", "int8", CPU, OTHER)[0] == "torch"
     assert choose_engine("auto", "fp32", CPU, PAPER)[0] == "torch"
+    monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: True)
+    assert choose_engine("auto", "fp32", CPU, SMALL)[0] == "torch"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_engine("auto", "int8", CPU, PAPER) == ("torch", "CTranslate2 is not installed")
 
 
 def test_what_is_asked_for_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:

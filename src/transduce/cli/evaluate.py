@@ -31,7 +31,7 @@ def evaluate(
     as_json: Json = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or int8.")] = "auto",
-    engine: Engine = None,
+    engine: Engine = "torch",
 ) -> None:
     """Measure a model on a test set, or outputs that exist already. Lines with the same source are several
     references of one input. A RUN without --source or --pairs is measured on its recipe's test set.
@@ -174,7 +174,7 @@ def _decode(
     alpha: float | None,
     device: str,
     precision: str,
-    engine: str | None,
+    engine: str,
 ) -> list[str]:
     from rich.progress import track
 

@@ -17,7 +17,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 Form = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or int8.")]
 Engine = Annotated[
-    str | None, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: says which it took and why.")
+    str, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: the faster one; says which and why.")
 ]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -45,7 +45,7 @@ def translate(
     ] = None,
     device: Device = "auto",
     precision: Form = "auto",
-    engine: Engine = None,
+    engine: Engine = "torch",
 ) -> None:
     """Translate text: one line in, one line out (n lines with --n-best n), in order.
 
@@ -138,7 +138,7 @@ def searching_translator(
     bundle: Path,
     device: str,
     precision: str,
-    engine: str | None,
+    engine: str,
     beam: int | None,
     alpha: float | None,
     n_best: int = 1,
@@ -146,14 +146,13 @@ def searching_translator(
     """The model and the engine behind a command that searches. Raises `ConfigError`, `BundleError` and `SaveError`."""
     from transduce.interop import engines
 
-    asked = engine or "auto"
-    _check_choices((("device", device, DEVICES), ("precision", precision, FORMS), ("engine", asked, engines.ENGINES)))
+    _check_choices((("device", device, DEVICES), ("precision", precision, FORMS), ("engine", engine, engines.ENGINES)))
     from transduce.cli.console import say
 
     _tune_process()
     translator, which = engines.load_translator(
         bundle,
-        engine=asked,  # type: ignore[arg-type]
+        engine=engine,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         beam=beam,
@@ -162,7 +161,7 @@ def searching_translator(
     )
     if n_best > translator.config.beam:
         raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
-    if engine == "auto" or (engine is None and not which.startswith("torch")):
+    if engine == "auto":
         say(f"engine {which}")
     return translator
 

@@ -20,6 +20,7 @@ from transduce.shapes import Int, Tensor
 from transduce.text.pieces import IDS, SpecialIds
 
 _ENCODED = 2048  # padded source tokens that are encoded at once
+_ALIKE = 0.8  # the shortest of them over the longest, at least
 
 
 def continuous_beam_search(
@@ -91,7 +92,12 @@ def _encoded(
     """Every source in this order: its number, and where it lies among sources that were encoded together."""
     first = 0
     while first < len(order):
-        n = min(most, max(1, _ENCODED // len(sources[order[first]])))
+        longest = len(sources[order[first]])
+        n = 1
+        while n < most and (n + 1) * longest <= _ENCODED and first + n < len(order):
+            if len(sources[order[first + n]]) < _ALIKE * longest:
+                break
+            n += 1
         chunk = order[first : first + n]
         encoded = model.encode([sources[i] for i in chunk])
         yield from ((source, encoded, which) for which, source in enumerate(chunk))
@@ -124,7 +130,7 @@ def _step(
     for place, (sentence, *of_sentence, end) in enumerate(
         zip(batch, best.tolist(), (order // k).tolist(), chosen.tolist(), ends.tolist(), strict=True)
     ):
-        parents = range(beam)
+        parents = list(range(beam))
         if sentence is not None:
             candidates = list(zip(*of_sentence, strict=True))
             parents = sentence.advance(candidates, end, ids.eos, penalties)

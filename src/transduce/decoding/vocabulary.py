@@ -12,7 +12,7 @@ import torch
 from transduce.shapes import Float, Int, Tensor
 
 _GROUP = 64  # neighbouring pieces of which `top_k` first looks at the largest only
-_CHUNK_CPU = 2**19  # logits taken at once, 2 MB in float32: the passes over them then stay in the cache
+_CHUNK_CPU = 2**18  # logits taken at once, 1 MB in float32: the passes over them then stay in the cache
 _CHUNK_OTHER = 2**26  # elsewhere only memory bounds it
 _LOG2_E = 1 / math.log(2)
 _FLOOR = -100.0  # 2^-100: far from denormal (2^-126), and too little to change any sum that holds a 1
@@ -25,9 +25,12 @@ def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
     termination builds on that.
     """
     logits = logits.float()
-    largest = logits.amax(-1, keepdim=True)
-    terms = (logits - largest).mul_(_LOG2_E).clamp_(min=_FLOOR).exp2_()  # the largest contributes exactly 1
-    return largest.squeeze(-1) + terms.sum(-1).log()
+    return _log_normaliser(logits, logits.amax(-1))
+
+
+def _log_normaliser(logits: Float[Tensor, "N V"], largest: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    terms = (logits - largest[:, None]).mul_(_LOG2_E).clamp_(min=_FLOOR).exp2_()  # the largest contributes exactly 1
+    return largest + terms.sum(-1).log()
 
 
 def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
@@ -35,12 +38,23 @@ def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], I
 
     The k largest lie in the k groups with the largest maxima, so only those groups are searched.
     """
-    n, v = values.shape
-    groups = v // _GROUP
+    return _top_k(values, _group_maxima(values), k)
+
+
+def _group_maxima(values: Float[Tensor, "N V"]) -> Float[Tensor, "N G"]:
+    """The largest value of each whole group."""
+    groups = values.shape[1] // _GROUP
+    return values[:, : groups * _GROUP].view(-1, groups, _GROUP).amax(-1)  # N (G 64) -> N G
+
+
+def _top_k(
+    values: Float[Tensor, "N V"], maxima: Float[Tensor, "N G"], k: int
+) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
+    n, groups = maxima.shape
     if groups <= 2 * k:
         return values.topk(k, dim=-1)
     grouped = values[:, : groups * _GROUP].view(n, groups, _GROUP)  # N (G 64) -> N G 64
-    best = grouped.amax(-1).topk(k, dim=-1, sorted=False).indices
+    best = maxima.topk(k, dim=-1, sorted=False).indices
     rows = torch.arange(n, device=values.device)[:, None]
     shortlist = grouped[rows, best].flatten(1)  # N k 64 -> N (k 64)
     rest = values[:, groups * _GROUP :]
@@ -59,14 +73,17 @@ def best_pieces(
     pieces are allowed the rest has -inf. `logits` is left as it was.
     """
     chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
-    values, pieces, normalisers = [], [], []
+    groups = logits.shape[1] // _GROUP
+    maxima, normalisers = [], []
     for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
-        normaliser = log_normaliser(rows)
-        kept = rows[:, forbidden]
-        rows.index_fill_(-1, forbidden, -math.inf)
-        best, ids = top_k(rows, k)
-        rows[:, forbidden] = kept
-        values.append(best.float() - normaliser[:, None])
-        pieces.append(ids)
-        normalisers.append(normaliser)
-    return torch.cat(values), torch.cat(pieces), torch.cat(normalisers)
+        maxima.append(_group_maxima(rows))
+        largest = torch.cat([maxima[-1], rows[:, groups * _GROUP :]], dim=1).amax(-1)
+        normalisers.append(_log_normaliser(rows.float(), largest.float()))
+    of_groups, normaliser = torch.cat(maxima), torch.cat(normalisers)
+    kept = logits[:, forbidden]
+    logits.index_fill_(-1, forbidden, -math.inf)
+    changed = torch.unique_consecutive(forbidden[forbidden < groups * _GROUP] // _GROUP)
+    of_groups[:, changed] = logits[:, : groups * _GROUP].view(-1, groups, _GROUP)[:, changed].amax(-1)
+    best, pieces = _top_k(logits, of_groups, k)
+    logits[:, forbidden] = kept
+    return best.float() - normaliser[:, None], pieces, normaliser

@@ -9,7 +9,7 @@ import torch
 from transduce.bundle import bundle_folder, load_bundle, load_config
 from transduce.decoding.engines import DecodingPrecision, choose_form
 from transduce.decoding.translator import Translator
-from transduce.device import DeviceName, choose_device
+from transduce.device import DeviceName, choose_device, has_amx
 from transduce.errors import ConfigError
 from transduce.interop.ctranslate2 import CTranslate2Engine, cached_conversion, has_form, library, refusal
 from transduce.nn import TransformerConfig
@@ -18,13 +18,13 @@ from transduce.nn.packed import has_int8
 EngineName = Literal["auto", "torch", "ctranslate2"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 
+_SMALL = 256  # d_model below which a step is calls of operations rather than products
+
 
 def choose_engine(
     asked: EngineName, precision: DecodingPrecision, device: torch.device, config: TransformerConfig
 ) -> tuple[Literal["torch", "ctranslate2"], str]:
-    """The engine and why, as a sentence.
-
-    `auto` takes ours wherever it has the products that were asked for; docs/performance.md has the measurements.
+    """The engine and why, as a sentence. What `auto` knows was measured: docs/performance.md.
 
     Raises:
         ConfigError: CTranslate2 was asked for, and is missing, cannot run the model or is not for this device.
@@ -40,10 +40,17 @@ def choose_engine(
                 raise ConfigError(f"CTranslate2 cannot run this model: {why}. Use --engine torch.")
             return "ctranslate2", "as asked"
         case "auto":
-            lacking = precision == "int8" and device.type == "cpu" and not has_int8()
-            if lacking and not refusal(config) and importlib.util.find_spec("ctranslate2") is not None:
+            if device.type != "cpu":
+                return "torch", f"CTranslate2 is used on the processor, not on {device.type}"
+            if why := refusal(config):
+                return "torch", f"CTranslate2 cannot run this model: {why}"
+            if importlib.util.find_spec("ctranslate2") is None:
+                return "torch", "CTranslate2 is not installed"
+            if precision == "int8" and not has_int8():
                 return "ctranslate2", "PyTorch has no fast 8-bit products for this processor"
-            return "torch", "faster than CTranslate2 wherever we measured both"
+            if config.d_model < _SMALL and precision != "bf16" and not has_amx():
+                return "ctranslate2", f"faster for models as narrow as this one (d_model = {config.d_model})"
+            return "torch", "as fast as CTranslate2 on many sentences of a model of this width, faster on one"
         case _:
             assert_never(asked)
 

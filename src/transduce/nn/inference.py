@@ -17,7 +17,7 @@ from typing import final
 
 import torch
 from torch import nn
-from torch.nn.functional import embedding, layer_norm
+from torch.nn.functional import embedding
 
 from transduce.device import has_bf16
 from transduce.errors import ConfigError
@@ -38,7 +38,7 @@ _SQUEEZE = 8  # steps between two squeezes of the slots
 def runs_packed(model: Transformer) -> bool:
     """Whether `PackedTransformer` can run `model`: self-attention in all layers, weights on the processor."""
     layers = [*model.encoder.layers, *model.decoder.layers]
-    attends = all(isinstance(layer.mixer, SelfAttention) for layer in layers)  # type: ignore[union-attr]
+    attends = all(isinstance(layer.mixer, SelfAttention) for layer in layers)
     return attends and model.output_weight.device.type == "cpu"
 
 
@@ -241,12 +241,12 @@ class _Norm:
     def __init__(self, norm: nn.Module, dtype: torch.dtype) -> None:
         self._norm = norm if isinstance(norm, nn.LayerNorm) else None
         if self._norm is not None:
-            self._shape = self._norm.normalized_shape
+            self._shape = list(self._norm.normalized_shape)
             self._weight, self._bias = self._norm.weight.detach().to(dtype), self._norm.bias.detach().to(dtype)
             self._eps = self._norm.eps
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x if self._norm is None else layer_norm(x, self._shape, self._weight, self._bias, self._eps)
+        return x if self._norm is None else torch.layer_norm(x, self._shape, self._weight, self._bias, self._eps)
 
 
 @final
@@ -314,7 +314,8 @@ class _EncoderLayer:
     def __call__(
         self, x: Float[Tensor, "BS D"], sentences: int, mask: Float[Tensor, "B 1 1 S"] | None
     ) -> Float[Tensor, "BS D"]:
-        q, k, v = self._qkv(self._around.before(x)).view(sentences, -1, sum(self._sizes)).split(self._sizes, -1)
+        qkv = self._qkv(self._around.before(x)).view(sentences, -1, sum(self._sizes))
+        q, k, v = torch.split(qkv, self._sizes, -1)
         heads = _attend(q, _heads(k, self._h).flatten(0, 1).transpose(1, 2), _heads(v, self._h).flatten(0, 1), mask)
         return self._feed_forward(self._around.after(x, self._out(heads)))
 
@@ -344,12 +345,13 @@ class _DecoderLayer:
 
     def keys_values(self, x: Float[Tensor, "BS D"], sentences: int) -> tuple[Tensor, Tensor]:
         """What this layer reads of the encoder's output."""
-        k, v = self._cross_kv(x).view(sentences, -1, sum(self._sizes[1:])).split(self._sizes[1:], -1)
+        kv = self._cross_kv(x).view(sentences, -1, sum(self._sizes[1:]))
+        k, v = torch.split(kv, self._sizes[1:], -1)
         return _heads(k, self.n_heads), _heads(v, self.n_heads)
 
     def __call__(self, x: Float[Tensor, "N D"], index: int, memory: Memories) -> Float[Tensor, "N D"]:
         b, w, h = memory.places, memory.beam, self.n_heads
-        q, k, v = self._qkv(self._around.before(x)).view(b, w, -1).split(self._sizes, -1)
+        q, k, v = torch.split(self._qkv(self._around.before(x)).view(b, w, -1), self._sizes, -1)
         memory.write(index, _heads(k, h), _heads(v, h))
         n = memory.read
         k, v = memory.k[index][..., :n], memory.v[index][:, :n]

@@ -36,12 +36,12 @@ def pack(weight: Float[Tensor, "E D"], bias: Float[Tensor, " E"] | None, form: F
 
 
 def _pack_float(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
         return lambda x: linear(x, weight, bias).relu_() if relu else linear(x, weight, bias)
     product = torch.ops.mkldnn._linear_pointwise.default
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     after = "relu" if relu else "none"
-    return lambda x: product(x, packed, bias, after, [], "")  # type: ignore[no-any-return]
+    return lambda x: product(x, packed, bias, after, [], "")
 
 
 def has_int8() -> bool:
@@ -59,4 +59,4 @@ def _pack_int8(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
     product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
     # Without VNNI two 8-bit products are added in 16 bits and could overflow: inputs then take 7 bits.
     seven_bits = not torch.cpu.get_capabilities().get("avx512_vnni", False)
-    return lambda x: product(x, packed, seven_bits)  # type: ignore[no-any-return]
+    return lambda x: product(x, packed, seven_bits)
