@@ -44,7 +44,7 @@ def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], I
 def _group_maxima(values: Float[Tensor, "N V"]) -> Float[Tensor, "N G"]:
     """The largest value of each whole group."""
     groups = values.shape[1] // _GROUP
-    return values[:, : groups * _GROUP].view(-1, groups, _GROUP).amax(-1)  # N (G 64) -> N G
+    return values[:, : groups * _GROUP].view(values.shape[0], groups, _GROUP).amax(-1)  # N (G 64) -> N G
 
 
 def _top_k(
@@ -83,7 +83,7 @@ def best_pieces(
     kept = logits[:, forbidden]
     logits.index_fill_(-1, forbidden, -math.inf)
     changed = torch.unique_consecutive(forbidden[forbidden < groups * _GROUP] // _GROUP)
-    of_groups[:, changed] = logits[:, : groups * _GROUP].view(-1, groups, _GROUP)[:, changed].amax(-1)
+    of_groups[:, changed] = logits[:, : groups * _GROUP].view(logits.shape[0], groups, _GROUP)[:, changed].amax(-1)
     best, pieces = _top_k(logits, of_groups, k)
     logits[:, forbidden] = kept
     return best.float() - normaliser[:, None], pieces, normaliser

@@ -31,6 +31,7 @@ from transduce.nn.transformer import Transformer
 from transduce.shapes import Float, Int, Tensor
 
 _ROUND = 16  # slots and sources are read in multiples of this, so that few shapes of products occur
+_DENSE = torch.contiguous_format  # or a change of type would keep the order of the axes, and be copied twice
 _ROWS_FOR_BF16 = 32
 _SQUEEZE = 8  # steps between two squeezes of the slots
 
@@ -169,7 +170,7 @@ class Memories:
 
     def select(self, rows: Int[Tensor, " N"]) -> None:
         """Row j now continues what row `rows[j]`, of the same place, has read."""
-        self.mask = self.mask.view(len(rows), -1).index_select(0, rows).view_as(self.mask)
+        self.mask = self.mask.view(rows.shape[0], -1).index_select(0, rows).view_as(self.mask)
 
     def keep(self, places: Sequence[int]) -> None:
         """Drop all other places."""
@@ -225,13 +226,13 @@ def _attend(
 ) -> Float[Tensor, "BW HKv"]:
     """Eq. 1 for W queries of each of B sentences, already divided by sqrt(d_k)."""
     b, w, _ = q.shape
-    h = len(k) // b
-    heads = q.view(b, w, h, -1).transpose(1, 2).to(k.dtype).reshape(b * h, w, -1)  # B W (H K) -> (B H) W K
-    scores = torch.bmm(heads, k)
+    h = k.shape[0] // b
+    queries = q.view(b, w, h, -1).transpose(1, 2).to(k.dtype, memory_format=_DENSE)
+    scores = torch.bmm(queries.reshape(b * h, w, -1), k)  # B H W K -> (B H) W K
     if mask is not None:
         scores.view(b, h, w, -1).add_(mask)
-    heads = torch.bmm(scores.softmax(-1), v)
-    return heads.view(b, h, w, -1).transpose(1, 2).to(q.dtype).reshape(b * w, -1)  # (B H) W Kv -> (B W) (H Kv)
+    heads = torch.bmm(scores.softmax(-1), v).view(b, h, w, -1)
+    return heads.transpose(1, 2).to(q.dtype, memory_format=_DENSE).reshape(b * w, -1)  # B H W Kv -> (B W) (H Kv)
 
 
 @final
@@ -278,8 +279,8 @@ def _qkv(attention: MultiHeadAttention, form: Format) -> Product:
     return pack(weight, torch.cat([q.bias * scale, k.bias, v.bias]), form)
 
 
-def _split(attention: MultiHeadAttention) -> tuple[int, int, int]:
-    return attention.w_q.out_features, attention.w_k.out_features, attention.w_v.out_features
+def _split(attention: MultiHeadAttention) -> list[int]:
+    return [w.out_features for w in (attention.w_q, attention.w_k, attention.w_v)]
 
 
 def _heads(x: Float[Tensor, "B T HK"], h: int) -> Float[Tensor, "B H T K"]:
