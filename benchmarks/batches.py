@@ -40,7 +40,7 @@ def drawn(vocabulary: int, max_tokens: int, n: int, seed: int = 1) -> list[list[
 
 
 def captions(folder: Path, vocabulary: int, max_tokens: int, n: int) -> list[list[Pair]]:
-    """`n` batches of Multi30k, English to German: words by rank of frequency, the first id for those that are too rare."""
+    """`n` batches of Multi30k, English to German: an id is a word's rank by frequency, rare ones share the first."""
     sides = []
     for language in ("en", "de"):
         with gzip.open(folder / f"train.lc.norm.tok.{language}.gz", "rt", encoding="utf-8") as file:
@@ -49,8 +49,10 @@ def captions(folder: Path, vocabulary: int, max_tokens: int, n: int) -> list[lis
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - FIRST_WORD - 1]
     ids = {word: FIRST_WORD + 1 + i for i, word in enumerate(frequent)}
     rows = [[[ids.get(word, FIRST_WORD) for word in line] for line in side] for side in sides]
-    lengths = [np.array([len(row) for row in side]) for side in rows]
-    return [[(rows[0][i], rows[1][i]) for i in b] for b in spread(buckets(*lengths, max_tokens), n)]
+    source_lengths, target_lengths = (np.array([len(row) for row in side]) for side in rows)
+    return [
+        [(rows[0][i], rows[1][i]) for i in b] for b in spread(buckets(source_lengths, target_lengths, max_tokens), n)
+    ]
 
 
 def buckets(source_lengths: Lengths, target_lengths: Lengths, max_tokens: int) -> list[list[int]]:

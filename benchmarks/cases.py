@@ -55,8 +55,8 @@ SHAPES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One thing to time. `early`: the tied matrix is so large that logits spread as in the first hundred steps; `later`:
-    as it is initialised, when they are close together, as they are again once a model has learnt."""
+    """One thing to time. `early`: the tied matrix is so large that logits spread, as in the first steps at a high rate.
+    `later`: as it is initialised, when they are close together, as they are again once a model has learnt."""
 
     model: str
     precision: Precision

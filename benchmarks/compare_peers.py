@@ -3,10 +3,10 @@
     python -m benchmarks.compare_peers --venvs peers
     python -m benchmarks.compare_peers --venvs peers --model base --hide-amx --json
 
-`--venvs` names virtual environments, or folders of them; which peers each has is found out. `benchmarks/README.md` says
-how to make them. Every case runs in a process of its own. In each round, ours runs before every peer, so that the ratio
-to a peer is one of neighbours in time; ratios are medians over the rounds, with the smallest and the largest. `--by cpu` compares
-processor time: for machines that do other work as well.
+`--venvs` names virtual environments, or folders of them; which peers each has is found out. benchmarks/README.md says
+how to make them. Every case runs in a process of its own. In each round ours runs before every peer, so that the ratio
+to a peer is one of neighbours in time; ratios are medians over the rounds, with the smallest and the largest. `--by cpu`
+compares processor time, for machines that do other work as well (threads that wait count there, for whoever has them).
 """
 
 import json
@@ -54,8 +54,11 @@ def installed(folders: Sequence[Path]) -> dict[str, str]:
             if not python.is_file():
                 continue
             command = [str(python), "-m", "benchmarks.peers", "--list"]
-            listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found |= {name: str(python) for name in json.loads(listed) if name not in found}
+            listed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+            if listed.returncode:
+                print(f"{python}: left out ({listed.stderr.splitlines()[-1]})", file=sys.stderr)
+                continue
+            found |= {name: str(python) for name in json.loads(listed.stdout) if name not in found}
     return found
 
 
@@ -91,8 +94,8 @@ def ratio(pairs: Sequence[tuple[Record, Record]], by: str) -> Ratio | None:
 
 
 def summary(measured: Sequence[Measured], by: str) -> list[dict[str, Any]]:
-    """For each model and state, ours over the best peer: in each precision, and our best over their best; memory of the
-    leanest peer over ours would be above 1 when ours is smaller, so it is given as ours over theirs."""
+    """For each model and state, ours over the best peer: in each precision, and our best over their best. The speed of
+    ours over theirs, above 1 when ours is faster; the memory of the same case of ours over the leanest peer's."""
     found = []
     good = [m for m in measured if "error" not in m.record]
     for model, state in dict.fromkeys((m.case.model, m.case.state) for m in good):

@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 import torch
 
-
 from benchmarks.batches import read
 from benchmarks.cases import EPS_LS, P_DROP, RATE, SHAPES, Shape
 from benchmarks.timing import gemm_peak, parser, passes, record, spread_logits

@@ -1,4 +1,4 @@
-"""Times a peer's training step in this process: one case, one JSON line. Run by the Python in which the peer is installed.
+"""Times a peer's training step in this process: one case, one JSON line. Run by the Python that has the peer.
 
     VENV/bin/python -m benchmarks.peers torch-nn --model tiny --precision bf16 --batches F
     VENV/bin/python -m benchmarks.peers --list        the peers that this Python has
@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,7 +38,7 @@ Rows = Sequence[Pair]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Peer:
-    """A toolkit's model for one shape. `loss` is the mean over target tokens of what `prepare` made of a batch's rows."""
+    """A toolkit's model for one shape. `loss`, a mean over target tokens, takes what `prepare` made of the rows."""
 
     model: nn.Module
     prepare: Callable[[Rows], Any]
@@ -206,8 +205,7 @@ def _let_fairseq_import() -> None:
                 setattr(type(value), "__hash__", object.__hash__)  # noqa: B010 (a type checker sees no class here)
         return kept(cls, name, *rest, **more)
 
-    if sys.version_info >= (3, 11):
-        setattr(dataclasses, "_get_field", get_field)  # noqa: B010
+    setattr(dataclasses, "_get_field", get_field)  # noqa: B010
 
 
 def opennmt_py(shape: Shape) -> Peer:

@@ -32,7 +32,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def gemm_peak(dtype: torch.dtype, sizes: Sequence[int] = (1024, 2048), repeats: int = 4) -> float:
-    """GFLOP/s of a large matrix product: the best of several, of several sizes, second factor straight and transposed."""
+    """GFLOP/s of a large matrix product: the best of several, sizes, and layouts of the second factor."""
     best = 0.0
     for size in sizes:
         a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
