@@ -4,9 +4,10 @@
     python -m benchmarks.compare_peers --venvs peers --model base --hide-amx --json
 
 `--venvs` names virtual environments, or folders of them; which peers each has is found out. benchmarks/README.md says
-how to make them. Every case runs in a process of its own. In each round ours runs before every peer, so that the ratio
-to a peer is one of neighbours in time; ratios are medians over the rounds, with the smallest and the largest. `--by cpu`
-compares processor time, for machines that do other work as well (threads that wait count there, for whoever has them).
+how to make them. Every case runs in a process of its own. In each round ours runs before every peer, so that the
+ratio to a peer is one of neighbours in time; ratios are medians over the rounds, with the smallest and the largest.
+`--by cpu` compares processor time, for machines that do other work as well (threads that wait count there, for
+whoever has them).
 """
 
 import json

@@ -7,9 +7,9 @@
 One process does everything, starting with nothing; its wall and processor time are what counts, from before Python
 starts to the test score: vocabulary, training, dev scores, averages. The dev set alone says when to stop. At every
 validation from `--start` BLEU on (decoded greedily, as during training), the last checkpoints are averaged, and the
-average decodes the dev set as users will, by beam; at `--goal` BLEU training ends, and the test set is scored, once. The
-goal is half a point above 38 because dev and test scores differ by up to that much (docs/results.md). A run is one line
-of docs/speedrun.jsonl, appended when it is done, and a row of docs/speedrun.md, whether it reached 38 or not.
+average decodes the dev set as users will, by beam; at `--goal` BLEU training ends, and the test set is scored, once.
+The goal is half a point above 38 because dev and test scores differ by up to that much (docs/results.md). A run is one
+line of docs/speedrun.jsonl, appended when it is done, and a row of docs/speedrun.md, whether it reached 38 or not.
 """
 
 import argparse
@@ -127,10 +127,11 @@ def page(records: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# The speedrun",
         "",
-        f"From Multi30k's files (`lc.norm.tok`, English to German) to {TARGET:g} BLEU on test_2016_flickr (beam 5, tokens",
-        "as they stand). One process does everything from an empty directory on: vocabulary, training, dev scores, averages.",
-        "The dev set alone decides when to stop; the test set is scored once. `make speedrun` appends to `speedrun.jsonl`,",
-        "from which this page is generated; `benchmarks/speedrun.py` has the rule, `benchmarks/speedrun.toml` the recipe.",
+        f"From Multi30k's files (`lc.norm.tok`, English to German) to {TARGET:g} BLEU on test_2016_flickr (beam 5,",
+        "tokens as they stand). One process does everything, from nothing on: vocabulary, training, dev",
+        "scores, averages. The dev set alone decides when to stop; the test set is scored once. `make speedrun` appends",
+        "to `speedrun.jsonl`, from which this page is made; the rule is in `benchmarks/speedrun.py`, the recipe",
+        "beside it.",
         "",
         "| date | commit | wall, processor minutes | steps | dev | test | reached | threads, machine | what was new |",
         "|---|---|---|---|---|---|---|---|---|",
