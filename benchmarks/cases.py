@@ -16,7 +16,7 @@ from benchmarks.batches import Pair, captions, drawn, write
 
 ROOT = Path(__file__).parents[1]
 P_DROP, EPS_LS, RATE = 0.1, 0.1, 1e-4
-SPREAD = 20.0  # standard deviation of the logits early in training: most of exp(z - max) is 0 or denormal
+SPREAD = 20.0  # standard deviation of the logits in the early state: many of exp(z - max) are 0 or denormal
 Precision = Literal["fp32", "bf16"]
 State = Literal["early", "later"]
 Record = dict[str, Any]
@@ -55,8 +55,8 @@ SHAPES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One thing to time. `early`: the tied matrix is so large that logits spread, as in the first steps at a high rate.
-    `later`: as it is initialised, when they are close together, as they are again once a model has learnt."""
+    """One thing to time. `early`: the tied matrix is so large that logits spread, as in the first steps of models whose
+    embeddings begin with a variance of 1. `later`: it is as it is initialised here, and logits are close together."""
 
     model: str
     precision: Precision
