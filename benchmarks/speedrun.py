@@ -130,7 +130,7 @@ def page(records: Sequence[dict[str, Any]]) -> str:
         f"From Multi30k's files (`lc.norm.tok`, English to German) to {TARGET:g} BLEU on test_2016_flickr (beam 5,",
         "tokens as they stand). One process does everything, from nothing on: vocabulary, training, dev scores,",
         "averages. The dev set alone decides when to stop; the test set is scored once. `make speedrun` appends to",
-        "`speedrun.jsonl`, from which this page is made; `benchmarks/speedrun.py` has the rule, the recipe is beside it.",
+        "`speedrun.jsonl`, from which this page is made. `benchmarks/speedrun.py` has the rule and names the recipe.",
         "",
         "| date | commit | wall, processor minutes | steps | dev | test | reached | threads, machine | what was new |",
         "|---|---|---|---|---|---|---|---|---|",
