@@ -129,9 +129,9 @@ class MultiHeadAttention(nn.Module):
 
     def _project(self, x: Float[Tensor, "B L D"], projections: Sequence[nn.Linear]) -> list[Float[Tensor, "B H L K"]]:
         """Several projections of the same positions, as one product: it is larger, and so is its gradient's."""
-        weight = torch.cat([p.weight for p in projections])
+        weight, sizes = torch.cat([p.weight for p in projections]), [p.out_features for p in projections]
         y = nn.functional.linear(x, weight, torch.cat([p.bias for p in projections]))
-        return [split_heads(part, self.n_heads) for part in y.split([p.out_features for p in projections], -1)]
+        return [split_heads(part, self.n_heads) for part in torch.split(y, sizes, -1)]
 
 
 @final

@@ -61,7 +61,7 @@ class _FusedNll(torch.autograd.Function):
             for first in range(0, len(x), chunk):
                 part = slice(first, first + chunk)
                 z = torch.mm(x[part], w.T, out=logits[: len(x[part])])
-                for z_b, y_b in zip(z.split(block), targets[part].split(block), strict=True):
+                for z_b, y_b in zip(torch.split(z, block), torch.split(targets[part], block), strict=True):
                     sums.append(_to_gradient_(z_b, y_b[:, None], eps_ls))
                 if grad_rows is not None:
                     grad_rows[part] = z @ w
