@@ -6,16 +6,19 @@ python -m benchmarks.ours --model tiny --precision bf16 --batches F
 import json
 from importlib.metadata import version
 
+import numpy as np
 import torch
 
-from benchmarks.batches import read
+from benchmarks.batches import Pair, read
 from benchmarks.cases import EPS_LS, P_DROP, RATE, SHAPES, Shape
 from benchmarks.timing import gemm_peak, parser, passes, record, spread_logits
+from transduce.data.batching import split_rows
 from transduce.data.collate import Batch, collate
 from transduce.device import tune_process
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import adam
+from transduce.training.parallel import lanes
 from transduce.training.trainer import train_step
 
 
@@ -44,10 +47,26 @@ def main() -> None:
         spread_logits(model.output_weight)
     optimizer = adam(model)
 
-    def step(batch: Batch) -> float:
-        return train_step(model, [batch], optimizer, rate=RATE, eps_ls=EPS_LS, clip=0.0, precision=a.precision)[0]
+    def parts(rows: list[Pair]) -> list[Batch]:
+        """A batch as `Trainer.update` takes it."""
+        n = lanes(a.threads, sum(len(target) + 1 for _, target in rows))
+        return [collate([rows[int(i)] for i in part]) for part in split_rows(np.arange(len(rows)), n)]
 
-    timed = passes(step, [collate(rows) for rows in pairs], a.warm_up, a.repeats)
+    def step(batch: list[Batch]) -> float:
+        loss, _ = train_step(
+            model,
+            batch,
+            optimizer,
+            rate=RATE,
+            eps_ls=EPS_LS,
+            clip=0.0,
+            precision=a.precision,
+            lanes=len(batch),
+            threads=a.threads,
+        )
+        return loss
+
+    timed = passes(step, [parts(rows) for rows in pairs], a.warm_up, a.repeats)
     facts = {"tool": "transduce", "version": version("transduce")}
     facts |= {"model": a.model, "precision": a.precision, "state": a.state}
     print(json.dumps(record(facts, shape, pairs, timed, peak)), flush=True)
