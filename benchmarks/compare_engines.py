@@ -11,6 +11,7 @@ its own.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,16 +20,29 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from benchmarks.decode import options
-from transduce.interop.ctranslate2 import library
-from transduce.training.world import default_threads, environment
+import ctranslate2
+
+from benchmarks.cases import ROOT, SHAPES
 
 Case = dict[str, str]
 
 
+def options(parser: argparse.ArgumentParser) -> None:
+    """What this script and `benchmarks.decode` both take."""
+    parser.add_argument("--mode", choices=["throughput", "latency"], default="throughput")
+    parser.add_argument("--model", choices=list(SHAPES), default="base")
+    parser.add_argument("--beam", type=int, default=4)
+    parser.add_argument("--sentences", type=int, default=64)
+    parser.add_argument("--out-len", type=int, default=30, help="steps of every output, its end symbol included")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bundle", type=Path, help="a trained model with one vocabulary, instead of random weights")
+    parser.add_argument("--source", type=Path, help="its inputs, one a line")
+    parser.add_argument("--reference", type=Path, help="adds BLEU")
+
+
 def cases(mode: str, cores: int) -> Iterator[tuple[str, Case]]:
     """Engine and settings, the engines in turn."""
-    kinds = sorted(library().get_supported_compute_types("cpu"))
+    kinds = sorted(ctranslate2.get_supported_compute_types("cpu"))
     sizes = ["16", "64"] if mode == "throughput" else ["1"]
     shapes = [("1", str(cores)), (str(cores), "1")] if mode == "throughput" and cores > 1 else [("1", "1")]
     if mode == "latency" and cores > 1:
@@ -47,13 +61,15 @@ def cases(mode: str, cores: int) -> Iterator[tuple[str, Case]]:
         yield from (case for case in pair if case is not None)
 
 
-def run(engine: str, settings: Case, rest: list[str], folder: Path) -> dict[str, Any]:
+def run(engine: str, settings: Case, rest: list[str], folder: Path, hide_amx: bool) -> dict[str, Any]:
     """One line of `benchmarks.decode`, and its outputs."""
     outputs = folder / "outputs.json"
     words = [word for pair in settings.items() for word in pair]
     command = [sys.executable, "-m", "benchmarks.decode", "--engine", engine, *words, *rest]
     command += ["--conversion", str(folder / "converted"), "--outputs", str(outputs)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    hidden = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"} if hide_amx else {}
+    variables = os.environ | hidden
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=variables)
     record: dict[str, Any] = json.loads(done.stdout)
     return record | {"outputs": json.loads(outputs.read_text(encoding="utf-8"))}
 
@@ -63,7 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line a case")
-    parser.add_argument("--cores", type=int, default=default_threads(environment()))
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--hide-amx", action="store_true", help="as on a processor without")
     parser.add_argument("--cpu", action="store_true", help="compare processor time, for machines that are busy")
     a = parser.parse_args()
     names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference")
@@ -74,7 +91,7 @@ def main() -> None:
     sign = 1 if by == "sentences_per_second" else -1
     with tempfile.TemporaryDirectory() as folder:
         for engine, settings in cases(a.mode, a.cores):
-            record = run(engine, settings, rest, Path(folder))
+            record = run(engine, settings, rest, Path(folder), a.hide_amx)
             if engine not in best or sign * record[by] > sign * best[engine][by]:
                 best[engine] = record
             shown = {name: value for name, value in record.items() if name != "outputs"}

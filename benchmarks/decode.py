@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.train_step import MODELS
+from benchmarks.cases import SHAPES
+from benchmarks.compare_engines import options
+from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.continuous import continuous_beam_search
@@ -42,7 +44,11 @@ BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 def random_model(name: str) -> tuple[Transformer, TransformerConfig, list[str]]:
     """A model whose end symbol is never among the best pieces, so that its outputs end at their limits."""
     torch.manual_seed(0)
-    config, size = MODELS[name]
+    shape = SHAPES[name]
+    size, d_k = shape.vocabulary, shape.d_model // shape.n_heads
+    config = TransformerConfig(
+        n_layers=shape.n_layers, d_model=shape.d_model, d_ff=shape.d_ff, n_heads=shape.n_heads, d_k=d_k, d_v=d_k
+    )
     model = build(config, size, size, IDS.pad).eval()
     with torch.no_grad():
         model.target.table.weight[IDS.eos] = 0
@@ -193,7 +199,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             "threads": a.threads,
             "workers": a.workers,
         } | measure(decode, sources, a)
-    record["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    record["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES // 2**20
     if a.mode == "latency" and a.bundle is None:
         read = weight_bytes(model, a.precision) * a.out_len
         record["bandwidth_share"] = round(read / (record["p50_ms"] / 1000) / memory_bandwidth(a.threads), 3)
@@ -207,21 +213,8 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What this script and `compare_engines` both take."""
-    parser.add_argument("--mode", choices=["throughput", "latency"], default="throughput")
-    parser.add_argument("--model", choices=sorted(MODELS), default="base")
-    parser.add_argument("--beam", type=int, default=4)
-    parser.add_argument("--sentences", type=int, default=64)
-    parser.add_argument("--out-len", type=int, default=30, help="steps of every output, its end symbol included")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--bundle", type=Path, help="a trained model with one vocabulary, instead of random weights")
-    parser.add_argument("--source", type=Path, help="its inputs, one a line")
-    parser.add_argument("--reference", type=Path, help="adds BLEU")
-
-
-def main() -> None:
-    """Measure what the command line asks for."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser)
     parser.add_argument("--engine", choices=["torch", "ctranslate2"], default="torch")
@@ -231,9 +224,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--conversion", type=Path, help="where CTranslate2's model is, or is put")
     parser.add_argument("--outputs", type=Path, help="write the outputs there, as JSON")
-    a = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    command = parser()
+    a = command.parse_args()
     if a.bundle is not None and a.source is None:
-        parser.error("--bundle needs --source")
+        command.error("--bundle needs --source")
     if a.mode == "latency":
         a.batch = 1
     record = run(a)

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compare_engines import cases
+from benchmarks.decode import parser, run
+
+pytestmark = pytest.mark.unit
+
+
+def test_both_engines_decode_the_same_weights_for_as_many_steps(tmp_path: Path) -> None:
+    words = ["--model", "tiny", "--sentences", "3", "--out-len", "4", "--repeats", "1", "--batch", "2"]
+    found = {}
+    for engine in ("torch", "ctranslate2"):
+        for mode in ("throughput", "latency"):
+            more = ["--engine", engine, "--mode", mode, "--conversion", str(tmp_path / "converted")]
+            record = run(parser().parse_args([*words, *more]))
+            outputs = record.pop("outputs")
+            assert json.dumps(record)
+            assert record["output_tokens_per_second"] > record["sentences_per_second"] > 0
+            found[engine, mode] = [output[:3] for output in outputs]
+    assert found["torch", "throughput"] == found["torch", "latency"]
+    assert found["torch", "latency"] == found["ctranslate2", "latency"]
+
+
+def test_the_engines_take_turns_and_have_the_same_shapes() -> None:
+    for mode in ("throughput", "latency"):
+        every = list(cases(mode, cores=2))
+        assert [engine for engine, _ in every[:2]] == ["torch", "ctranslate2"]
+        shapes = {
+            engine: {(s["--batch"], s["--threads"], s["--workers"]) for e, s in every if e == engine}
+            for engine in ("torch", "ctranslate2")
+        }
+        assert shapes["torch"] == shapes["ctranslate2"]
