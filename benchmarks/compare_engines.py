@@ -4,8 +4,8 @@
     python -m benchmarks.compare_engines --mode latency
     python -m benchmarks.compare_engines --bundle runs/mine --source test.en --reference test.de
 
-With --json a line for each case, as `benchmarks.decode` prints it; without, a table, the ratio of the best settings and
-the share of sentences for which the two give the same output. Each case is a process of its own, so its peak memory is
+With --json a line for each case, as `benchmarks.decode` prints it; without, also the ratio of the best settings and the
+share of sentences for which the two give the same output in float32. Each case is a process of its own, so its peak memory is
 its own.
 """
 
@@ -87,6 +87,7 @@ def main() -> None:
     given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
     rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     best: dict[str, dict[str, Any]] = {}
+    exact: dict[str, list[list[int]]] = {}
     by = "cpu_ms_per_sentence" if a.cpu else "p50_ms" if a.mode == "latency" else "sentences_per_second"
     sign = 1 if by == "sentences_per_second" else -1
     with tempfile.TemporaryDirectory() as folder:
@@ -94,19 +95,19 @@ def main() -> None:
             record = run(engine, settings, rest, Path(folder), a.hide_amx)
             if engine not in best or sign * record[by] > sign * best[engine][by]:
                 best[engine] = record
+            if record["precision"] in ("fp32", "float32"):
+                exact[engine] = record["outputs"]
             shown = {name: value for name, value in record.items() if name != "outputs"}
             print(json.dumps(shown) if a.json else "  ".join(f"{n}={v}" for n, v in shown.items()), flush=True)
     if a.json:
         return
-    torch, other = best["torch"], best["ctranslate2"]
-    ratio = (torch[by] / other[by]) ** sign
-    same = sum(x == y for x, y in zip(torch["outputs"], other["outputs"], strict=True)) / len(torch["outputs"])
-    for record in (torch, other):
-        print(
-            f"best {record['engine']}: {record['precision']}, batch {record['batch']}, {record['workers']} workers of"
-        )
-        print(f"  {record['threads']} threads: {by} = {record[by]}")
-    print(f"ours over CTranslate2: {ratio:.2f}; same outputs: {same:.1%}")
+    for record in best.values():
+        setting = ", ".join(f"{name} {record[name]}" for name in ("precision", "batch", "threads", "workers"))
+        print(f"best {record['engine']}: {setting}: {by} = {record[by]}")
+    print(f"ours over CTranslate2: {(best['torch'][by] / best['ctranslate2'][by]) ** sign:.2f}")
+    pairs = list(zip(exact["torch"], exact["ctranslate2"], strict=True))
+    alike = sum(all(i == j for i, j in zip(x, y, strict=False)) for x, y in pairs)  # without the last step's end symbol
+    print(f"the same outputs in float32: {alike / len(pairs):.1%}")
 
 
 if __name__ == "__main__":
