@@ -5,8 +5,8 @@
     python -m benchmarks.compare_engines --bundle runs/mine --source test.en --reference test.de
 
 With --json a line for each case, as `benchmarks.decode` prints it; without, also the ratio of the best settings and the
-share of sentences for which the two give the same output in float32. Each case is a process of its own, so its peak memory is
-its own.
+share of sentences for which the two give the same output in float32. Each case is a process of its own, so its peak
+memory is its own.
 """
 
 import argparse
