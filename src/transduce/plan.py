@@ -1,0 +1,94 @@
+"""The plan of a run: what will be trained, how long it takes on this machine, how much memory, and what for.
+
+Pure. `compose` measures or predicts the times and saves the plan with the preflight report; the command line prints it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from transduce.interop.rules import Format
+from transduce.text.tokenizer import Kind
+from transduce.training.trainer import TrainingConfig
+
+VALIDATIONS = 20  # in a run that only minutes limit
+CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Seconds of an update and of a validation: measured by doing some, or predicted by the cost model."""
+
+    update: float
+    validation: float
+    measured: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """`refused` has for each format of other programs the reasons why it cannot hold the model; none where it can.
+
+    `timing` is None where nobody measured and nobody can predict: for a few updates, or on another device than the
+    processor. `memory` is bytes of the process at its peak; 0 where that cannot be predicted. `patience` may end a run
+    before `updates`.
+    """
+
+    kinds: tuple[Kind, Kind]
+    source_pieces: int
+    target_pieces: int
+    n_layers: int
+    d_model: int
+    layer: str
+    parameters: int
+    pairs: int
+    updates: int
+    passes: float
+    target_pieces_an_update: float
+    checkpoint_every: int
+    patience: int
+    precision: str
+    device: str
+    threads: int
+    timing: Timing | None
+    memory: int
+    refused: dict[Format, list[str]]
+
+    @property
+    def training_seconds(self) -> float:
+        """All updates; 0 without a `timing`."""
+        return 0.0 if self.timing is None else self.updates * self.timing.update
+
+    @property
+    def validation_seconds(self) -> float:
+        """All validations, and choosing the model."""
+        return 0.0 if self.timing is None else (self._validations + CHOOSING) * self.timing.validation
+
+    @property
+    def seconds(self) -> float:
+        """All of the run, without preparing the data."""
+        return self.training_seconds + self.validation_seconds
+
+    @property
+    def target_pieces_a_second(self) -> float:
+        """While it trains; 0 without a `timing`."""
+        return 0.0 if self.timing is None else self.target_pieces_an_update / self.timing.update
+
+    @property
+    def _validations(self) -> int:
+        return -(-self.updates // self.checkpoint_every)
+
+
+def to_values(plan: Plan) -> dict[str, Any]:
+    """Plain values for JSON."""
+    times = ("seconds", "training_seconds", "validation_seconds", "target_pieces_a_second")
+    return asdict(plan) | {name: getattr(plan, name) for name in times}
+
+
+def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
+    """How many updates fit into `training.minutes`, how often to validate, and the seconds of an update with its share
+    of everything else."""
+    seconds = training.minutes * 60
+    every = training.checkpoint_every
+    if training.max_steps * timing.update > seconds:  # only then do minutes decide
+        every = min(every, max(1, int(seconds / timing.update / VALIDATIONS)))
+    fitting = max(1, int((seconds - CHOOSING * timing.validation) / (timing.update + timing.validation / every)))
+    return min(training.max_steps, fitting), every, seconds / fitting
