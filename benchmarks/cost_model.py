@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from transduce.checkpoint import Progress
-from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, training_memory, update_seconds
+from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, step_memory, update_seconds
 from transduce.data.shards import ShardReport, TokenisedCorpus
 from transduce.device import Chosen, tune_process
 from transduce.machine import measure_machine, peak_resident, resident
@@ -89,14 +89,14 @@ def measure(name: str, precision: Chosen, seconds: float) -> dict[str, Any]:
         if len(times) >= 4 and time.perf_counter() - start > seconds:
             break
     counted = count(case.model, *sizes, work)
-    memory = training_memory(case.model, *sizes, work, precision, base)
+    memory = base + 16 * counted.weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision)
     return {
         "case": name,
         "precision": precision,
         "updates": len(times),
         "seconds_predicted": round(update_seconds(counted, machine, precision), 4),
         "seconds_measured": round(float(np.mean(times[1:])), 4),
-        "memory_predicted": memory,
+        "memory_predicted": round(memory),
         "memory_measured": peak_resident(),
         "kept": kept_bytes(case.model, work),
         "base": base,

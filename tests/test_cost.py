@@ -56,7 +56,7 @@ def test_more_of_anything_takes_more(change: dict[str, Any]) -> None:
     more = replace(TINY, **change)
     for precision in ("fp32", "bf16"):
         assert _seconds(more, FULL, precision) > _seconds(TINY, FULL, precision)
-        assert training_memory(more, 50, 50, FULL, precision) > training_memory(TINY, 50, 50, FULL, precision)  # type: ignore[arg-type]
+        assert training_memory(more, 50, 50, FULL, precision) > training_memory(TINY, 50, 50, FULL, precision)
 
 
 def test_batches_cost_time_each_and_memory_once() -> None:

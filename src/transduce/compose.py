@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
 
+import numpy as np
 import torch
 
 from transduce.bundle import (
@@ -70,6 +71,7 @@ from transduce.validation import DEV_LOSS_PAIRS, DevSet, best_steps, choose_mode
 
 TIMED_STEPS = 8
 TIMED_SECONDS = 5.0  # when steps have taken so long, there are no more
+LONGER = 10  # pieces than the mean target: what decoding takes as long for as that of a model that ends its outputs
 WORTH_TIMING = 10 * TIMED_STEPS  # updates: for fewer it would take too much of the run
 
 
@@ -508,8 +510,13 @@ def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
         if len(times) == 2 + TIMED_STEPS or sum(times) > TIMED_SECONDS:
             break
     timed = times[min(2, len(times) - 1) :]  # the first ones make kernels and fill memory
+    # a model that has learned nothing ends no output by itself
+    lengths = prepared.corpus.target_lengths, prepared.corpus.source_lengths
+    longer = round(float(np.maximum(lengths[0] - lengths[1], 0).mean())) + LONGER
+    decoding = replace(config.decoding, extra_length=min(longer, config.decoding.extra_length))
+    dev = DevSet(replace(config, decoding=decoding), prepared, trainer.world.device, trainer.precision)
     start = time.perf_counter()
-    DevSet(config, prepared, trainer.world.device, trainer.precision).validate(trainer.model, 0)
+    dev.validate(trainer.model, 0)
     validation = time.perf_counter() - start
     return Timing(update=sum(timed) / len(timed), validation=validation, measured=True)
 

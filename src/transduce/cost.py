@@ -23,20 +23,21 @@ from transduce.sizes import SENTENCE, parameters, stacks
 from transduce.training.trainer import BatchingConfig
 
 # Of a step's time
-GEMM = {"fp32": 0.9, "bf16": 0.5}  # share of the measured speed that its matrix products reach
-MOVES = {"fp32": 60.0, "bf16": 26.0}  # times that a number kept for the backward pass, or one like it, is moved
-LOGIT_MOVES = {"fp32": 58.0, "bf16": 130.0}  # the same of a logit
+GEMM = {"fp32": 1.0, "bf16": 0.83}  # share of the measured speed that its matrix products reach
+MOVES = {"fp32": 76.0, "bf16": 27.0}  # times that a number kept for the backward pass, or one like it, is moved
+LOGIT_MOVES = {"fp32": 47.0, "bf16": 140.0}  # the same of a logit
 WEIGHT_MOVES = 12.0  # times that a weight is moved by the optimizer and by the norm of the gradient
 CALLS = {
-    "fp32": 240.0,
-    "bf16": 900.0,
+    "fp32": 170.0,
+    "bf16": 930.0,
 }  # for a sub-layer, forward and backward: operators, and kernels made for new shapes
-DECODE = 1.0  # trainings on a pair that decoding its source greedily takes
+SCORE = 0.7  # trainings on a pair that its loss takes
+DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
 
 # Of memory
-KEPT = {"fp32": 1.0, "bf16": 1.0}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
-KERNELS = {"fp32": 100_000_000, "bf16": 500_000_000}  # bytes of the kernels that are made for shapes of batches
-BASE = 330_000_000  # bytes of Python and PyTorch
+KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
+KERNELS = {"fp32": 140_000_000, "bf16": 800_000_000}  # bytes of what longer runs compile for their shapes, and load
+BASE = 260_000_000  # bytes of Python and PyTorch before the first step
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 
 
@@ -127,22 +128,26 @@ def update_seconds(n: Counted, machine: Machine, precision: Chosen) -> float:
 
 def validation_seconds(update: float, work: Work, *, scored: int, decoded: int) -> float:
     """Seconds of a validation where an update takes `update`: the loss of `scored` pairs, and `decoded` outputs."""
-    return update / work.pairs * (scored / 3 + DECODE * decoded)
+    return update / work.pairs * (SCORE * scored + DECODE * decoded)
 
 
 def training_memory(
     c: TransformerConfig, source_size: int, target_size: int, work: Work, precision: Chosen, base: int = BASE
 ) -> int:
-    """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and then
-    either what a step needs (what each layer keeps for the backward pass, a chunk of logits and the gradient of the
-    output matrix), or the candidates for the final model."""
+    """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and what
+    either a step needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
-    kept = KEPT[precision] * kept_bytes(c, work)
-    loss = 4 * (3 * CHUNK * target_size + target_size * c.d_model)
-    return round(base + 16 * weights + KERNELS[precision] + max(kept + loss, CHOOSING * weights))
+    step = step_memory(c, target_size, work, precision)
+    return round(base + 16 * weights + KERNELS[precision] + max(step, CHOOSING * weights))
+
+
+def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen) -> float:
+    """Bytes of a step on the largest batch: what each layer keeps for the backward pass, a chunk of logits three times,
+    and the gradient of the output matrix."""
+    return KEPT[precision] * kept_bytes(c, work) + 4 * (3 * CHUNK * target_size + target_size * c.d_model)
 
 
 def kept_bytes(c: TransformerConfig, work: Work) -> float:
-    """Bytes that the layers keep for the backward pass of the worst batch, counted as float32 and each number once."""
+    """Bytes that the layers keep of the largest batch, as float32 and each number once."""
     encoder, decoder = stacks(c, round(work.longest))
     return 4 * work.largest * (encoder.kept + decoder.kept)

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Transduce
 from tests.cli.test_train import QUICK, SMALL
 from tests.disk import contents
-from tests.tiny import mirror, run_time_checks, sentences, write_corpus, write_lines, write_recipe
+from tests.tiny import WORDS, mirror, run_time_checks, sentences, write_corpus, write_lines, write_recipe
 from transduce import compose
 from transduce.cli import preflight as display
 from transduce.config import load_recipe
@@ -74,7 +74,7 @@ def test_the_report_is_printed_and_saved(transduce: Transduce, tmp_path: Path) -
     assert f"left out of training: {copies} duplicate (a copy of an earlier pair)" in said.err
     assert "102 pairs, before training" in said.err
     plan = report["plan"]
-    assert (plan["pairs"], plan["source_pieces"], plan["timing"]["measured"]) == (101 - copies, 20, False)
+    assert (plan["pairs"], plan["source_pieces"], plan["timing"]["measured"]) == (101 - copies, 20 + len(WORDS), False)
     assert plan["seconds"] > 0
     assert plan["memory"] > 10**8
     assert plan["refused"]["ctranslate2"] == []
