@@ -33,7 +33,7 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.config import RunConfig
-from transduce.cost import BASE, Work, count, training_memory, update_seconds, validation_seconds
+from transduce.cost import BASE
 from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import Preflight, reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
@@ -42,10 +42,9 @@ from transduce.device import choose_precision, tune_process
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import MetricScore
 from transduce.files import copy_atomically, write_json
-from transduce.interop.rules import refusals
 from transduce.machine import measure_machine, peak_resident, resident
 from transduce.nn.transformer import build
-from transduce.plan import Plan, Timing, fit, to_values
+from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
 from transduce.rundir import (
     Chosen,
     check_same,
@@ -58,7 +57,6 @@ from transduce.rundir import (
     save_resolved,
     truncate_events,
 )
-from transduce.sizes import parameters
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
@@ -459,7 +457,7 @@ def _choose(
             timing = _measure(config, chosen, world, prepared, reporter)
         if asked.minutes > 0 and timing is not None:
             chosen = _fit_minutes(config, chosen, timing, reporter)
-        _announce(run, _plan(config, chosen, prepared, timing, base), reporter)
+        _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
     else:
         if origin is not None and chosen.start_from != str(origin):
             raise ConfigError(
@@ -540,51 +538,20 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
         chosen, _ = _first_choice(config, world)
     except ConfigError as error:
         return reporter.say(f"no plan: {error}")
-    prepared = load_prepared(run / "data")
-    timing = None
+    prepared, timing = load_prepared(run / "data"), None
     if world.device.type == "cpu":
         tune_process(chosen.threads)
-        machine = measure_machine(chosen.threads)
-        work = Work.of(prepared.corpus, config.batching, config.training.seed)
-        scored, decoded = min(len(prepared.dev), DEV_LOSS_PAIRS), min(len(prepared.dev), config.evaluation.sentences)
-        counted = count(config.model, prepared.tokenizers.source.size, prepared.tokenizers.target.size, work)
-        update = update_seconds(counted, machine, _precision(chosen))
-        timing = Timing(
-            update=update, validation=validation_seconds(update, work, scored=scored, decoded=decoded), measured=False
+        timing = predict(
+            config,
+            _precision(chosen),
+            prepared,
+            measure_machine(chosen.threads),
+            min(len(prepared.dev), DEV_LOSS_PAIRS),
         )
         if config.training.minutes > 0:
             steps, every, _ = fit(config.training, timing)
             chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))
-    _announce(run, _plan(config, chosen, prepared, timing, BASE), reporter)
-
-
-def _plan(config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int) -> Plan:
-    """What is going to happen; `base` is the memory of the process without the training."""
-    c, corpus, tokenizers = config.model, prepared.corpus, prepared.tokenizers
-    sizes = tokenizers.source.size, tokenizers.target.size
-    work = Work.of(corpus, config.batching, config.training.seed)
-    memory = training_memory(c, *sizes, work, _precision(chosen), base) if chosen.device == "cpu" else 0
-    return Plan(
-        kinds=(config.tokenizer.source, config.tokenizer.target),
-        source_pieces=sizes[0],
-        target_pieces=sizes[1],
-        n_layers=c.n_layers,
-        d_model=c.d_model,
-        layer=c.layer.kind,
-        parameters=parameters(c, *sizes),
-        pairs=len(corpus),
-        updates=chosen.max_steps,
-        passes=chosen.max_steps / work.updates,
-        target_pieces_an_update=int(corpus.target_lengths.sum() + len(corpus)) / work.updates,
-        checkpoint_every=chosen.checkpoint_every,
-        patience=config.training.patience,
-        precision=chosen.precision,
-        device=chosen.device,
-        threads=chosen.threads,
-        timing=timing,
-        memory=memory and max(memory, peak_resident()),
-        refused=refusals(c, joint=tokenizers.joint, tagged=bool(config.data.known_tags)),
-    )
+    _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:

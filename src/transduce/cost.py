@@ -36,7 +36,7 @@ DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
 
 # Of memory
 KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
-KERNELS = {"fp32": 140_000_000, "bf16": 800_000_000}  # bytes of what longer runs compile for their shapes, and load
+KERNELS = {"fp32": 140_000_000, "bf16": 770_000_000}  # bytes of what longer runs compile for their shapes, and load
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 

@@ -6,7 +6,14 @@ Pure. `compose` measures or predicts the times and saves the plan with the prefl
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from transduce.interop.rules import Format
+from transduce.config import RunConfig
+from transduce.cost import Work, count, training_memory, update_seconds, validation_seconds
+from transduce.data.prepare import Prepared
+from transduce.device import Chosen as Precision
+from transduce.interop.rules import Format, refusals
+from transduce.machine import Machine
+from transduce.rundir import Chosen
+from transduce.sizes import parameters
 from transduce.text.tokenizer import Kind
 from transduce.training.trainer import TrainingConfig
 
@@ -92,3 +99,44 @@ def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
         every = min(every, max(1, int(seconds / timing.update / VALIDATIONS)))
     fitting = max(1, int((seconds - CHOOSING * timing.validation) / (timing.update + timing.validation / every)))
     return min(training.max_steps, fitting), every, seconds / fitting
+
+
+def predict(config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, scored: int) -> Timing:
+    """The times of the cost model; `scored` pairs are those of the dev loss."""
+    sides, work = prepared.tokenizers, Work.of(prepared.corpus, config.batching, config.training.seed)
+    update = update_seconds(count(config.model, sides.source.size, sides.target.size, work), machine, precision)
+    decoded = min(len(prepared.dev), config.evaluation.sentences)
+    validation = validation_seconds(update, work, scored=scored, decoded=decoded)
+    return Timing(update=update, validation=validation, measured=False)
+
+
+def make_plan(
+    config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int, peak: int
+) -> Plan:
+    """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
+    c, corpus, tokenizers = config.model, prepared.corpus, prepared.tokenizers
+    sizes = tokenizers.source.size, tokenizers.target.size
+    work = Work.of(corpus, config.batching, config.training.seed)
+    precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
+    memory = max(peak, training_memory(c, *sizes, work, precision, base)) if chosen.device == "cpu" else 0
+    return Plan(
+        kinds=(config.tokenizer.source, config.tokenizer.target),
+        source_pieces=sizes[0],
+        target_pieces=sizes[1],
+        n_layers=c.n_layers,
+        d_model=c.d_model,
+        layer=c.layer.kind,
+        parameters=parameters(c, *sizes),
+        pairs=len(corpus),
+        updates=chosen.max_steps,
+        passes=chosen.max_steps / work.updates,
+        target_pieces_an_update=int(corpus.target_lengths.sum() + len(corpus)) / work.updates,
+        checkpoint_every=chosen.checkpoint_every,
+        patience=config.training.patience,
+        precision=chosen.precision,
+        device=chosen.device,
+        threads=chosen.threads,
+        timing=timing,
+        memory=memory,
+        refused=refusals(c, joint=tokenizers.joint, tagged=bool(config.data.known_tags)),
+    )
