@@ -39,10 +39,10 @@ def test_the_best_of_several_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_of_the_machine_and_of_this_process() -> None:
     held = memory()
     assert 0 < held.get("free", 1) <= held["total"]
-    before = resident()
     block = bytearray(64 << 20)
     block[::4096] = b"x" * len(block[::4096])
-    assert peak_resident() >= resident() >= before + (32 << 20)
+    assert resident() >= len(block)
+    assert peak_resident() >= resident()
     assert peak_resident() < held["total"]
 
 
