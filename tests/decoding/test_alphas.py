@@ -13,11 +13,11 @@ pytestmark = pytest.mark.unit
 ALPHAS = (0.0, 0.3, 0.6, 1.0, 2.0, 6.0)
 
 
-@pytest.mark.parametrize("beam", [1, 2, 3, 5])
-@pytest.mark.parametrize("ending", [-2.0, 0.0, 1.5])
+@pytest.mark.parametrize("beam", [1, 2, 4])
+@pytest.mark.parametrize("ending", [-1.5, 1.5])
 def test_the_same_outputs_as_one_search_each(beam: int, ending: float) -> None:
     differ = 0
-    for seed in range(6):
+    for seed in range(2):
         model, limits = TinyModel(seed, sources=7, size=9, ending=ending), [5, 3, 0, 7, 4, 5, 9]
         together = beam_search_alphas(model.step, model.start(beam), limits, beam=beam, alphas=ALPHAS, ids=IDS)
         for i, alpha in enumerate(ALPHAS):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import torch
 
@@ -19,7 +19,7 @@ from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
-from transduce.decoding.search import CPU, Hypothesis
+from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.device import DeviceName, choose_device, choose_precision
 from transduce.device import Precision as WantedPrecision
 from transduce.errors import ConfigError, DataError
@@ -202,6 +202,7 @@ class Translator:
             DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know.
         """
         _check_window(window)
+        step: Step[Any] = self.model.step
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
@@ -209,7 +210,7 @@ class Translator:
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             state = self.model.start(self._batch(sources), search.beam)
             return beam_search(
-                self.model.step,
+                step,
                 state,
                 self._limits(sources),
                 config=search,
@@ -228,10 +229,11 @@ class Translator:
 
         Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
         """
+        step: Step[Any] = self.model.step
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             return beam_search_alphas(
-                self.model.step,
+                step,
                 self.model.start(self._batch(sources), self.config.beam),
                 self._limits(sources),
                 beam=self.config.beam,
@@ -276,11 +278,12 @@ class Translator:
         Raises:
             ConfigError: as `sampling.sample`; a window below 1.
         """
+        step: Step[Any] = self.model.step
         _check_window(window)
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             found = sample(
-                self.model.step,
+                step,
                 self.model.start(self._batch(sources)),
                 self._limits(sources),
                 IDS,
@@ -301,7 +304,7 @@ class Translator:
             DataError: a side is longer than the model takes, or is blank.
             ConfigError: this is an ensemble.
         """
-        model = self._one("attention")
+        model = self.one_model("attention")
         sources = self.tokenizers.encode_sources([self._line(source)])
         ids = sources[0], self.tokenizers.target.encode(self._line(target))
         for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
@@ -335,7 +338,7 @@ class Translator:
             DataError: a side is longer than the model takes (a score of parts would not be the score of the whole).
         """
         _check_window(window)
-        self._one("score")
+        self.one_model("score")
         return self._scores(iter(pairs), window)
 
     def _scores(self, pairs: Iterator[tuple[str, str]], window: int) -> Iterator[float]:
@@ -358,7 +361,7 @@ class Translator:
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
             batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
             with self._computing():
-                scores = score_pairs(self._one("score"), batch)
+                scores = score_pairs(self.one_model("score"), batch)
             for i, score in zip(rows, scores, strict=True):
                 found[i] = score
         return found
@@ -450,7 +453,7 @@ class Translator:
             found.setdefault(one.text, one)
         return list(found.values())
 
-    def _one(self, verb: str) -> Transformer:
+    def one_model(self, verb: str) -> Transformer:
         """The model; raises `ConfigError` where it is an ensemble."""
         if isinstance(self.model, Ensemble):
             raise ConfigError(f"{verb}: this is for one model, and here are {len(self.model.members)}. Give one.")
