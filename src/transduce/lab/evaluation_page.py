@@ -156,7 +156,7 @@ def _scores(seen: _Seen) -> str:
         signatures.append(f"<br>{metric}: <code>{cell(found[0].signature)}</code>")
     blank = [""] if seen.two else []
     rows.append(["length of outputs / references", *(f"{_length_ratio(lines):.3f}" for lines in seen.lines), *blank])
-    bold = " Bold: p below 0.05, by paired bootstrap resampling." if seen.two else ""
+    bold = " Bold: p below 0.05, by paired bootstrap resampling; chance alone makes one in twenty." if seen.two else ""
     return grid(["metric", *_columns(seen, "score")], rows) + _under(
         f"In small print: where 95% of the scores lie on lines drawn with replacement ({SAMPLES:,} samples).{bold}"
         + "".join(signatures)
@@ -333,6 +333,8 @@ def _compared(metric: str, found: Sequence[LineStatistics]) -> list[Html]:
     if len(found) == 1:
         return [_interval(confidence(found[0], samples=SAMPLES))]
     c = compare_statistics(check_metric(metric), found[0], found[1], samples=SAMPLES)
+    if c.delta.low == c.delta.high == 0:
+        return [_interval(c.a), _interval(c.b), Html("none")]
     certain = ' class="certain"' if c.p_value < CERTAIN else ""
     difference = f"<span{certain}>{c.delta.score:+.2f}</span> <small>{c.delta.low:+.2f} to {c.delta.high:+.2f}"
     return [_interval(c.a), _interval(c.b), Html(f"{difference}, p {c.p_value:.3f}</small>")]
