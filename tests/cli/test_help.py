@@ -18,8 +18,10 @@ from tests.tiny import Said
 pytestmark = pytest.mark.unit
 
 SNAPSHOT = Path(__file__).with_name("help.txt")
-COMMANDS = ("train", "prepare", "translate", "score", "evaluate", "compare", "average", "distil", "backtranslate")
-COMMANDS += ("info", "lab", "fetch", "demo")
+COMMANDS = (
+    *("train", "prepare", "translate", "score", "evaluate", "compare", "average", "distil", "backtranslate", "info"),
+    *("lab", "fetch", "demo"),
+)
 HEAVY = {"torch", "numpy", "sacrebleu", "safetensors", "sentencepiece", "tensorboard", "rich.progress"}
 
 

@@ -48,6 +48,8 @@ def test_models_of_other_sizes_cannot_vote() -> None:
         Ensemble([tiny(1), tiny(1, size=12)])
     with pytest.raises(ConfigError, match="at least one"):
         Ensemble([])
+    with pytest.raises(ConfigError, match="an empty list. Give at least one model"):
+        Translator.load([])
 
 
 def test_strings_through_an_ensemble() -> None:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.grid import parse_grid, show_grid
-from transduce.cli.testset import Options, beside_outputs, has_data, read_test_set, recipe_test, run_dev, same_length
+from transduce.cli.testset import (
+    Lines,
+    Options,
+    beside_outputs,
+    has_data,
+    read_test_set,
+    recipe_test,
+    run_dev,
+    same_length,
+)
 from transduce.cli.translate import load_translator, members
 from transduce.errors import ConfigError
 
@@ -89,6 +98,10 @@ def evaluate(
         _refuse(taken, "grid", "it measures many searches and keeps no outputs")
         show_grid(bundle, cells, test, device, precision, as_json)
         return
+    for path in (output, report):
+        if path is not None and not path.parent.is_dir():  # known before the decoding, not after
+            raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
+    other = None if against is None else _other(against, lines)
     search = beam, alpha, device, precision
     if hypothesis is not None:
         outputs = lines.read_outputs(hypothesis)
@@ -101,9 +114,8 @@ def evaluate(
     if against is None:
         _print(measure(outputs, references, metrics, tokenizer), as_json)
     else:
-        other = lines.read_outputs(against) if against.is_file() else _decode(against, test, *search)
-        systems.append((str(against), other))
-        _print_both(outputs, other, test, as_json)
+        systems.append((str(against), _decode(against, test, *search) if other is None else other))
+        _print_both(outputs, systems[1][1], test, as_json)
     if report is not None:
         _write_report(report, test, systems, None if bundle is None else members(bundle)[0])
 
@@ -153,6 +165,19 @@ def _refuse(options: dict[str, Any], taken: str, why: str) -> None:
             raise ConfigError(f"--{name} and --{taken}: {why}. Leave one of them out.")
 
 
+def _other(against: Path, lines: Lines) -> list[str] | None:
+    """The outputs in the file `against`; None where it is a model. Raises before anything is decoded."""
+    from transduce.bundle import bundle_folder
+
+    if against.is_file():
+        return lines.read_outputs(against)
+    for member in members(against):
+        bundle_folder(member)
+    if lines.sources is None:
+        raise ConfigError(f"{against}: a model needs inputs. Give --source, or the outputs of this model as a file.")
+    return None
+
+
 def _decode(
     bundle: Path, test: "Measured", beam: int | None, alpha: float | None, device: str, precision: str
 ) -> list[str]:
@@ -160,12 +185,12 @@ def _decode(
 
     from transduce.cli.console import err, warn
 
-    if test.sources is None:
-        raise ConfigError(f"{bundle}: a model needs inputs. Give --source, or the outputs of this model as a file.")
-    sources = test.sources
+    assert test.sources is not None
     translator = load_translator(bundle, device, precision, beam, alpha)
-    found = translator.translate_stream(sources, window=500, warn=warn)
-    shown = track(found, "translating", total=len(sources), console=err, disable=not err.is_terminal, transient=True)
+    found = translator.translate_stream(test.sources, window=500, warn=warn)
+    shown = track(
+        found, "translating", total=len(test.sources), console=err, disable=not err.is_terminal, transient=True
+    )
     return [outputs[0].text for outputs in shown]
 
 

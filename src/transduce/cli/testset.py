@@ -20,11 +20,6 @@ class Options:
     pairs: Path | None = None
     columns: str | None = None
 
-    @property
-    def given(self) -> bool:
-        """Whether any of them is."""
-        return (self.source, self.reference, self.pairs, self.columns) != (None, None, None, None)
-
 
 @dataclass(frozen=True, slots=True)
 class Lines:

@@ -244,8 +244,7 @@ class Translator:
             )
 
         found = list(self._stream(texts, decode, self.config.beam, 2000, warn, distinct=False))
-        empty = Translation(text="", score=0.0, log_prob=0.0)
-        rows = [outputs if len(outputs) == len(alphas) else [empty] * len(alphas) for outputs in found]  # blank lines
+        rows = [outputs if len(outputs) == len(alphas) else outputs * len(alphas) for outputs in found]  # blank: one
         return [[outputs[i].text for outputs in rows] for i in range(len(alphas))]
 
     def sample(

@@ -268,7 +268,7 @@ def _failures(seen: _Seen) -> str:
                 details.append(_details(f"{name} {way.name}: the first {len(shown)} of {len(way.lines):,}", shown))
     if not rows:
         return "<p>None of those that are looked for: copies, omissions, repetitions, lost numbers.</p>"
-    return _wide(grid(["", *seen.columns("outputs"), "what it means"], rows), "words") + "".join(details)
+    return _wide(grid(["way", *seen.columns("outputs"), "what it means"], rows), "words") + "".join(details)
 
 
 def _differences(seen: _Seen) -> str:
