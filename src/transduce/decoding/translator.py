@@ -230,22 +230,30 @@ class Translator:
         Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
         """
         step: Step[Any] = self.model.step
-
-        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            return beam_search_alphas(
-                step,
-                self.model.start(self._batch(sources), self.config.beam),
-                self._limits(sources),
-                beam=self.config.beam,
-                alphas=alphas,
-                ids=IDS,
-                forbidden=self._tags,
-                device=self.device,
-            )
-
-        found = list(self._stream(texts, decode, self.config.beam, 2000, warn, distinct=False))
-        rows = [outputs if len(outputs) == len(alphas) else outputs * len(alphas) for outputs in found]  # blank: one
-        return [[outputs[i].text for outputs in rows] for i in range(len(alphas))]
+        beam = self.config.beam
+        parts = self._parts([self._line(text) for text in texts], 1, warn)
+        flat = [ids for line in parts for ids in line]
+        found: list[list[str]] = [[] for _ in flat]
+        lengths = [(len(ids) + 1) * beam for ids in flat]
+        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
+            sources = [flat[i] for i in rows]
+            with self._computing():
+                state = self.model.start(self._batch(sources), beam)
+                best = beam_search_alphas(
+                    step,
+                    state,
+                    self._limits(sources),
+                    beam=beam,
+                    alphas=alphas,
+                    ids=IDS,
+                    forbidden=self._tags,
+                    device=self.device,
+                )
+            for i, each in zip(rows, best, strict=True):
+                found[i] = [self._texts([hypothesis])[0].text for hypothesis in each]
+        remaining = iter(found)
+        lines = [list(islice(remaining, len(line))) for line in parts]
+        return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
 
     def sample(
         self,
@@ -366,32 +374,18 @@ class Translator:
         return found
 
     def _stream(
-        self,
-        lines: Iterable[str],
-        decode: _Decode,
-        copies: int,
-        window: int,
-        warn: Warn,
-        distinct: bool = True,
+        self, lines: Iterable[str], decode: _Decode, copies: int, window: int, warn: Warn
     ) -> Iterator[list[Translation]]:
         first = 1
-        as_texts = self._distinct if distinct else self._texts
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
-            read = [self._line(text) for text in texts]
-            yield from self._translate_window(read, first, decode, copies, warn, as_texts)
+            yield from self._translate_window([self._line(text) for text in texts], first, decode, copies, warn)
             first += len(texts)
 
     def _line(self, text: str) -> str:
         return normalise(one_line(text), self._normal)
 
     def _translate_window(
-        self,
-        texts: Sequence[str],
-        first: int,
-        decode: _Decode,
-        copies: int,
-        warn: Warn,
-        as_texts: Callable[[Sequence[Hypothesis]], list[Translation]],
+        self, texts: Sequence[str], first: int, decode: _Decode, copies: int, warn: Warn
     ) -> list[list[Translation]]:
         parts = self._parts(texts, first, warn)
         flat = [ids for line in parts for ids in line]
@@ -401,7 +395,7 @@ class Translator:
             with self._computing():
                 outputs = decode([flat[i] for i in rows])
             for i, hypotheses in zip(rows, outputs, strict=True):
-                found[i] = as_texts(hypotheses)
+                found[i] = self._texts(hypotheses)
         remaining = iter(found)
         return [_join(list(islice(remaining, len(line)))) for line in parts]
 
@@ -439,17 +433,11 @@ class Translator:
         return [min(len(ids) + self.config.extra_length, self._max_target) for ids in sources]
 
     def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
-        """Outputs as text."""
-        decode = self.tokenizers.target.decode
-        return [  # bytes may spell anything, a line break too
-            Translation(text=one_line(decode(h.ids)), score=h.score, log_prob=h.log_prob) for h in hypotheses
-        ]
-
-    def _distinct(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
         """Outputs as text, each text once, at its best score."""
         found: dict[str, Translation] = {}
-        for one in self._texts(hypotheses):
-            found.setdefault(one.text, one)
+        for h in hypotheses:
+            text = one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
+            found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
         return list(found.values())
 
     def one_model(self, verb: str) -> Transformer:
