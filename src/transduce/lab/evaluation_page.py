@@ -180,7 +180,7 @@ def _conventions(seen: _Seen) -> str:
         tables.append(_wide(grid(["how", "cased", "lower case", against, "signature"], rows, label), "words"))
     return (
         "<p>The same outputs and the same references. A score can be compared only with one of the same row, the same "
-        "column and the same test set.</p>" + "".join(tables)
+        "column and the same test set. In lower case, signatures say <code>case:lc</code>.</p>" + "".join(tables)
     )
 
 

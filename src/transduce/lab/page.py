@@ -19,7 +19,13 @@ figcaption, .under, summary { font-size: .9rem; }
 .wide { overflow-x: auto; margin-top: 1.5rem; font-size: .85rem; }
 details { margin-bottom: 1.5rem; }
 pre { white-space: pre-wrap; font-size: .85rem; }
-@media print { :root { color-scheme: light; } figure, table { break-inside: avoid; } }
+@media print {
+  :root { color-scheme: light; }
+  figure, table { break-inside: avoid; }
+  h2 { break-after: avoid; }
+  .wide { overflow: visible; }
+  tbody th { white-space: normal; }
+}
 """
 
 Row = Sequence[str | int | float]
