@@ -76,6 +76,8 @@ def transduce_command(words: list[str]) -> int:
         minutes = float(words[words.index("--minutes") + 1]) if "--minutes" in words else 30.0
         is_recipe = words[1] == "train" and not words[2].startswith("--")
         settings = small(STEPS, 1) if is_recipe else small(int(minutes / 15), 2)
+        if words[1] == "distil":  # a teacher of so few steps writes what would be left out
+            settings += [f"cleaning.{rule}=false" for rule in ("encoding", "ratio", "copied")]
         words = [*words, *(part for setting in settings for part in ("--set", setting))]
     return run(words[1:])
 

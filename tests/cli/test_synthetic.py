@@ -1,6 +1,7 @@
 """`transduce distil` and `transduce backtranslate`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,20 +9,19 @@ import pytest
 from tests.cli.conftest import Transduce
 from tests.tiny import mirror, run_time_checks, sentences, write_lines
 
-pytestmark = pytest.mark.unit
-
 SMALL = ("model.n_layers=1", "model.d_model=16", "model.d_ff=16", "model.n_heads=2", "training.max_steps=4")
 SETTINGS = [word for setting in (*SMALL, "training.checkpoint_every=2") for word in ("--set", setting)]
 
 
 @pytest.fixture
-def unchecked() -> object:
+def unchecked() -> Iterator[None]:
     """Without run-time checks, which make this slow."""
     with run_time_checks(on=False):
         yield
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.learn
 def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     said = transduce("distil", run, "--out", out, *SETTINGS)
@@ -46,12 +46,14 @@ def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path,
     assert len(_lines(tmp_path / "small.distilled" / "train.jsonl")) == 9
 
 
+@pytest.mark.unit
 def test_a_teacher_needs_its_data(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     transduce("distil", run / "model", "--out", tmp_path / "x").refused("a model without its run. Distillation needs")
     transduce("distil", "nowhere", "--out", tmp_path / "x").refused("nowhere: no such folder.")
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.learn
 def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
     lines = sentences(12, seed=9)
     text = write_lines(tmp_path / "mono.aa", [*lines[:5], "", *lines[5:]])
@@ -67,6 +69,7 @@ def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, 
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.unit
 def test_drawn_pairs_are_the_same_for_a_seed(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     text = write_lines(tmp_path / "mono.aa", sentences(30, seed=9))
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -84,6 +87,7 @@ def test_drawn_pairs_are_the_same_for_a_seed(transduce: Transduce, run: Path, tm
         ("--beam 0", "beam = 0"),
     ],
 )
+@pytest.mark.unit
 def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, options: str, message: str) -> None:
     text = write_lines(tmp_path / "mono.aa", ["the dog"])
     transduce("backtranslate", run, text, "--out", tmp_path / "x", *options.split()).refused(message)
