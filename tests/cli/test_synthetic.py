@@ -79,6 +79,22 @@ def test_drawn_pairs_are_the_same_for_a_seed(transduce: Transduce, run: Path, tm
     assert one != other
 
 
+@pytest.mark.unit
+def test_a_stop_says_how_to_go_on(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    text = write_lines(tmp_path / "mono.aa", ["the dog"])
+    with monkeypatch.context() as patch:
+        patch.setattr("transduce.decoding.translator.Translator.translate", interrupt)
+        said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv")
+    assert said.status == 130
+    assert "To continue, run the same command again:" in said.err
+    assert transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv").status == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.train import Minutes, PresetName, Settings, train
+from transduce.cli.train import Minutes, PresetName, Settings, own_command, train
 from transduce.cli.translate import Bundles, Device, Precision, load_translator, members
 from transduce.errors import ConfigError
 
@@ -141,9 +141,13 @@ def _make(
     decided_by = {"models": [_sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
     if fresh:
         forget_pairs(out)
-    with err.status(f"{model} translates") as status:
-        show = lambda done, of: status.update(f"{model} translates: {done:,} of {of:,} lines")  # noqa: E731
-        is_new = make_pairs(out, read, write, decided_by, target_is_read=target_is_read, progress=show)
+    try:
+        with err.status(f"{model} translates") as status:
+            show = lambda done, of: status.update(f"{model} translates: {done:,} of {of:,} lines")  # noqa: E731
+            is_new = make_pairs(out, read, write, decided_by, target_is_read=target_is_read, progress=show)
+    except KeyboardInterrupt:
+        say(f"stopped; what is done is kept. To continue, run the same command again:\n  {own_command()}")
+        raise
     say(f"{out}: {'done' if is_new else 'was made already'}")
 
 
