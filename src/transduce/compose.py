@@ -513,7 +513,7 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
     precision: ChosenPrecision = "bf16" if chosen.precision == "bf16" else "fp32"
-    return Trainer(model, adam(model), prepared.corpus, rate, config.batching, t, precision, world)
+    return Trainer(model, adam(model), prepared.corpus, rate, config.batching, t, precision, world, chosen.threads)
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:
