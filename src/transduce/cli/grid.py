@@ -19,8 +19,10 @@ def parse_grid(bundle: Path | None, more: list[str] | None, grid: list[str] | No
     Raises `ConfigError` on too many arguments, another key than these two, or what is no number.
     """
     arguments = [*([] if bundle is None else [str(bundle)]), *(more or [])]
-    keys = [word for word in arguments if grid and re.match(r"\w+=", word)]
+    keys = [word for word in arguments if re.match(r"\w+=", word)]
     rest = [word for word in arguments if word not in keys]
+    if keys and not grid:
+        raise ConfigError(f"{keys[0]}: it is for --grid, {_EXAMPLE}.")
     if len(rest) > 1:
         raise ConfigError(f"{rest[1]}: one BUNDLE is enough. A comma between several makes an ensemble of them.")
     found: Cells = {}
@@ -37,7 +39,10 @@ def parse_grid(bundle: Path | None, more: list[str] | None, grid: list[str] | No
 
 
 def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precision: str, as_json: bool) -> None:
-    """Score every beam with every alpha in the main metric of `test`, and print all, the best one marked."""
+    """Score every beam with every alpha in the metric of `test`, and print all, the best one marked.
+
+    Raises `ConfigError` on several metrics, which may not agree, or a search that cannot be.
+    """
     from dataclasses import replace
 
     from transduce.cli.console import err, print_json, say, warn
@@ -45,6 +50,8 @@ def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precisi
     from transduce.decoding.translator import DecodingConfig
     from transduce.evaluation.metrics import evaluate, higher_is_better
 
+    if len(test.metrics) > 1:
+        raise ConfigError(f"--metric {','.join(test.metrics)} and --grid: one metric has to choose. Give one.")
     assert test.sources is not None
     translator = load_translator(bundle, device, precision, None, None)
     own = translator.config

@@ -94,8 +94,8 @@ def _copied(line: Line) -> bool:
 
 
 def _half_copied(line: Line) -> bool:
-    known = set[str]().union(*line.reference_words)
-    left = [word for word in line.words if word in set(line.source_words) - known]
+    untranslated = set(line.source_words).difference(*line.reference_words)
+    left = [word for word in line.words if word in untranslated]
     return not _copied(line) and len(line.words) >= FEW and len(left) >= COPIED * len(line.words)
 
 
