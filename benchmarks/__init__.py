@@ -1,1 +1,1 @@
-"""Measurements on this machine: `make bench` for speed and memory, `make results` for what models reach."""
+"""Measurements on this machine: speed and memory, beside other toolkits' too, and what models reach. See README.md."""

@@ -48,7 +48,7 @@ def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _git("rev-parse", "--short", "HEAD"),
+        "commit": commit(),
         "command": f"transduce train {recipe}{sets}; transduce evaluate runs/{recipe} --metric {metrics}",
         "settings": {k: v for k, v in changed.items() if k != "data.root"},
         "seed": asked.training.seed,
@@ -60,6 +60,12 @@ def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
         "hardware": hardware(),
         "scores": scores,
     }
+
+
+def commit() -> str:
+    """The commit that is checked out, short."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS).stdout.strip()
 
 
 def hardware() -> str:
@@ -107,10 +113,6 @@ def page(records: list[dict[str, Any]]) -> str:
 def _title(record: dict[str, Any]) -> str:
     changed = ", ".join(f"{key} = {value}" for key, value in record["settings"].items() if key != "training.seed")
     return f"{record['recipe']}, {changed}" if changed else str(record["recipe"])
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS).stdout.strip()
 
 
 def main() -> None:

@@ -1,105 +1,94 @@
-"""How fast is a training step? Forward, loss, backward and Adam, on length-bucketed batches of like size.
+"""How fast is our training step? Forward, loss, backward and Adam on batches of about 4,096 target tokens.
 
-    python -m benchmarks.train_step --model tiny --precision fp32
+    make bench
+    python -m benchmarks.train_step --model tiny --precision fp32,bf16 --threads 1
 
-Prints one JSON line: non-padding target tokens a second (median of several passes), memory, and the rate of the step's
-counted FLOPs beside that of a large matrix product measured just before in the same process. Other work on the machine
-shows: repeat, interleave with what you compare with, and quote ratios.
+Each case runs in a process of its own, several rounds of all cases in turn; prints one JSON line a case: medians of all
+passes. Other work on the machine shows in `spread`. `python -m benchmarks.compare_peers` puts other toolkits beside it.
 """
 
 import argparse
 import json
-import platform
-import resource
-import statistics
-import time
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import torch
-
-from transduce.data.collate import Batch, collate
-from transduce.device import Chosen, tune_process
-from transduce.nn.transformer import TransformerConfig, build
-from transduce.sizes import flops_per_token
-from transduce.text.pieces import IDS
-from transduce.training.optimizer import adam
-from transduce.training.trainer import train_step
-from transduce.training.world import default_threads, environment
-
-MODELS: dict[str, tuple[TransformerConfig, int]] = {
-    "base": (TransformerConfig(), 37_000),
-    "small": (TransformerConfig(d_model=256, d_ff=1024, n_heads=4, d_k=64, d_v=64), 10_000),
-    "tiny": (TransformerConfig(n_layers=4, d_model=128, d_ff=256, n_heads=4, d_k=32, d_v=32), 10_000),
-}
+from benchmarks.cases import SHAPES, Case, Record, batch_file, cases, isa_environment, merged, run_one
+from transduce.cli.main import LIBRARIES
 
 
-def batches(vocabulary: int, tokens: int, n: int) -> list[Batch]:
-    """`n` batches of about `tokens` target tokens each; lengths as in captions and news, alike inside a batch."""
-    random = np.random.default_rng(0)
-    found = []
-    for mean in np.linspace(12, 40, n):
-        lengths = np.clip(random.normal(mean, 1.0, int(tokens / mean)).astype(int), 2, 100)
-        rows = [(random.integers(4, vocabulary, k), random.integers(4, vocabulary, k)) for k in lengths]
-        found.append(collate(rows))
-    return found
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that say what to time and how long."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=_names, default=list(SHAPES), metavar="A,B", help="base, small, tiny; all")
+    options.add_argument("--precision", type=_names, default=["fp32", "bf16"], metavar="A,B", help="fp32, bf16; both")
+    options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options.add_argument("--rounds", type=int, default=3, help="processes for each case, all cases in turn")
+    options.add_argument("--repeats", type=int, default=2, help="timed passes over the batches in each process")
+    options.add_argument("--batches", type=int, default=2, help="batches in a pass, from short sentences to long")
+    options.add_argument("--tokens", type=int, default=4096, help="target positions in a batch, at most")
+    options.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("TRANSDUCE_DATA"),
+        help="with multi30k/ in it: the tiny model then gets its captions as batches; else $TRANSDUCE_DATA",
+    )
+    options.add_argument("--isa", choices=["native", "avx2"], default="native", help="what oneDNN and PyTorch may use")
+    options.add_argument("--hide-amx", dest="isa", action="store_const", const="avx2", help="the same as --isa avx2")
+    return options
 
 
-def gemm_gflops(precision: Chosen, size: int = 2048) -> float:
-    """The best of five large matrix products."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-    seconds = []
-    for _ in range(6):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds[1:]) / 1e9
+def check(options: argparse.ArgumentParser, a: argparse.Namespace) -> list[Case]:
+    """The cases asked for; says what is wrong and exits with 2 where there are none."""
+    for name, given, known in (("--model", a.model, list(SHAPES)), ("--precision", a.precision, ["fp32", "bf16"])):
+        if wrong := [value for value in given if value not in known]:
+            options.error(f"{name} {','.join(wrong)}: choose from {', '.join(known)}")
+    for name in ("threads", "rounds", "repeats", "batches"):
+        if getattr(a, name) < 1:
+            options.error(f"--{name} {getattr(a, name)}: at least 1")
+    return cases(a.model, a.precision)
 
 
-def measure(name: str, precision: Chosen, threads: int, repeats: int, tokens: int) -> dict[str, object]:
-    """One case as a record."""
-    tune_process(threads)
-    torch.manual_seed(0)
-    config, vocabulary = MODELS[name]
-    peak = gemm_gflops(precision)
-    model = build(config, vocabulary, vocabulary, IDS.pad).train()
-    optimizer = adam(model)
-    work = batches(vocabulary, tokens, 4)
-    passes = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        for batch in work:
-            train_step(model, [batch], optimizer, rate=1e-4, eps_ls=0.1, clip=0.0, precision=precision)
-        passes.append(time.perf_counter() - start)
-    seconds = statistics.median(passes[1:])
-    n = sum(batch.n_target_tokens for batch in work)
-    flops = flops_per_token(config, vocabulary, vocabulary)
-    return {
-        "model": name,
-        "precision": precision,
-        "tokens_per_second": round(n / seconds, 1),
-        "seconds_per_step": round(seconds / len(work), 4),
-        "spread": round((max(passes[1:]) - min(passes[1:])) / seconds, 3),
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "gemm_peak_gflops": round(peak, 1),
-        "mfu": round(n / seconds * flops / 1e9 / peak, 3),
-        "threads": threads,
-        "torch": torch.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-    }
+class Runner:
+    """Starts timed processes: ours and the peers' with the same batches, threads and instructions."""
+
+    def __init__(self, a: argparse.Namespace, folder: Path) -> None:
+        self._files = {model: batch_file(folder, model, a.tokens, a.batches, a.data) for model in a.model}
+        self._options = ["--threads", str(a.threads), "--repeats", str(a.repeats)]
+        self._environment = {"OMP_NUM_THREADS": str(a.threads), "HF_HUB_OFFLINE": "1", **isa_environment(a.isa)}
+
+    def ours(self, case: Case) -> Record:
+        """One process of ours, in the environment that the command line makes for itself."""
+        kept = {name: os.environ.get(name, value) for name, value in LIBRARIES.items()}
+        return run_one([sys.executable, "-m", "benchmarks.ours", *self._rest(case)], kept | self._environment)
+
+    def peer(self, name: str, python: str, case: Case) -> Record:
+        """One process of a peer, in the environment as it is."""
+        return run_one([python, "-m", "benchmarks.peers", name, *self._rest(case)], self._environment)
+
+    def _rest(self, case: Case) -> Sequence[str]:
+        return [*case.options, "--batches", str(self._files[case.model]), *self._options]
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def main() -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(MODELS), default="tiny")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--threads", type=int, default=default_threads(environment()))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=4096, help="target tokens a batch")
-    a = parser.parse_args()
-    print(json.dumps(measure(a.model, a.precision, a.threads, a.repeats, a.tokens)), flush=True)
+    options = parser(__doc__)
+    a = options.parse_args()
+    asked = check(options, a)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(a, Path(folder))
+        rounds = [[runner.ours(case) for case in asked] for _ in range(a.rounds)]
+    for case, *records in zip(asked, *rounds, strict=True):
+        merged_record = merged(records)
+        print(json.dumps({"model": case.model, "precision": case.precision, "state": case.state} | merged_record))
+    if any("error" in record for records in rounds for record in records):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

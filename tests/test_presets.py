@@ -130,7 +130,7 @@ def test_every_size_is_a_whole_recipe(name: str) -> None:
 
 
 def test_text_with_spaces_gets_pairs_made_from_pairs() -> None:
-    assert built(captions()).data.augment == 0.2
+    assert built(captions()).data.augment == 0.25
     assert built(dictionary()).data.augment == 0.0
 
 

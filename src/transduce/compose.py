@@ -568,7 +568,9 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     model = build(config.model, tokenizers.source.size, tokenizers.target.size, IDS.pad).to(world.device)
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
-    return Trainer(model, adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world)
+    return Trainer(
+        model, adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
+    )
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:

@@ -74,6 +74,7 @@ def tune_process(threads: int) -> None:
     torch.set_flush_denormal(True)
     with contextlib.suppress(OSError, AttributeError):  # not glibc: only slower
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        m_trim_threshold, m_mmap_max = -1, -4
+        m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8
+        mallopt(m_arena_max, 1)  # what one thread freed another may use
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, -1)

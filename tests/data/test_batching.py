@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transduce.data.batching import Lengths, Numbers, rank_share, token_batches
+from transduce.data.batching import Lengths, Numbers, rank_share, split_rows, token_batches
 from transduce.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -116,3 +116,11 @@ def test_padding_on_multi30k_is_under_five_percent(benchmark_data: Path) -> None
     target = np.array([len(ids) + 1 for ids in tokenizers.target.encode_batch([t for _, t in pairs])])
     for max_tokens, limit in ((2048, 0.025), (4096, 0.035)):  # measured: 0.0191 and 0.0295
         assert padding(source, target, token_batches(source, target, max_tokens=max_tokens, seed=1, epoch=1)) < limit
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_a_batch_in_parts(rows: int, parts: int) -> None:
+    found = split_rows(np.arange(rows), parts)
+    assert np.concatenate(found).tolist() == list(range(rows))
+    assert len(found) == min(rows, parts)
+    assert max(map(len, found)) - min(map(len, found)) <= 1

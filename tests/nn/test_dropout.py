@@ -1,10 +1,12 @@
 """Dropout: its rate, its scale, its mean; off in evaluation; a function of the seed."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from tests.nn.tiny import backward
-from transduce.nn.dropout import LEVELS, Dropout
+from transduce.nn.dropout import LEVELS, Dropout, seeded
 
 pytestmark = pytest.mark.unit
 
@@ -50,6 +52,19 @@ def test_the_seed_decides() -> None:
     torch.manual_seed(7)
     assert torch.equal(dropout(x), first)
     assert not torch.equal(first, second)
+
+
+def test_a_seed_of_this_thread_alone() -> None:
+    x, dropout = torch.ones(1000), Dropout(0.5)
+    torch.manual_seed(7)
+    outside = dropout(x)
+    torch.manual_seed(7)
+    with ThreadPoolExecutor(1) as other, seeded(3):
+        inside = dropout(x)
+        assert torch.equal(other.submit(dropout, x).result(), outside)  # from the global generator, untouched
+        with seeded(3):
+            assert torch.equal(dropout(x), inside)
+        assert not torch.equal(dropout(x), inside)  # goes on
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -8,12 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.nn.tiny import PAD, backward, grad, ids
-from transduce.nn.loss import CHUNK, label_smoothed_nll, reference_nll
+from transduce.nn import loss as module
+from transduce.nn.loss import label_smoothed_nll, reference_nll
 
 pytestmark = pytest.mark.unit
 
 V, D = 13, 6
+CHUNK, BLOCK = 40, 7  # rows held, and of them in float32
 smoothings = pytest.mark.parametrize("eps_ls", [0.0, 0.1, 0.6])
+
+
+@pytest.fixture(autouse=True)
+def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOGITS", CHUNK * V)
+    monkeypatch.setattr(module, "WIDE", BLOCK * V)
 
 
 def inputs(lengths: list[int], dtype: torch.dtype, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,8 +47,8 @@ def formula(states: Tensor, weight: Tensor, targets: Tensor, eps_ls: float) -> T
 @smoothings
 @pytest.mark.parametrize(
     "lengths",
-    [[4, 1, 3], [1], [CHUNK - 1], [CHUNK], [CHUNK, 1], [CHUNK + 3, 2 * CHUNK]],
-    ids=["ragged", "one row", "one below a chunk", "a chunk", "one above a chunk", "four chunks"],
+    [[4, 1, 3], [1], [BLOCK + 1], [CHUNK - 1], [CHUNK], [CHUNK, 1], [CHUNK + 3, 2 * CHUNK]],
+    ids=["ragged", "one row", "two blocks", "one below a chunk", "a chunk", "one above a chunk", "four chunks"],
 )
 def test_values_and_gradients_are_torch_s_and_the_formula_s(
     lengths: list[int], eps_ls: float, dtype: torch.dtype

@@ -31,6 +31,7 @@ from transduce.errors import ConfigError, TrainingError
 from transduce.nn.loss import reference_nll
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
+from transduce.training.parallel import lanes, set_gradients
 from transduce.training.trainer import BatchingConfig, Listener, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
@@ -48,11 +49,23 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenisedCorpus:
 RAGGED = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), ([7], [4, 5, 6]), ([6, 6, 6], [8] * 9)]
 
 
-def gradients_of_step(batches: list[Batch], eps_ls: float = 0.1, clip: float = 0.0) -> tuple[float, int, list[Tensor]]:
+def gradients_of_step(
+    batches: list[Batch], eps_ls: float = 0.1, clip: float = 0.0, lanes: int = 1
+) -> tuple[float, int, list[Tensor]]:
     torch.manual_seed(1)
     model = build(replace(TINY, p_drop=0.0), 12, 12, IDS.pad).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    loss, n = train_step(model, batches, optimizer, rate=0.0, eps_ls=eps_ls, clip=clip, precision="fp32")
+    loss, n = train_step(
+        model,
+        batches,
+        optimizer,
+        rate=0.0,
+        eps_ls=eps_ls,
+        clip=clip,
+        precision="fp32",
+        lanes=lanes,
+        threads=lanes,
+    )
     return loss, n, [p.grad for p in model.parameters() if p.grad is not None]
 
 
@@ -67,6 +80,66 @@ def test_loss_and_gradients_do_not_depend_on_the_split_into_micro_batches(cuts: 
     assert len(gradients) == len(whole) > 20
     for split, one in zip(gradients, whole, strict=True):
         torch.testing.assert_close(split, one, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 7])
+def test_loss_and_gradients_do_not_depend_on_the_lanes(lanes: int) -> None:
+    pieces = [collate(RAGGED[a : a + 1]) for a in range(len(RAGGED))]
+    loss, n, gradients = gradients_of_step(pieces)
+    threads = torch.get_num_threads()
+    apart = gradients_of_step(pieces, lanes=lanes)
+    assert torch.get_num_threads() == threads
+    assert apart[:2] == (loss, n)
+    for ours, one in zip(apart[2], gradients, strict=True):
+        torch.testing.assert_close(ours, one, rtol=1e-9, atol=1e-12)
+    again = gradients_of_step(pieces, lanes=lanes)
+    assert all(torch.equal(a, b) for a, b in zip(apart[2], again[2], strict=True))
+
+
+def test_dropout_follows_from_the_seed_in_whatever_lane() -> None:
+    torch.manual_seed(1)
+    model = build(replace(TINY, p_drop=0.4), 12, 12, IDS.pad).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    pieces = [collate(RAGGED[a : a + 1]) for a in range(len(RAGGED))]
+
+    def loss(seed: int, lanes: int) -> float:
+        torch.rand(3)  # what the global generator has done does not matter
+        return train_step(
+            model, pieces, optimizer, rate=0.0, eps_ls=0.0, clip=0.0, precision="fp32", seed=seed, lanes=lanes
+        )[0]
+
+    assert loss(5, 1) == loss(5, 2) == loss(5, 4)
+    assert loss(5, 1) != loss(6, 1)
+    alike = [collate(RAGGED[:1])] * 2
+    one = train_step(model, alike[:1], optimizer, rate=0.0, eps_ls=0.0, clip=0.0, precision="fp32")[0]
+    two = train_step(model, alike, optimizer, rate=0.0, eps_ls=0.0, clip=0.0, precision="fp32")[0]
+    assert one != two  # each draws its own
+
+
+def test_what_goes_wrong_in_a_lane_is_raised() -> None:
+    def fails(parameters: list[torch.nn.Parameter], number: int) -> tuple[Tensor, list[Tensor | None]]:
+        raise TrainingError(f"part {number}")
+
+    threads = torch.get_num_threads()
+    with pytest.raises(TrainingError, match="part 0"):
+        set_gradients(torch.nn.Linear(2, 2), 4, fails, lanes=2, threads=2)
+    assert torch.get_num_threads() == threads
+
+
+def test_parameters_that_only_some_parts_use() -> None:
+    layers = [torch.nn.Linear(1, 1, bias=False) for _ in range(3)]
+
+    def part(parameters: list[torch.nn.Parameter], number: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        loss = (number + 1) * layers[number % 2].weight.sum()
+        return loss, torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    for n in (1, 2, 3):
+        set_gradients(torch.nn.ModuleList(layers), 4, part, lanes=n, threads=n)
+        assert [p.weight.grad if p.weight.grad is None else p.weight.grad.item() for p in layers] == [4.0, 6.0, None]
+
+
+def test_how_many_lanes() -> None:
+    assert [lanes(2, 4096), lanes(2, 600), lanes(8, 2048), lanes(1, 9999), lanes(4, 40)] == [2, 1, 4, 1, 1]
 
 
 def test_the_step_is_the_gradient_of_the_mean_loss_per_piece() -> None:

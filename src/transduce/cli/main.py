@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
-from transduce.cli import demo, evaluate, fetch, info, lab, train, translate
+from transduce.cli import demo, evaluate, fetch, info, lab, synthetic, train, translate
 from transduce.cli.errors import report
 
 # click's own class or, in later versions of typer, that of typer's copy of click
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 EPILOG = "Start with `transduce demo`, then `transduce train --source a.en --target a.de --out runs/mine`."
+
+# Libraries read these when torch loads them, which is later than here; docs/log.md has the measurements. Threads that
+# wait by spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, a
+# third of a training's memory, and uses few of them again.
+LIBRARIES = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 
 app = typer.Typer(
     name="transduce",
@@ -30,6 +35,8 @@ for command in (
     evaluate.evaluate,
     evaluate.compare,
     train.average,
+    synthetic.distil,
+    synthetic.backtranslate,
     info.info,
     lab.lab,
     fetch.fetch,
@@ -64,11 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
-    # Libraries read these when torch loads them, which is later; docs/log.md has the measurements. Threads that wait by
-    # spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, a third
-    # of a training's memory, and uses few of them again.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    for name, value in LIBRARIES.items():
+        os.environ.setdefault(name, value)
     try:
         arguments = [a for a in arguments if a != "--debug"] or ["--help"]
         status = app(arguments, standalone_mode=False, prog_name="transduce")

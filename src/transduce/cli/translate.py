@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Bundles = Annotated[
+    Path, typer.Argument(metavar="BUNDLE[,BUNDLE...]", help="A model or run directory; several vote, as an ensemble.")
+]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def translate(
-    bundle: Bundle,
+    bundle: Bundles,
     text: Annotated[str | None, typer.Argument(help="Text to translate; else --input or standard input.")] = None,
     input_file: Annotated[str, typer.Option("--input", metavar="F", help="File of lines; - is standard input.")] = "-",
     output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
@@ -49,12 +52,15 @@ def translate(
       transduce translate runs/mine --input a.en --output a.de
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
       transduce translate runs/mine "A dog runs." --attention attention.html
+      transduce translate runs/seed1,runs/seed2,runs/seed3 --input a.en
     """
     from transduce.cli.files import open_output, read_input
     from transduce.text.form import put_tag
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
+    if attention is not None and len(members(bundle)) > 1:
+        raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     search = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
@@ -117,10 +123,17 @@ def score(
         raise
 
 
+def members(bundle: Path) -> list[Path]:
+    """The models that a BUNDLE argument names: one, or several between commas."""
+    if bundle.exists():
+        return [bundle]
+    return [Path(name) for name in str(bundle).split(",") if name]
+
+
 def load_translator(
     bundle: Path, device: str, precision: str, beam: int | None, alpha: float | None, n_best: int = 1
 ) -> "Translator":
-    """The model behind a command, with its options checked. Raises `ConfigError` and `BundleError`."""
+    """The model, or ensemble, behind a command, with its options checked. Raises `ConfigError` and `BundleError`."""
     for name, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
@@ -129,7 +142,7 @@ def load_translator(
     from transduce.training.world import default_threads, environment
 
     tune_process(default_threads(environment()))
-    translator = Translator.load(bundle, device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
+    translator = Translator.load(members(bundle), device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
     if n_best > translator.config.beam:
         raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
     return translator

@@ -68,3 +68,8 @@ def rank_share(batches: Sequence[Numbers], rank: int, size: int) -> list[Numbers
     """
     rounds = -(-len(batches) // size)
     return [batches[(rank + i * size) % len(batches)] for i in range(rounds)]
+
+
+def split_rows(batch: Numbers, parts: int) -> list[Numbers]:
+    """A batch in up to `parts` parts of as many rows each, give or take one; no part is empty."""
+    return np.array_split(batch, min(parts, len(batch)))

@@ -6,18 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import torch
 
-from transduce.bundle import load_bundle
+from transduce.bundle import Bundle, load_bundle
 from transduce.data.collate import collate, pad_rows
+from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig, beam_search
+from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
-from transduce.decoding.search import CPU, Hypothesis
+from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.device import DeviceName, choose_device, choose_precision
 from transduce.device import Precision as WantedPrecision
 from transduce.errors import ConfigError, DataError
@@ -85,7 +87,7 @@ class Translator:
     The model is used, not changed: its dropout is off while it decodes and as it was afterwards.
 
     Args:
-        model: Moved to `device` if it is elsewhere.
+        model: One, or several that vote. Moved to `device` if it is elsewhere.
         tokenizers: Those that the model was trained with.
         config: Beam, alpha and output length.
         device: Where to compute.
@@ -104,7 +106,7 @@ class Translator:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | Ensemble,
         tokenizers: TokenizerPair,
         config: DecodingConfig = DecodingConfig(),
         *,
@@ -125,8 +127,9 @@ class Translator:
         self.precision = precision
         self._normal: Normal = normal
         self.model = model.to(device)
-        self._max_source = _positions(model.source.positions, max_source_length)
-        self._max_target = _positions(model.target.positions, max_target_length)
+        members = model.members if isinstance(model, Ensemble) else (model,)
+        self._max_source = min(_positions(m.source.positions, max_source_length) for m in members)
+        self._max_target = min(_positions(m.target.positions, max_target_length) for m in members)
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
@@ -135,30 +138,38 @@ class Translator:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         *,
         device: DeviceName = "auto",
         precision: WantedPrecision = "auto",
         beam: int | None = None,
         alpha: float | None = None,
     ) -> Self:
-        """The translator of a bundle, or of a run. Beam and alpha are the bundle's unless given.
+        """The translator of a bundle, or of a run; of several, an ensemble. Beam and alpha are the (first) bundle's
+        unless given.
 
         Raises:
             BundleError: `path` is missing, truncated or not a model of transduce.
-            ConfigError: the device or precision is not there; beam or alpha impossible.
+            ConfigError: the device or precision is not there; beam or alpha impossible; models of an ensemble that do
+                not share their vocabulary.
         """
         place = choose_device(device)
         chosen, _ = choose_precision(precision, place)
-        bundle = load_bundle(Path(path), place)
+        paths = [path] if isinstance(path, str | Path) else list(path)
+        if not paths:
+            raise ConfigError("Translator.load: an empty list. Give at least one model.")
+        bundles = [load_bundle(Path(one), place) for one in paths]
+        bundle = bundles[0]
+        for where, one in zip(paths, bundles, strict=True):
+            _check_alike(where, one, paths[0], bundle)
         search = DecodingConfig(
             beam=bundle.config.beam if beam is None else beam,
             alpha=bundle.config.alpha if alpha is None else alpha,
             extra_length=bundle.config.extra_length,
         )
-        limit = bundle.config.max_length
+        limit = min(one.config.max_length for one in bundles)
         return cls(
-            bundle.model,
+            bundle.model if len(bundles) == 1 else Ensemble([one.model for one in bundles]),
             bundle.tokenizers,
             search,
             device=place,
@@ -191,6 +202,7 @@ class Translator:
             DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know.
         """
         _check_window(window)
+        step: Step[Any] = self.model.step
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
@@ -198,7 +210,7 @@ class Translator:
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             state = self.model.start(self._batch(sources), search.beam)
             return beam_search(
-                self.model.step,
+                step,
                 state,
                 self._limits(sources),
                 config=search,
@@ -209,6 +221,39 @@ class Translator:
             )
 
         return self._stream(lines, decode, search.beam, window, warn)
+
+    def translate_alphas(
+        self, texts: Sequence[str], alphas: Sequence[float], *, warn: Warn = warn_python
+    ) -> list[list[str]]:
+        """The best output of every text under each of `alphas`, from one search (`alphas.beam_search_alphas`).
+
+        Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
+        """
+        step: Step[Any] = self.model.step
+        beam = self.config.beam
+        parts = self._parts([self._line(text) for text in texts], 1, warn)
+        flat = [ids for line in parts for ids in line]
+        found: list[list[str]] = [[] for _ in flat]
+        lengths = [(len(ids) + 1) * beam for ids in flat]
+        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
+            sources = [flat[i] for i in rows]
+            with self._computing():
+                state = self.model.start(self._batch(sources), beam)
+                best = beam_search_alphas(
+                    step,
+                    state,
+                    self._limits(sources),
+                    beam=beam,
+                    alphas=alphas,
+                    ids=IDS,
+                    forbidden=self._tags,
+                    device=self.device,
+                )
+            for i, each in zip(rows, best, strict=True):
+                found[i] = [self._texts([hypothesis])[0].text for hypothesis in each]
+        remaining = iter(found)
+        lines = [list(islice(remaining, len(line))) for line in parts]
+        return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
 
     def sample(
         self,
@@ -240,11 +285,12 @@ class Translator:
         Raises:
             ConfigError: as `sampling.sample`; a window below 1.
         """
+        step: Step[Any] = self.model.step
         _check_window(window)
 
         def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             found = sample(
-                self.model.step,
+                step,
                 self.model.start(self._batch(sources)),
                 self._limits(sources),
                 IDS,
@@ -263,7 +309,9 @@ class Translator:
 
         Raises:
             DataError: a side is longer than the model takes, or is blank.
+            ConfigError: this is an ensemble.
         """
+        model = self.one_model("attention")
         sources = self.tokenizers.encode_sources([self._line(source)])
         ids = sources[0], self.tokenizers.target.encode(self._line(target))
         for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
@@ -271,7 +319,7 @@ class Translator:
                 raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
         batch = collate([ids]).to(self.device)
         with self._computing():
-            maps = attention_maps(self.model, batch.source[0], batch.target_in[0])
+            maps = attention_maps(model, batch.source[0], batch.target_in[0])
         source_pieces = self.tokenizers.source.pieces(ids[0])
         return Attention(
             source=source_pieces, target=self.tokenizers.target.pieces(ids[1]), weights=maps.to(torch.device("cpu"))
@@ -293,10 +341,11 @@ class Translator:
         Blank sides are scored like any other text.
 
         Raises:
-            ConfigError: a window below 1.
+            ConfigError: a window below 1; this is an ensemble.
             DataError: a side is longer than the model takes (a score of parts would not be the score of the whole).
         """
         _check_window(window)
+        self.one_model("score")
         return self._scores(iter(pairs), window)
 
     def _scores(self, pairs: Iterator[tuple[str, str]], window: int) -> Iterator[float]:
@@ -319,7 +368,7 @@ class Translator:
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
             batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
             with self._computing():
-                scores = score_pairs(self.model, batch)
+                scores = score_pairs(self.one_model("score"), batch)
             for i, score in zip(rows, scores, strict=True):
                 found[i] = score
         return found
@@ -391,6 +440,12 @@ class Translator:
             found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
         return list(found.values())
 
+    def one_model(self, verb: str) -> Transformer:
+        """The model; raises `ConfigError` where it is an ensemble."""
+        if isinstance(self.model, Ensemble):
+            raise ConfigError(f"{verb}: this is for one model, and here are {len(self.model.members)}. Give one.")
+        return self.model
+
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """No gradients, no dropout, the precision asked for; and the model's mode restored."""
@@ -409,6 +464,17 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
     if isinstance(positions, LearnedPositions):
         return min(wanted, len(positions.weight) - 1)
     return wanted
+
+
+def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle) -> None:
+    """Raise `ConfigError` unless both bundles read and write the same pieces."""
+    pieces = [[side.to_bytes() for side in (b.tokenizers.source, b.tokenizers.target)] for b in (one, other)]
+    forms = [(b.config.normalise, tuple(b.config.tags)) for b in (one, other)]
+    if pieces[0] != pieces[1] or forms[0] != forms[1]:
+        raise ConfigError(
+            f"{path}: not the vocabulary of {first}, so they cannot be an ensemble. Train its models on the same "
+            "files, dev set included, with the same [tokenizer] and data.augment = 0, each with a training.seed."
+        )
 
 
 def _check_window(window: int) -> None:

@@ -1,5 +1,8 @@
 """Dropout with masks from cheap random bits."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import torch
@@ -8,6 +11,23 @@ from torch import nn
 from transduce.shapes import Float, Tensor
 
 LEVELS = 1 << 16  # masks compare 16 random bits
+
+
+class _OfThread(threading.local):
+    generator: torch.Generator | None = None
+
+
+_of_thread = _OfThread()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, masks made by this thread on CPU follow from `seed`; outside, from torch's global generator."""
+    before, _of_thread.generator = _of_thread.generator, torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        _of_thread.generator = before
 
 
 @final
@@ -31,7 +51,9 @@ class Dropout(nn.Module):
 
 def _keep_mask(like: Tensor, dropped_levels: int) -> Tensor:
     """0 with probability dropped_levels / 65536, else 1 / (1 - that), in the shape and type of `like`."""
-    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64).random_(
+        -(2**63), None, generator=_of_thread.generator
+    )
     bits = words.view(torch.int16)[: like.numel()].view(like.shape)  # four masks' worth a word
     keep = torch.empty(like.shape, dtype=like.dtype)
     torch.ge(bits, dropped_levels - LEVELS // 2, out=keep)  # straight to float: a bool in between doubles the time

@@ -30,10 +30,10 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, first: int, n: int) -> Float[Tensor, "T D"]:
         """Encodings of positions `first` to `first + n - 1`."""
-        if first + n > len(self.table):
-            longer = sinusoids(2 * (first + n), self.table.shape[1])
-            self.table = longer.to(self.table)
-        return self.table[first : first + n]
+        table = self.table
+        if first + n > len(table):
+            self.table = table = sinusoids(2 * (first + n), table.shape[1]).to(table)
+        return table[first : first + n]
 
 
 @final

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from transduce.errors import ConfigError
-from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttentionState, join_heads, split_heads
+from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttentionState, join_heads
 from transduce.shapes import Bool, Float, Tensor
 
 
@@ -39,7 +39,7 @@ class RestrictedSelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], real: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
         """Whole sequences."""
         a = self.attention
-        q, kv = split_heads(a.w_q(x), a.n_heads), a.keys_values(x)
+        q, kv = a.queries_keys_values(x)
         t = x.shape[1]
         before, after = min(self.before, t - 1), min(self.after, t - 1)
         heads = neighbourhood_attention(q, kv, before, after, real)

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from transduce.checkpoint import DevResult, Progress
-from transduce.data.batching import Numbers, rank_share, token_batches
+from transduce.data.batching import Numbers, rank_share, split_rows, token_batches
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import TokenisedCorpus
 from transduce.device import Chosen, DeviceName, Precision, autocast
 from transduce.errors import ConfigError, TrainingError
+from transduce.nn.dropout import seeded
 from transduce.nn.loss import label_smoothed_nll
 from transduce.nn.transformer import Transformer
+from transduce.shapes import Tensor
+from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
 
@@ -118,22 +121,26 @@ def train_step(
     eps_ls: float,
     clip: float,
     precision: Chosen,
+    seed: int = 0,
+    lanes: int = 1,
+    threads: int = 1,
 ) -> tuple[float, int]:
     """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
 
     Returns the loss per target piece and the number of pieces. When the loss or its gradient is not finite nothing is
-    updated, and the loss returned is not finite either.
+    updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). `lanes` of
+    them are computed at once, with `threads` in all.
     """
     n_global = sum(batch.n_target_tokens for batch in micro_batches)
-    device = model.output_weight.device
-    sums = []
-    optimizer.zero_grad(set_to_none=True)
-    for batch in micro_batches:
-        with autocast(precision, device):
+
+    def differentiate(parameters: list[nn.Parameter], number: int) -> tuple[Tensor, Gradients]:
+        batch = micro_batches[number]
+        with autocast(precision, batch.source.device), seeded(step_seed(seed, number, 0)):
             states = model(batch.source, batch.target_in)
             nll, _ = label_smoothed_nll(states, model.output_weight, batch.target_out, eps_ls, model.pad)
-        (nll / n_global).backward()  # type: ignore[no-untyped-call]
-        sums.append(nll.detach())
+        return nll.detach(), torch.autograd.grad(nll / n_global, parameters, allow_unused=True)
+
+    sums = set_gradients(model, len(micro_batches), differentiate, lanes, threads)
     loss = sum(map(float, sums)) / n_global
     norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if not bool(torch.isfinite(norm)):
@@ -161,6 +168,7 @@ class Trainer:
         training: TrainingConfig,
         precision: Chosen,
         world: World,
+        threads: int = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -170,6 +178,9 @@ class Trainer:
         self.training = training
         self.precision: Chosen = precision
         self.world = world
+        self.threads = threads
+        tokens = batching.max_tokens * batching.accumulate
+        self.lanes = lanes(threads, tokens) if world.device.type == "cpu" else 1
 
     def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
         """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""
@@ -207,9 +218,11 @@ class Trainer:
         Raises:
             TrainingError: the loss or the gradient is not finite; names step and pairs.
         """
-        torch.manual_seed(step_seed(self.training.seed, progress.step, self.world.rank))
+        seed = step_seed(self.training.seed, progress.step, self.world.rank)
+        torch.manual_seed(seed)
         self.model.train()
-        batches = [collate([self.corpus.pair(int(i)) for i in n]).to(self.world.device) for n in numbers]
+        parts = [part for n in numbers for part in split_rows(n, -(-self.lanes // len(numbers)))]
+        batches = [collate([self.corpus.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
         rate = self.rate(progress.step)
         loss, n = train_step(
             self.model,
@@ -219,6 +232,9 @@ class Trainer:
             eps_ls=self.training.label_smoothing,
             clip=self.training.clip,
             precision=self.precision,
+            seed=seed,
+            lanes=self.lanes,
+            threads=self.threads,
         )
         if not np.isfinite(loss):
             pairs = ", ".join(str(int(i)) for i in islice((i for n in numbers for i in n), 8))
