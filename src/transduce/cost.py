@@ -17,7 +17,7 @@ from transduce.data.batching import token_batches
 from transduce.data.shards import TokenisedCorpus
 from transduce.device import Chosen
 from transduce.machine import Machine
-from transduce.nn.loss import CHUNK
+from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
 from transduce.sizes import SENTENCE, parameters, stacks
 from transduce.training.trainer import BatchingConfig
@@ -142,9 +142,10 @@ def training_memory(
 
 
 def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen) -> float:
-    """Bytes of a step on the largest batch: what each layer keeps for the backward pass, a chunk of logits three times,
-    and the gradient of the output matrix."""
-    return KEPT[precision] * kept_bytes(c, work) + 4 * (3 * CHUNK * target_size + target_size * c.d_model)
+    """Bytes of a step on the largest batch: what each layer keeps for the backward pass, the logits held at a time, and
+    the gradient of the output matrix."""
+    logits = min(float(LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
+    return KEPT[precision] * kept_bytes(c, work) + logits + 4 * target_size * c.d_model
 
 
 def kept_bytes(c: TransformerConfig, work: Work) -> float:
