@@ -28,6 +28,7 @@ from transduce.nn.sublayer import Norm
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import adam
+from transduce.training.parallel import lanes
 from transduce.training.trainer import BatchingConfig, Trainer, TrainingConfig
 from transduce.training.world import World, environment
 
@@ -67,34 +68,39 @@ CASES = {
 }
 
 
-def measure(name: str, precision: Chosen, seconds: float) -> dict[str, Any]:
+def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[str, Any]:
     """One case, in this process. The batch that needs the most memory is the first; it is not timed."""
     case, sizes = CASES[name], (CASES[name].vocabulary,) * 2
-    machine = measure_machine(1)
-    tune_process(1)
     corpus, batching = invent(case), BatchingConfig(max_tokens=case.max_tokens, accumulate=case.accumulate)
+    width = lanes(threads, batching.tokens)
+    machine = measure_machine(threads // width)
+    tune_process(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
     work = Work.of(corpus, batching, seed=1)
     base = resident()
     model = build(case.model, *sizes, IDS.pad)
     world = World(device=torch.device("cpu"))
-    trainer = Trainer(model, adam(model), corpus, lambda step: 1e-4, batching, TrainingConfig(), precision, world)
+    trainer = Trainer(
+        model, adam(model), corpus, lambda step: 1e-4, batching, TrainingConfig(), precision, world, threads
+    )
     longest = max(trainer.epoch_batches(0), key=lambda batch: int(corpus.target_lengths[batch].max()))
     trainer.update(Progress(step=1), [longest])
     times: list[float] = []
     start = time.perf_counter()
     for progress, numbers in trainer.updates(Progress()):
-        began = time.process_time()
+        began = clock()
         trainer.update(progress, numbers)
-        times.append(time.process_time() - began)
+        times.append(clock() - began)
         if len(times) >= 4 and time.perf_counter() - start > seconds:
             break
     counted = count(case.model, *sizes, work)
-    memory = base + 16 * counted.weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision)
+    weights = (16 + 4 * (width - 1)) * counted.weights
+    memory = base + weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision, width)
     return {
         "case": name,
         "precision": precision,
         "updates": len(times),
-        "seconds_predicted": round(update_seconds(counted, machine, precision), 4),
+        "seconds_predicted": round(update_seconds(counted, machine, precision, width), 4),
         "seconds_measured": round(float(np.mean(times[1:])), 4),
         "memory_predicted": round(memory),
         "memory_measured": peak_resident(),
@@ -153,10 +159,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of training for each case")
     parser.add_argument("--case", choices=sorted(CASES), help="this one alone")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="this one alone")
+    parser.add_argument("--threads", type=int, default=1, help="with 1 it is processor time, else wall time")
     parser.add_argument("--here", action="store_true", help="in this process (needs --case and --precision)")
     a = parser.parse_args()
     if a.here:
-        print(json.dumps(measure(a.case, a.precision, a.seconds)), flush=True)
+        print(json.dumps(measure(a.case, a.precision, a.seconds, a.threads)), flush=True)
         return
     env = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", **environment()}  # as the command line has it
     precisions: list[Chosen] = [a.precision] if a.precision else ["fp32", "bf16"]
@@ -165,7 +172,11 @@ def main() -> None:
         for name in [a.case] if a.case else CASES:
             child = [sys.executable, "-m", "benchmarks.cost_model", "--here", "--case", name, "--precision", precision]
             out = subprocess.run(
-                [*child, "--seconds", str(a.seconds)], check=True, stdout=subprocess.PIPE, text=True, env=env
+                [*child, "--seconds", str(a.seconds), "--threads", str(a.threads)],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=env,
             ).stdout
             print(out, end="", flush=True)
             lines.append(json.loads(out))

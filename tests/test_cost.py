@@ -10,7 +10,7 @@ from tests.training.tiny import TINY, copying_corpus, make_trainer
 from transduce.cost import Work, count, training_memory, update_seconds, validation_seconds
 from transduce.data.collate import collate
 from transduce.machine import Machine
-from transduce.sizes import flops_per_token
+from transduce.sizes import flops_per_token, parameters
 from transduce.training.trainer import BatchingConfig
 
 pytestmark = pytest.mark.unit
@@ -66,6 +66,20 @@ def test_batches_cost_time_each_and_memory_once() -> None:
     large = Work.full(BatchingConfig(max_tokens=2048, accumulate=3))
     assert training_memory(TINY, 50, 50, large, "fp32") > training_memory(TINY, 50, 50, FULL, "fp32")
     assert _seconds(TINY, large, "fp32") < 4 * _seconds(TINY, FULL, "fp32")
+
+
+def test_lanes_share_the_work_but_not_the_weights_and_calls() -> None:
+    n = count(TINY, 50, 50, FULL)
+    only = {"fp32": 1e30, "bf16": 1e30, "memory": 1e30, "cache": 1e30, "call": 0.0}
+
+    def gained(part: str) -> float:
+        machine = Machine(threads=1, **{**only, part: getattr(MACHINE, part)})
+        return update_seconds(n, machine, "fp32", 1) / update_seconds(n, machine, "fp32", 2)
+
+    assert [round(gained(part), 3) for part in ("fp32", "cache", "memory", "call")] == [2, 2, 1, 1]
+    weights = parameters(TINY, 50, 50)
+    one, three = (training_memory(TINY, 50, 50, FULL, "fp32", width) for width in (1, 3))
+    assert three - one == 2 * 4 * (weights + 50 * TINY.d_model)
 
 
 def test_memory_stands_on_what_the_process_holds() -> None:

@@ -62,6 +62,7 @@ from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.parallel import lanes
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, default_threads, environment
@@ -541,13 +542,10 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
     prepared, timing = load_prepared(run / "data"), None
     if world.device.type == "cpu":
         tune_process(chosen.threads)
-        timing = predict(
-            config,
-            _precision(chosen),
-            prepared,
-            measure_machine(chosen.threads),
-            min(len(prepared.dev), DEV_LOSS_PAIRS),
-        )
+        width = lanes(chosen.threads, config.batching.tokens)
+        machine = measure_machine(chosen.threads // width)
+        scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
+        timing = predict(config, _precision(chosen), prepared, machine, width, scored)
         if config.training.minutes > 0:
             steps, every, _ = fit(config.training, timing)
             chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))

@@ -4,6 +4,8 @@
             + bytes moved / bandwidth of the cache, for activations and logits, or of memory, for weights
             + CALLS x sub-layers x batches x cost of a call
 
+with the first line, and the activations and logits of the second, divided by the lanes that compute parts of the
+update at once (`training.parallel`).
 Wide models spend their time in the first term, narrow ones in the second, small batches in the third.
 docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
 """
@@ -117,13 +119,13 @@ def count(c: TransformerConfig, source_size: int, target_size: int, work: Work) 
     )
 
 
-def update_seconds(n: Counted, machine: Machine, precision: Chosen) -> float:
-    """Seconds of an update that does `n`."""
+def update_seconds(n: Counted, machine: Machine, precision: Chosen, lanes: int = 1) -> float:
+    """Seconds of an update that does `n` in so many lanes; `machine` is what a lane has."""
     rate = machine.fp32 if precision == "fp32" else machine.bf16
     products = 6 * n.multiplied / (GEMM[precision] * rate)
     moved = 4 * (MOVES[precision] * n.kept + LOGIT_MOVES[precision] * n.logits) / machine.cache
     weights = 4 * WEIGHT_MOVES * n.weights / machine.memory
-    return products + moved + weights + CALLS[precision] * n.sublayers * machine.call
+    return (products + moved) / lanes + weights + CALLS[precision] * n.sublayers * machine.call
 
 
 def validation_seconds(update: float, work: Work, *, scored: int, decoded: int) -> float:
@@ -132,20 +134,26 @@ def validation_seconds(update: float, work: Work, *, scored: int, decoded: int) 
 
 
 def training_memory(
-    c: TransformerConfig, source_size: int, target_size: int, work: Work, precision: Chosen, base: int = BASE
+    c: TransformerConfig,
+    source_size: int,
+    target_size: int,
+    work: Work,
+    precision: Chosen,
+    lanes: int = 1,
+    base: int = BASE,
 ) -> int:
     """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and what
     either a step needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
-    step = step_memory(c, target_size, work, precision)
+    step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
     return round(base + 16 * weights + KERNELS[precision] + max(step, CHOOSING * weights))
 
 
-def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen) -> float:
-    """Bytes of a step on the largest batch: what each layer keeps for the backward pass, the logits held at a time, and
-    the gradient of the output matrix."""
-    logits = min(float(LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
-    return KEPT[precision] * kept_bytes(c, work) + logits + 4 * target_size * c.d_model
+def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen, lanes: int = 1) -> float:
+    """Bytes of a step on the largest batch: what each layer keeps for the backward pass and, in every lane, the logits
+    held at a time and the gradient of the output matrix."""
+    logits = min(float(lanes * LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
+    return KEPT[precision] * kept_bytes(c, work) + logits + 4 * lanes * target_size * c.d_model
 
 
 def kept_bytes(c: TransformerConfig, work: Work) -> float:

@@ -15,6 +15,7 @@ from transduce.machine import Machine
 from transduce.rundir import Chosen
 from transduce.sizes import parameters
 from transduce.text.tokenizer import Kind
+from transduce.training.parallel import lanes
 from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit
@@ -101,10 +102,14 @@ def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
     return min(training.max_steps, fitting), every, seconds / fitting
 
 
-def predict(config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, scored: int) -> Timing:
-    """The times of the cost model; `scored` pairs are those of the dev loss."""
+def predict(
+    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, width: int, scored: int
+) -> Timing:
+    """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
+    dev loss."""
     sides, work = prepared.tokenizers, Work.of(prepared.corpus, config.batching, config.training.seed)
-    update = update_seconds(count(config.model, sides.source.size, sides.target.size, work), machine, precision)
+    counted = count(config.model, sides.source.size, sides.target.size, work)
+    update = update_seconds(counted, machine, precision, width)
     decoded = min(len(prepared.dev), config.evaluation.sentences)
     validation = validation_seconds(update, work, scored=scored, decoded=decoded)
     return Timing(update=update, validation=validation, measured=False)
@@ -118,7 +123,8 @@ def make_plan(
     sizes = tokenizers.source.size, tokenizers.target.size
     work = Work.of(corpus, config.batching, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
-    memory = max(peak, training_memory(c, *sizes, work, precision, base)) if chosen.device == "cpu" else 0
+    width = lanes(chosen.threads, config.batching.tokens)
+    memory = max(peak, training_memory(c, *sizes, work, precision, width, base)) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),
         source_pieces=sizes[0],

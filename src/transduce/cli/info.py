@@ -116,7 +116,7 @@ def _recipe(config: "RunConfig") -> dict[str, Any]:
         **never_run,
         **_architecture(config.model, size, size),
         "tokenizer": {"source": config.tokenizer.source, "target": config.tokenizer.target},
-        "tokens_per_update": batch.max_tokens * batch.accumulate,
+        "tokens_per_update": batch.tokens,
         "max_steps": t.max_steps,
         "minutes": t.minutes,
         "schedule": f"{t.schedule}, warm-up {t.warmup}",
@@ -132,13 +132,16 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     from transduce.cost import Work, count, training_memory, update_seconds
     from transduce.device import choose_device, choose_precision
     from transduce.machine import measure_machine
+    from transduce.training.parallel import lanes
     from transduce.training.world import default_threads
 
     t, sizes, work = config.training, (config.tokenizer.size,) * 2, Work.full(config.batching)
     precision, _ = choose_precision(t.precision, choose_device("cpu"))
-    update = update_seconds(count(config.model, *sizes, work), measure_machine(default_threads(os.environ)), precision)
+    threads = default_threads(os.environ)
+    width = lanes(threads, config.batching.tokens)
+    update = update_seconds(count(config.model, *sizes, work), measure_machine(threads // width), precision, width)
     return {
-        "memory_bytes": training_memory(config.model, *sizes, work, precision),
+        "memory_bytes": training_memory(config.model, *sizes, work, precision, width),
         "precision": precision,
         "seconds_per_update": round(update, 3),
         "target_pieces_per_second": round(work.target / update, 1),
