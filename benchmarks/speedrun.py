@@ -35,6 +35,7 @@ from transduce.data.corpus import read_pairs
 from transduce.data.preflight import Preflight
 from transduce.decoding.translator import Translator
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references
+from transduce.plan import Plan
 from transduce.training.trainer import StepResult
 
 RECIPE = Path(__file__).with_name("speedrun.toml")
@@ -60,6 +61,9 @@ class Pace:
     def surveyed(self, preflight: Preflight) -> None:
         """The data is ready."""
         self.prepared = time.perf_counter()
+
+    def planned(self, plan: Plan) -> None:
+        """Nothing."""
 
     def begin(self, progress: Progress, config: RunConfig) -> None:
         """On we go."""

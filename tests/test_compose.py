@@ -16,10 +16,14 @@ from tests.tiny import After, Heard, Killed, restore_process, run_time_checks, t
 from transduce import compose, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
-from transduce.compose import Outcome, Quiet, train
+from transduce.compose import Outcome, Quiet, prepare_data, train
+from transduce.data.batching import token_batches
 from transduce.data.prepare import load_prepared
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
+from transduce.machine import peak_resident
+from transduce.plan import to_values
+from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
 
 pytestmark = pytest.mark.learn
@@ -618,6 +622,63 @@ def test_more_steps_in_minutes_that_were_not_used_up(
     assert train(tiny_config(folder, "training.minutes=1.0"), tmp_path / "run").step == 12
     more = tiny_config(folder, "training.minutes=1.0", "training.max_steps=20")
     assert train(more, tmp_path / "run").step == 20
+
+
+# ---- the plan
+
+
+def test_the_plan_of_a_short_run_has_no_times(folder: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    (plan,) = heard.plans
+    assert (plan.updates, plan.timing, plan.seconds) == (12, None, 0)
+    assert plan.pairs == 300
+    (session,) = events(tmp_path / "run", "session")
+    assert session["peak_memory_bytes"] == pytest.approx(peak_resident(), rel=0.5)
+    assert plan.memory >= 0.5 * session["peak_memory_bytes"]
+
+
+def test_the_plan_of_a_longer_run_is_measured_and_kept(folder: Path, tmp_path: Path) -> None:
+    heard, settings = Heard(), ("training.max_steps=80", "training.precision=fp32")
+    train(tiny_config(folder, *settings), tmp_path / "run", reporter=heard, stop=After(1))
+    (plan,) = heard.plans
+    assert plan.timing is not None
+    assert plan.timing.measured
+    assert plan.passes == pytest.approx(80 / plan_updates(tmp_path / "run"))
+    assert load_plan(tmp_path / "run") == json.loads(json.dumps(to_values(plan)))
+    assert prepare_data(tiny_config(folder, *settings), tmp_path / "run", reporter=heard) is False
+    assert len(heard.plans) == 1
+
+
+def plan_updates(run: Path) -> int:
+    """Updates in the first epoch of `run`, as its trainer counts them."""
+    config, prepared = load_asked(run), load_prepared(run / "data")
+    batches = token_batches(
+        prepared.corpus.source_lengths + 1,
+        prepared.corpus.target_lengths + 1,
+        max_tokens=config.batching.max_tokens,
+        seed=config.training.seed,
+        epoch=0,
+    )
+    return -(-len(batches) // config.batching.accumulate)
+
+
+def test_a_plan_made_ahead_is_predicted(folder: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    prepare_data(tiny_config(folder, "training.minutes=1"), tmp_path / "run", reporter=heard)
+    (plan,) = heard.plans
+    assert plan.timing is not None
+    assert not plan.timing.measured
+    assert plan.updates == 12  # fewer than fit into a minute
+
+
+def test_no_plan_for_a_device_that_is_elsewhere(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    heard = Heard()
+    assert prepare_data(tiny_config(folder, "training.device=cuda"), tmp_path / "run", reporter=heard)
+    assert heard.plans == []
+    assert heard.lines[-1].startswith("no plan: device = 'cuda', but this machine has none")
+    assert load_plan(tmp_path / "run") is None
 
 
 # ---- quiet

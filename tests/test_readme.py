@@ -26,7 +26,7 @@ import transduce
 from tools.pages import ROOT, blocks, commands, follow, section, tree
 from transduce.cli.main import run
 from transduce.config import RunConfig, load_recipe
-from transduce.data.corpus import AlignedFiles, read_pairs
+from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
 from transduce.data.sources import find
 from transduce.lab import costs, residual
 
@@ -72,9 +72,12 @@ def transduce_command(words: list[str]) -> int:
     if words[1] == "fetch":  # there is no network, and `write_files` wrote what is meant
         assert find(words[2])[1].targets
         return 0
-    if words[1] == "train":
+    if words[1] in ("train", "distil"):
         minutes = float(words[words.index("--minutes") + 1]) if "--minutes" in words else 30.0
-        settings = small(STEPS, 1) if not words[2].startswith("--") else small(int(minutes / 15), 2)
+        is_recipe = words[1] == "train" and not words[2].startswith("--")
+        settings = small(STEPS, 1) if is_recipe else small(int(minutes / 15), 2)
+        if words[1] == "distil":  # a teacher of so few steps writes what would be left out
+            settings += [f"cleaning.{rule}=false" for rule in ("encoding", "ratio", "copied")]
         words = [*words, *(part for setting in settings for part in ("--set", setting))]
     return run(words[1:])
 
@@ -186,6 +189,14 @@ def test_data(folder: Path) -> None:
 def test_recipes(folder: Path) -> None:
     follow((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), folder, PROGRAMS)
     assert (folder / "runs" / "captions-2" / "model" / "config.json").is_file()
+
+
+@pytest.mark.learn
+def test_measuring(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    follow((ROOT / "docs" / "measuring.md").read_text(encoding="utf-8"), folder, PROGRAMS)
+    assert "By rarity" in (folder / "both.html").read_text(encoding="utf-8")
+    assert "best: --beam " in capsys.readouterr().err
+    assert len(list(read_pairs(PairsFile(pairs=folder / "made.tsv")))) == 60
 
 
 def write_formats(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from transduce.config import RunConfig
+    from transduce.plan import Plan
     from transduce.training.trainer import StepResult
 
 WORDS = ("bird", "cat", "dog", "eats", "green", "runs", "sees", "the")
@@ -167,12 +168,16 @@ class Heard:
     lines: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     preflights: list[object] = field(default_factory=list)
+    plans: list["Plan"] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.lines.append(text)
 
     def surveyed(self, preflight: object) -> None:
         self.preflights.append(preflight)
+
+    def planned(self, plan: "Plan") -> None:
+        self.plans.append(plan)
 
     def begin(self, progress: object, config: object) -> None:
         pass

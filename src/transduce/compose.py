@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
 
+import numpy as np
 import torch
 
 from transduce.bundle import (
@@ -32,6 +33,7 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.config import RunConfig
+from transduce.cost import BASE
 from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import Preflight, reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
@@ -39,8 +41,10 @@ from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import MetricScore
-from transduce.files import copy_atomically
+from transduce.files import copy_atomically, write_json
+from transduce.machine import measure_machine, peak_resident, resident
 from transduce.nn.transformer import build
+from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
 from transduce.rundir import (
     Chosen,
     check_same,
@@ -58,13 +62,16 @@ from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.parallel import lanes
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, default_threads, environment
-from transduce.validation import DevSet, best_steps, choose_model, last_steps
+from transduce.validation import DEV_LOSS_PAIRS, DevSet, best_steps, choose_model, last_steps
 
 TIMED_STEPS = 8
-VALIDATIONS = 20  # in a run that only minutes limit
+TIMED_SECONDS = 5.0  # when steps have taken so long, there are no more
+LONGER = 10  # pieces than the mean target: what decoding takes as long for as that of a model that ends its outputs
+WORTH_TIMING = 10 * TIMED_STEPS  # updates: for fewer it would take too much of the run
 
 
 @runtime_checkable  # so that tests can check annotations at run time
@@ -77,6 +84,10 @@ class Reporter(Protocol):
 
     def surveyed(self, preflight: Preflight) -> None:
         """The data was prepared: what it is like, and what was left out."""
+        ...
+
+    def planned(self, plan: Plan) -> None:
+        """What will be trained, and what it takes on this machine."""
         ...
 
     def begin(self, progress: Progress, config: RunConfig) -> None:
@@ -100,6 +111,9 @@ class Quiet:
         """Nothing."""
 
     def surveyed(self, preflight: Preflight) -> None:
+        """Nothing."""
+
+    def planned(self, plan: Plan) -> None:
         """Nothing."""
 
     def begin(self, progress: Progress, config: RunConfig) -> None:
@@ -221,9 +235,10 @@ def _train(
         log.write(event="model", step=progress.step, choice=name, score=dev_score.score, signature=dev_score.signature)
         return Outcome(step=progress.step, finished=True, dev=dev_score)
     finally:
-        seconds = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        cost = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        cost["peak_memory_bytes"] = peak_resident()
         try:
-            log.write(event="session", step=progress.step, threads=chosen.threads, **seconds)
+            log.write(event="session", step=progress.step, threads=chosen.threads, **cost)
         finally:
             log.close()
 
@@ -246,6 +261,7 @@ def prepare_data(
     _make_data(run, config, origin, continued, reporter)
     if not continued:
         record(run, config)
+        _plan_ahead(run, config, reporter)
     if list_dropped is not None:
         copy_dropped(run, Path(list_dropped))
     return not continued
@@ -372,18 +388,14 @@ class _Both:
 
 
 def _describe(config: RunConfig, prepared: Prepared) -> str:
-    """What is going to be trained on what, in two lines."""
-    train, dev, sides = prepared.manifest["train"], prepared.manifest["dev"], prepared.tokenizers
+    """What is going to be trained on, and judged by."""
+    train, dev = prepared.manifest["train"], prepared.manifest["dev"]
     held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
     left_out = reasons(train) or "none"
     made = f" and {train['made']:,} made from them" if train.get("made") else ""
-    c = config.model
-    layers = f"{c.n_layers} + {c.n_layers} {c.layer.kind} layers, d_model {c.d_model}"
-    kinds = f"{config.tokenizer.source} to {config.tokenizer.target}"
-    pieces = f"{kinds}, {sides.source.size:,} and {sides.target.size:,} pieces"
     return (
-        f"{train['kept']:,} training pairs{made} (left out: {left_out}), {dev['pairs']:,} dev pairs{held_out}\n"
-        f"{pieces}; {layers}; judged by {config.evaluation.metric}"
+        f"{train['kept']:,} training pairs{made} (left out: {left_out}), {dev['pairs']:,} dev pairs{held_out}; "
+        f"judged by {config.evaluation.metric}"
     )
 
 
@@ -438,22 +450,15 @@ def _choose(
     asked = config.training
     if chosen is None:
         world = World.from_env(environment(), asked.device)
-        precision, because = choose_precision(asked.precision, world.device)
-        chosen = Chosen(
-            max_steps=asked.max_steps,
-            checkpoint_every=asked.checkpoint_every,
-            warmup=asked.warmup,
-            precision=precision,
-            device=world.device.type,
-            threads=default_threads(environment()),
-            seconds_per_step=0.0,
-            command=command,
-            start_from="" if origin is None else str(origin),
-        )
+        chosen, because = _first_choice(config, world, command, "" if origin is None else str(origin))
         reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
         tune_process(chosen.threads)
-        if asked.minutes > 0:
-            chosen = _fit_minutes(config, chosen, world, prepared, reporter)
+        base, timing = resident(), None
+        if asked.minutes > 0 or asked.max_steps >= WORTH_TIMING:
+            timing = _measure(config, chosen, world, prepared, reporter)
+        if asked.minutes > 0 and timing is not None:
+            chosen = _fit_minutes(config, chosen, timing, reporter)
+        _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
     else:
         if origin is not None and chosen.start_from != str(origin):
             raise ConfigError(
@@ -470,40 +475,89 @@ def _choose(
     return chosen, world
 
 
-def _fit_minutes(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared, reporter: Reporter) -> Chosen:
-    """Measure a few steps and a validation on a throw-away model; the number of steps follows, and stays."""
+def _first_choice(config: RunConfig, world: World, command: str = "", start_from: str = "") -> tuple[Chosen, str]:
+    """What is chosen when no clock has a say, and why this precision."""
+    asked = config.training
+    precision, because = choose_precision(asked.precision, world.device)
+    chosen = Chosen(
+        max_steps=asked.max_steps,
+        checkpoint_every=asked.checkpoint_every,
+        warmup=asked.warmup,
+        precision=precision,
+        device=world.device.type,
+        threads=default_threads(environment()),
+        seconds_per_step=0.0,
+        command=command,
+        start_from=start_from,
+    )
+    return chosen, because
+
+
+def _precision(chosen: Chosen) -> ChosenPrecision:
+    return "bf16" if chosen.precision == "bf16" else "fp32"
+
+
+def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared, reporter: Reporter) -> Timing:
+    """Time a few steps and a validation on a throw-away model."""
     reporter.say("timing a few steps")
     trainer = _trainer(config, chosen, world, prepared)
-    updates = list(zip(range(2 + TIMED_STEPS), trainer.updates(Progress()), strict=False))
-    times = []
-    for _, (progress, numbers) in updates:
+    times: list[float] = []
+    for progress, numbers in trainer.updates(Progress()):
         start = time.perf_counter()
         trainer.update(progress, numbers)
         times.append(time.perf_counter() - start)
-    step = sum(times[2:]) / len(times[2:])
+        if len(times) == 2 + TIMED_STEPS or sum(times) > TIMED_SECONDS:
+            break
+    timed = times[min(2, len(times) - 1) :]  # the first ones make kernels and fill memory
+    # a model that has learned nothing ends no output by itself
+    lengths = prepared.corpus.target_lengths, prepared.corpus.source_lengths
+    longer = round(float(np.maximum(lengths[0] - lengths[1], 0).mean())) + LONGER
+    decoding = replace(config.decoding, extra_length=min(longer, config.decoding.extra_length))
+    dev = DevSet(replace(config, decoding=decoding), prepared, trainer.world.device, trainer.precision)
     start = time.perf_counter()
-    DevSet(config, prepared, trainer.world.device, trainer.precision).validate(trainer.model, 0)
+    dev.validate(trainer.model, 0)
     validation = time.perf_counter() - start
-    seconds = config.training.minutes * 60
-    every = chosen.checkpoint_every
-    if config.training.max_steps * step > seconds:  # only then do minutes decide
-        every = min(every, max(1, int(seconds / step / VALIDATIONS)))
-    # choosing the model at the end decodes three candidates with a beam: about six validations
-    per_step = step + validation / every
-    fitting = max(1, int((seconds - 6 * validation) / per_step))
-    steps = min(config.training.max_steps, fitting)
+    return Timing(update=sum(timed) / len(timed), validation=validation, measured=True)
+
+
+def _fit_minutes(config: RunConfig, chosen: Chosen, timing: Timing, reporter: Reporter) -> Chosen:
+    """The number of steps follows from the minutes, and stays."""
+    steps, every, seconds = fit(config.training, timing)
     warmup = min(chosen.warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
     reporter.say(
-        f"{step:.2f} s a step, {validation:.1f} s a validation: {steps} steps in {config.training.minutes:g} minutes"
+        f"{timing.update:.2f} s a step, {timing.validation:.1f} s a validation: {steps} steps in "
+        f"{config.training.minutes:g} minutes"
         + (f"; warm-up {warmup} of them instead of {chosen.warmup}" if warmup < chosen.warmup else "")
     )
-    return replace(
-        chosen,
-        max_steps=steps,
-        checkpoint_every=min(every, steps),
-        warmup=warmup,
-        seconds_per_step=seconds / fitting,
-    )
+    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), warmup=warmup, seconds_per_step=seconds)
+
+
+def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
+    """The plan of a run that is yet to begin, with times predicted."""
+    try:
+        world = World.from_env(environment(), config.training.device)
+        chosen, _ = _first_choice(config, world)
+    except ConfigError as error:
+        return reporter.say(f"no plan: {error}")
+    prepared, timing = load_prepared(run / "data"), None
+    if world.device.type == "cpu":
+        tune_process(chosen.threads)
+        width = lanes(chosen.threads, config.batching.tokens)
+        machine = measure_machine(chosen.threads // width)
+        scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
+        timing = predict(config, _precision(chosen), prepared, machine, width, scored)
+        if config.training.minutes > 0:
+            steps, every, _ = fit(config.training, timing)
+            chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))
+    _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
+
+
+def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
+    """Tell of the plan, and keep it with the preflight report (which an earlier version did not write)."""
+    path = run / "data" / "preflight.json"
+    if path.is_file():
+        write_json(path, load_report(run) | {"plan": to_values(plan)})
+    reporter.planned(plan)
 
 
 def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:
@@ -512,8 +566,9 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     model = build(config.model, tokenizers.source.size, tokenizers.target.size, IDS.pad).to(world.device)
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
-    precision: ChosenPrecision = "bf16" if chosen.precision == "bf16" else "fp32"
-    return Trainer(model, adam(model), prepared.corpus, rate, config.batching, t, precision, world, chosen.threads)
+    return Trainer(
+        model, adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
+    )
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:

@@ -161,6 +161,31 @@ def resolve(config: RunConfig, chosen: Chosen) -> RunConfig:
     return replace(config, training=training)
 
 
+def load_plan(run: Path) -> dict[str, Any] | None:
+    """The plan of `run` as it was saved; None before it is made, and where an earlier version made none."""
+    path = run / "data" / "preflight.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
+    plan: dict[str, Any] | None = values.get("plan")
+    return plan
+
+
+def sessions(run: Path) -> list[dict[str, Any]]:
+    """What each session of `run` took, as events.jsonl tells; none before the first one ends."""
+    path = run / "events.jsonl"
+    found = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut off in the middle of a line
+            continue
+        if isinstance(event, dict) and event.get("event") == "session":
+            found.append(event)
+    return found
+
+
 def truncate_events(run: Path, step: int) -> None:
     """Forget events after `step`: the work they tell of was lost with the process, and is done again."""
     path = run / "events.jsonl"

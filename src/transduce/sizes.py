@@ -1,4 +1,4 @@
-"""How large a model is and what it costs, from its config alone: nothing is built."""
+"""How large a model is and what its work is, counted from its config alone: nothing is built."""
 
 from typing import NamedTuple, assert_never
 
@@ -9,7 +9,6 @@ from transduce.nn.restricted import RestrictedAttention
 from transduce.nn.transformer import TransformerConfig
 
 SENTENCE = 25  # pieces a side, for the part of the cost that grows with length; the paper's corpora have about that
-CHUNK = 512  # rows of logits at a time (`nn.loss`)
 
 
 class _Part(NamedTuple):
@@ -22,9 +21,19 @@ class _Part(NamedTuple):
     kept: int
 
 
+class Stack(NamedTuple):
+    """The encoder's or the decoder's layers: multiplications and numbers kept for the backward pass, both for each
+    position, and the number of sub-layers."""
+
+    multiplied: int
+    kept: int
+    sublayers: int
+
+
 def parameters(c: TransformerConfig, source_size: int, target_size: int) -> int:
     """Number of weights: 63,082,496 for the paper's base model with 37,000 shared pieces."""
-    layers = c.n_layers * sum(part.weights + part.biases + 2 * c.d_model for part in _layer(c))
+    parts = [part for stack in _layers(c, SENTENCE) for part in stack]
+    layers = c.n_layers * sum(part.weights + part.biases + 2 * c.d_model for part in parts)
     last = 4 * c.d_model if c.norm == "pre" else 0
     tables = {"all": target_size, "target": source_size + target_size, "none": source_size + 2 * target_size}
     positions = 2 * c.max_positions * c.d_model if c.positions == "learned" else 0
@@ -37,26 +46,29 @@ def flops_per_token(c: TransformerConfig, source_size: int, target_size: int) ->
     Two for each weight that multiplies, three times (forward, gradient of the input, gradient of the weight), and
     attention's products for sentences of 25 pieces.
     """
-    layers = c.n_layers * sum(part.weights + part.mixing for part in _layer(c))
-    return 6 * (layers + target_size * c.d_model)
+    return 6 * (sum(stack.multiplied for stack in stacks(c, SENTENCE)) + target_size * c.d_model)
 
 
-def training_memory(c: TransformerConfig, source_size: int, target_size: int, tokens: int) -> int:
-    """Bytes that a float32 step with `tokens` source and target pieces takes: an estimate.
-
-    Weights, gradient and two moments; what each layer keeps for the backward pass; a chunk of logits and the
-    gradient of the output matrix; and 300 MB for Python and PyTorch.
-    """
-    state = 16 * parameters(c, source_size, target_size)
-    kept = 4 * tokens * c.n_layers * sum(part.kept for part in _layer(c))
-    loss = 4 * (3 * CHUNK * target_size + target_size * c.d_model + 2 * tokens * c.d_model)
-    return state + kept + loss + 300_000_000
+def stacks(c: TransformerConfig, length: int) -> tuple[Stack, Stack]:
+    """Encoder and decoder, for sentences of `length` pieces."""
+    encoder, decoder = _layers(c, length)
+    return _stack(c, encoder), _stack(c, decoder)
 
 
-def _layer(c: TransformerConfig) -> tuple[_Part, ...]:
-    """The five sub-layers of an encoder layer and a decoder layer."""
+def _stack(c: TransformerConfig, parts: tuple[_Part, ...]) -> Stack:
+    n = c.n_layers
+    return Stack(
+        multiplied=n * sum(part.weights + part.mixing for part in parts),
+        kept=n * sum(part.kept for part in parts),
+        sublayers=n * len(parts),
+    )
+
+
+def _layers(c: TransformerConfig, length: int) -> tuple[tuple[_Part, ...], tuple[_Part, ...]]:
+    """The sub-layers of an encoder layer and of a decoder layer."""
     feed_forward = _Part(2 * c.d_model * c.d_ff, c.d_ff + c.d_model, 0, 2 * c.d_ff + 4 * c.d_model)
-    return _mixer(c, 2), _mixer(c, 1), _attention(c, SENTENCE), feed_forward, feed_forward
+    encoder, decoder = _mixer(c, 2, length), _mixer(c, 1, length)
+    return (encoder, feed_forward), (decoder, _attention(c, length), feed_forward)
 
 
 def _attention(c: TransformerConfig, seen: int) -> _Part:
@@ -67,14 +79,14 @@ def _attention(c: TransformerConfig, seen: int) -> _Part:
     return _Part(weights, biases, c.n_heads * (c.d_k + c.d_v) * seen, kept)
 
 
-def _mixer(c: TransformerConfig, directions: int) -> _Part:
+def _mixer(c: TransformerConfig, directions: int, length: int) -> _Part:
     """The layer type; recurrent ones read the encoder's side in two `directions`, each with half of the width."""
     d = c.d_model
     match c.layer:
         case Attention():
-            return _attention(c, SENTENCE)
+            return _attention(c, length)
         case RestrictedAttention(neighbourhood=r):
-            return _attention(c, min(SENTENCE, 2 * r - 1))
+            return _attention(c, min(length, 2 * r - 1))
         case Recurrence(cell=cell):
             gates = 4 if cell == "lstm" else 3
             return _Part(gates * (d * d + d * d // directions), 2 * gates * d, 0, (2 * gates + 5) * d)

@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sacrebleu
 
 from tests.cli.conftest import Transduce
-from tests.tiny import mirror, sentences, write_lines
+from tests.tiny import mirror, run_time_checks, sentences, write_lines
 
 pytestmark = pytest.mark.unit
 
@@ -123,6 +125,24 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("RUN --pairs REF", "right.bb:1: 1 tab-separated columns, but column 2 is needed"),
         ("RUN/model", "a model without a recipe. Give a test set: --source and --reference, or --pairs."),
         ("nowhere", "nowhere: no such folder."),
+        ("RUN --report nowhere/x.html", "nowhere/x.html: nowhere is no folder. Make it first"),
+        ("RUN --output nowhere/x.bb", "nowhere/x.bb: nowhere is no folder."),
+        ("RUN --against nowhere", "nowhere: no such folder."),
+        ("RUN --against SHORT", "short.aa has 1 lines, "),
+        ("RUN alpha=1", "alpha=1: it is for --grid, for instance --grid beam=1,2,4 alpha=0,0.6,1."),
+        ("RUN --grid beam=1 --metric bleu,wer", "--metric bleu,wer and --grid: one metric has to choose."),
+        ("RUN RUN --grid beam=1", "one BUNDLE is enough. A comma between several"),
+        ("RUN --grid beam", "--grid beam: write beam=... and alpha=..., for instance --grid beam=1,2,4"),
+        ("RUN --grid temperature=1", "--grid temperature=1: write beam=... and alpha=..."),
+        ("RUN --grid beam=1,x", "--grid beam=1,x: numbers between commas"),
+        ("RUN --grid beam=1.5", "--grid beam=1.5: numbers between commas"),
+        ("RUN --grid beam=1,0", "beam = 0: must be at least 1"),
+        ("RUN --grid alpha=0,11", "alpha = 11.0"),
+        ("RUN --grid beam=1 --alpha 1", "--alpha and --grid: it measures many searches"),
+        ("RUN --grid beam=1 --report x.html", "--report and --grid: it measures many searches"),
+        ("RUN/model --grid beam=1", "a model without its run. Give a dev set"),
+        ("--hypothesis REF --reference REF --grid beam=1", "--grid and --hypothesis: the outputs are there"),
+        ("--hypothesis REF --reference REF --against SHORT", "short.aa has 1 lines, "),
         ("RUN --source nothing --reference REF", "nothing: cannot open it (No such file or directory)."),
         ("RUN --source SHORT --reference REF", "short.aa has 1 lines, "),
         ("--hypothesis SHORT --reference REF", "short.aa has 1 lines, "),
@@ -144,6 +164,98 @@ def test_a_recipe_without_a_test_set(transduce: Transduce, run: Path, tmp_path: 
     (tmp_path / "recipe.toml").unlink()
     (tmp_path / "recipe.toml").write_text(re.sub(r"\[data.test\]\n.*\n.*\n", "", text))
     transduce("evaluate", tmp_path).refused("its recipe names no test set. Give --source and --reference, or --pairs.")
+
+
+# ---- evaluate --report, --against, --grid; ensembles
+
+
+def test_a_report_of_a_run_knows_its_training_data(
+    transduce: Transduce, run: Path, corpus: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    said = transduce("evaluate", run, "--report", page)
+    assert said.out == transduce("evaluate", run).out
+    assert "report.html: the report" in said.err
+    assert "By rarity" in page.read_text()
+    files = ("--source", corpus / "test.aa", "--reference", corpus / "test.bb", "--report", page, "--json")
+    assert set(json.loads(transduce("evaluate", run / "model", *files).out)) == {"accuracy"}
+    assert "By rarity" not in page.read_text()
+
+
+def test_against_outputs_is_what_compare_says(transduce: Transduce, files: tuple[Path, Path, Path]) -> None:
+    right, worse, worst = files
+    options = ("--reference", right, "--metric", "bleu,accuracy")
+    said = transduce("evaluate", "--hypothesis", worse, "--against", worst, *options)
+    assert said.out == transduce("compare", worse, worst, *options).out
+    found = json.loads(transduce("evaluate", "--hypothesis", worse, "--against", worst, *options, "--json").out)
+    lines = transduce("compare", worse, worst, *options, "--json").out.splitlines()
+    assert [found["bleu"]["against"], found["accuracy"]["against"]] == [json.loads(line) for line in lines]
+
+
+def test_against_a_model(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
+    outputs, page = tmp_path / "out.bb", tmp_path / "page.html"
+    transduce("evaluate", run, "--output", outputs)
+    by_model = transduce("evaluate", run, "--against", run / "model", "--report", page)
+    assert by_model.out == transduce("evaluate", run, "--against", outputs).out
+    assert re.search(r"B - A +\+0\.00", by_model.out)
+    assert "B is better on 0 inputs" in page.read_text()
+    files = ("--hypothesis", outputs, "--reference", corpus / "test.bb")
+    transduce("evaluate", *files, "--against", run).refused("a model needs inputs. Give --source")
+    assert transduce("evaluate", *files, "--source", corpus / "test.aa", "--against", run).status == 0
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without run-time checks, which make searches slow."""
+    with run_time_checks(on=False):
+        yield
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpus: Path) -> None:
+    files = ("--source", corpus / "dev.aa", "--reference", corpus / "dev.bb", "--metric", "chrf")
+    found = json.loads(transduce("evaluate", run, "--grid", "beam=1,3", "alpha=0,2", "--metric", "chrf", "--json").out)
+    assert [(cell["beam"], cell["alpha"]) for cell in found["grid"]] == [(1, 0.0), (1, 2.0), (3, 0.0), (3, 2.0)]
+    for cell in (found["grid"][0], found["grid"][-1]):
+        search = ("--beam", cell["beam"], "--alpha", cell["alpha"], "--json")
+        alone = json.loads(transduce("evaluate", run, *files, *search).out)["chrf"]
+        assert cell["score"] == pytest.approx(alone["score"])
+        assert found["signature"] == alone["signature"]
+    assert found["best"]["score"] == max(cell["score"] for cell in found["grid"])
+    assert found["inputs"] == len(set((corpus / "dev.aa").read_text().splitlines()))
+
+
+def test_a_grid_for_people_marks_the_best(transduce: Transduce, run: Path, corpus: Path) -> None:
+    files = ("--source", corpus / "test.aa", "--reference", corpus / "test.bb")
+    said = transduce("evaluate", "--grid", "beam=1,4", *files, "--grid", "alpha=0.6", run)
+    assert said.out.count("*") == 1
+    assert [line.split()[:2] for line in said.out.splitlines()[1:3]] == [["beam", "1"], ["beam", "4"]]
+    assert re.search(r"best: --beam \d --alpha 0.6, \d+.\d\d; .* with its own, beam 4 and alpha 0.6", said.err)
+
+
+def test_an_ensemble_of_a_model_with_itself_is_that_model(transduce: Transduce, run: Path) -> None:
+    twice = f"{run},{run / 'model'}"
+    assert transduce("evaluate", twice).out == transduce("evaluate", run).out
+    assert transduce("translate", twice, "the dog").out == transduce("translate", run, "the dog").out
+    assert json.loads(transduce("evaluate", twice, "--grid", "beam=2", "--json").out)["best"]["beam"] == 2
+
+
+def test_models_that_cannot_vote(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    import torch
+
+    from transduce.bundle import load_bundle, save_bundle, unique_weights
+
+    found = load_bundle(run, torch.device("cpu"))
+    other = replace(found.config, normalise="nfc")
+    save_bundle(tmp_path / "other", other, unique_weights(found.model), found.tokenizers, "")
+    both = f"{run},{tmp_path / 'other'}"
+    transduce("evaluate", f"{run},nowhere").refused("nowhere: no such folder.")
+    transduce("evaluate", both).refused("other: not the vocabulary of", "each with a training.seed.")
+    transduce("translate", both, "the dog").refused("so they cannot be an ensemble")
+    transduce("translate", f"{run},{run}", "the dog", "--attention", tmp_path / "a.html").refused("--attention: of one")
+    transduce("score", f"{run},{run}", "--source", run, "--target", run).refused(
+        "score: this is for one model, and here are 2."
+    )
 
 
 # ---- compare

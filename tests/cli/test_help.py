@@ -18,7 +18,10 @@ from tests.tiny import Said
 pytestmark = pytest.mark.unit
 
 SNAPSHOT = Path(__file__).with_name("help.txt")
-COMMANDS = ("train", "prepare", "translate", "score", "evaluate", "compare", "average", "info", "lab", "fetch", "demo")
+COMMANDS = (
+    *("train", "prepare", "translate", "score", "evaluate", "compare", "average", "distil", "backtranslate", "info"),
+    *("lab", "fetch", "demo"),
+)
 HEAVY = {"torch", "numpy", "sacrebleu", "safetensors", "sentencepiece", "tensorboard", "rich.progress"}
 
 
@@ -111,7 +114,7 @@ def test_no_argument_is_a_question_for_help() -> None:
     [
         (["frobnicate"], "No such command 'frobnicate'. See `transduce --help`."),
         (["--frobnicate"], "No such option: --frobnicate. See `transduce --help`."),
-        (["translate"], "Missing argument 'BUNDLE'. See `transduce translate --help`."),
+        (["translate"], "Missing argument 'BUNDLE[,BUNDLE...]'. See `transduce translate --help`."),
         (["translate", "x", "--beam", "many"], "'--beam'"),
         (["info", "a", "b"], "unexpected extra argument"),
     ],

@@ -25,7 +25,11 @@ def facts(transduce: Transduce, *arguments: object) -> dict[str, Any]:
 
 def test_the_machine(transduce: Transduce) -> None:
     found = facts(transduce)
-    assert found["processors"] >= found["threads"] >= 1
+    assert found["processors"] >= found["usable"] >= 1
+    assert found["threads"] >= 1
+    assert min(found[f"{name}_gflops"] for name in ("fp32", "bf16")) > 0
+    assert min(found[f"{name}_gb_s"] for name in ("memory", "cache")) > 0
+    assert found["memory_bytes"]["total"] > 0
     assert found["precision"] in ("fp32", "bf16")
     assert found["recipes"] == recipe_names()
     assert "torch" in transduce("info").out
@@ -37,6 +41,8 @@ def test_every_recipe(transduce: Transduce, recipe: str) -> None:
     assert found["recipe"] == recipe
     assert {"parameters", "flops_per_token", "memory_bytes", "seconds"} <= found.keys()
     assert min(found[key] for key in ("parameters", "flops_per_token", "memory_bytes", "seconds")) > 0
+    if not found["minutes"]:
+        assert found["seconds"] == pytest.approx(found["max_steps"] * found["seconds_per_update"], rel=0.1)
     assert ("status" in found) == recipe.startswith("wmt14")
 
 
@@ -60,6 +66,8 @@ def test_a_run_and_its_model(transduce: Transduce, run: Path) -> None:
     assert model["parameters"] == sum(tensor.numel() for tensor in stored.values())
     assert model["languages"] == "aa -> bb"
     assert model["provenance"]["step"] == 160
+    assert found["planned"]["updates"] == found["happened"]["updates"] == 160
+    assert min(found["planned"]["memory_bytes"], found["happened"]["memory_bytes"]) > 0
     lines = transduce("info", run).out.splitlines()
     assert f"parameters       {model['parameters']:,}" in lines
 
@@ -85,13 +93,40 @@ def test_what_nothing_is_known_about(
 
 
 @pytest.mark.parametrize(
-    "name", ["recipe.toml", "resolved.toml", "checkpoints/step-00000160/state.json", "model/config.json"]
+    "name",
+    [
+        "recipe.toml",
+        "resolved.toml",
+        "checkpoints/step-00000160/state.json",
+        "model/config.json",
+        "data/preflight.json",
+    ],
 )
 def test_a_broken_run(transduce: Transduce, run: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(run, tmp_path / "run")
     path = tmp_path / "run" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     transduce("info", tmp_path / "run").refused(str(path))
+
+
+def test_a_run_of_which_less_is_known(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    """Killed while it wrote an event, or begun by an earlier version, which made no plan and measured no memory."""
+    shutil.copytree(run, tmp_path / "run")
+    log, report = tmp_path / "run" / "events.jsonl", tmp_path / "run" / "data" / "preflight.json"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    for event in events:
+        event.pop("peak_memory_bytes", None)
+    log.write_text("".join(json.dumps(event) + "\n" for event in events) + '{"event": "sess')
+    values = json.loads(report.read_text())
+    del values["plan"]
+    report.write_text(json.dumps(values))
+    found = facts(transduce, tmp_path / "run")
+    assert "planned" not in found
+    assert (found["happened"]["updates"], found["happened"]["memory_bytes"]) == (160, 0)
+    report.unlink()
+    assert "planned" not in facts(transduce, tmp_path / "run")
+    log.unlink()
+    assert "happened" not in facts(transduce, tmp_path / "run")
 
 
 def test_what_was_chosen_for_the_data_and_why(transduce: Transduce, tmp_path: Path) -> None:

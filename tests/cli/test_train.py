@@ -134,7 +134,7 @@ def test_every_format_for_training_development_and_test(transduce: Transduce, tm
     test = ["--set", f'data.test={{ pairs = "{tmp_path / "test"}.{name}" }}']
     said = transduce("train", *files, *options, *test, "--out", tmp_path / "run", *SMALL, *QUICK)
     assert said.status == 0, said.err
-    assert "dev pairs\n" in said.err
+    assert "dev pairs; judged by " in said.err
     assert "held out" not in said.err
     said = transduce("evaluate", tmp_path / "run", "--metric", "chrf", "--json")
     again = transduce("evaluate", tmp_path / "run", "--pairs", tmp_path / f"test.{name}", *options[2:], "--json")

@@ -71,6 +71,18 @@ def test_every_line_gets_its_own_translation_in_order(translator: Translator) ->
     assert translator.translate(texts) == [outputs[0].text for outputs in together]
 
 
+def test_every_alpha_in_one_search(model: Transformer, tokenizers: TokenizerPair) -> None:
+    texts = [sentence(3), "", sentence(9), sentence(40), "  ", sentence(5)]
+    alphas, warned = (0.0, 0.6, 3.0), list[str]()
+    with_limit = Translator(model, tokenizers, SHORT, max_source_length=20)
+    together = with_limit.translate_alphas(texts, alphas, warn=warned.append)
+    assert len(warned) == 1  # the long line was cut
+    for alpha, found in zip(alphas, together, strict=True):
+        config = replace(SHORT, alpha=alpha)
+        alone = Translator(model, tokenizers, config, max_source_length=20).translate(texts, warn=warned.append)
+        assert found == alone
+
+
 def test_batch_sizes_do_not_matter(model: Transformer, tokenizers: TokenizerPair, translator: Translator) -> None:
     texts = [sentence(n) for n in (3, 9, 1, 5, 5, 2)]
     small = Translator(model, tokenizers, SHORT, batch_tokens=60, batch_rows=6)

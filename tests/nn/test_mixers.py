@@ -16,7 +16,7 @@ from transduce.nn.init import initialise
 from transduce.nn.recurrence import Recurrent, reverse
 from transduce.nn.restricted import RestrictedSelfAttention
 from transduce.nn.transformer import LAYERS, Layer, TransformerConfig, build, decoder_mixer, encoder_mixer, layer_from
-from transduce.sizes import flops_per_token, parameters, training_memory
+from transduce.sizes import flops_per_token, parameters, stacks
 
 pytestmark = pytest.mark.unit
 
@@ -213,7 +213,8 @@ def test_sizes_are_counted(layer: Layer, share: Any) -> None:
     model = build(config, 30, 30, PAD)
     assert parameters(config, 30, 30) == sum(p.numel() for p in model.parameters())
     assert flops_per_token(replace(config, n_layers=3), 30, 30) > flops_per_token(config, 30, 30)
-    assert training_memory(replace(config, n_layers=3), 30, 30, 64) > training_memory(config, 30, 30, 64)
+    assert [stack.sublayers for stack in stacks(config, 25)] == [2 * config.n_layers, 3 * config.n_layers]
+    assert min(stack.kept for stack in stacks(config, 25)) > 0
 
 
 @every_layer

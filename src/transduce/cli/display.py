@@ -8,9 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from transduce.checkpoint import DevResult
 from transduce.checkpoint import Progress as RunProgress
 from transduce.cli.console import err
-from transduce.cli.preflight import show
+from transduce.cli.preflight import show, show_plan
 from transduce.config import RunConfig
 from transduce.data.preflight import Preflight
+from transduce.plan import Plan
 from transduce.training.meters import Meter
 from transduce.training.trainer import StepResult
 
@@ -47,6 +48,10 @@ class TrainingDisplay:
     def surveyed(self, preflight: Preflight) -> None:
         """Show the preflight report."""
         show(preflight)
+
+    def planned(self, plan: Plan) -> None:
+        """Show the plan."""
+        show_plan(plan)
 
     def begin(self, progress: RunProgress, config: RunConfig) -> None:
         """Start the bar where the run is."""

@@ -5,11 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.translate import Engine
-from transduce.errors import ConfigError, DataError
+from transduce.cli.grid import parse_grid, show_grid
+from transduce.cli.testset import (
+    Lines,
+    Options,
+    beside_outputs,
+    has_data,
+    read_test_set,
+    recipe_test,
+    run_dev,
+    same_length,
+)
+from transduce.cli.translate import Engine, members, searching_translator
+from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transduce.evaluation.metrics import MetricScore
+    from transduce.evaluation.compare import Comparison
+    from transduce.evaluation.metrics import Measured, MetricScore
 
 Metric = Annotated[str | None, typer.Option(help="bleu, chrf, ter, wer, per, accuracy; several with commas.")]
 Tokenize = Annotated[str | None, typer.Option(help="BLEU's tokenizer: 13a for text, none for tokenised files, ...")]
@@ -17,16 +29,29 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 def evaluate(
-    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A model or run directory.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE[,BUNDLE...]", help="A model or run directory; several vote.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[KEY=V,V...]", help="More of --grid.")] = None,
     source: Annotated[Path | None, typer.Option(metavar="F", help="Inputs, one a line.")] = None,
     reference: Annotated[Path | None, typer.Option(metavar="F", help="Right outputs, line by line.")] = None,
     pairs: Annotated[Path | None, typer.Option(metavar="F", help="Instead of both: one file of pairs.")] = None,
     hypothesis: Annotated[Path | None, typer.Option(metavar="F", help="Score these outputs; no model needed.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE|F", help="Compare with this model, or with the outputs in F.")
+    ] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
     metric: Metric = None,
     tokenize: Tokenize = None,
     beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V,V...", help="Try every beam and alpha of beam=..., alpha=...; RUN's dev set."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Also write a page: how good, and where it fails.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(metavar="F", help="Also write the outputs, one a line.")] = None,
     as_json: Json = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -41,32 +66,59 @@ def evaluate(
       transduce evaluate runs/multi30k_ende
       transduce evaluate runs/mine --source test.en --reference test.de --metric bleu,chrf
       transduce evaluate --hypothesis out.de --reference test.de
+      transduce evaluate runs/mine --report report.html --against runs/other
+      transduce evaluate runs/mine --grid beam=1,2,4,8 alpha=0,0.6,1
     """
+    from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
-    from transduce.evaluation.metrics import group_references
 
+    bundle, cells = parse_grid(bundle, more, grid)
+    languages = "", ""
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
-        decoding = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "output": output}
-        for name, value in decoding.items():
-            if value is not None:
-                raise ConfigError(f"--{name} and --hypothesis: the outputs are there already. Leave one of them out.")
-        outputs, references = _existing(hypothesis, reference, source)
+        taken = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "grid": grid, "output": output}
+        _refuse(taken, "hypothesis", "the outputs are there already")
+        lines = beside_outputs(reference, source)
         metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
     else:
         from transduce.bundle import bundle_folder, load_config
 
-        config = load_config(bundle_folder(bundle))
+        first = members(bundle)[0]
+        config = load_config(bundle_folder(first))
+        languages = config.source_lang, config.target_lang
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        lines = _test_set(bundle, source, reference, pairs, columns, (config.source_lang, config.target_lang))
-        sources, references = group_references([s for s, _ in lines], [t for _, t in lines])
-        outputs = _decode(bundle, sources, beam, alpha, device, precision, engine)
-        if output is not None:
-            found = dict(zip(sources, outputs, strict=True))
-            _write(output, [found[s] for s, _ in lines])
-    _print(measure(outputs, references, metrics, tokenizer), as_json)
+        known = run_dev if cells else recipe_test
+        lines = read_test_set(Options(source, reference, pairs, columns), languages, lambda: known(first))
+    sources, references = lines.inputs()
+    test = Measured(sources, references, metrics, tokenizer, *languages)
+    if cells is not None:
+        assert bundle is not None
+        taken = {"beam": beam, "alpha": alpha, "against": against, "report": report, "output": output}
+        _refuse(taken, "grid", "it measures many searches and keeps no outputs")
+        show_grid(bundle, cells, test, device, precision, as_json)
+        return
+    for path in (output, report):
+        if path is not None and not path.parent.is_dir():  # known before the decoding, not after
+            raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
+    other = None if against is None else _other(against, lines)
+    search = beam, alpha, device, precision, engine
+    if hypothesis is not None:
+        outputs = lines.read_outputs(hypothesis)
+    else:
+        assert bundle is not None
+        outputs = _decode(bundle, test, *search)
+    if output is not None:
+        _write(output, lines.line_by_line(outputs))
+    systems = [(str(bundle or hypothesis), outputs)]
+    if against is None:
+        _print(measure(outputs, references, metrics, tokenizer), as_json)
+    else:
+        systems.append((str(against), _decode(against, test, *search) if other is None else other))
+        _print_both(outputs, systems[1][1], test, as_json)
+    if report is not None:
+        _write_report(report, test, systems, None if bundle is None else members(bundle)[0])
 
 
 def compare(
@@ -91,18 +143,13 @@ def compare(
 
     a, b, right = read_all(hypothesis_a), read_all(hypothesis_b), read_all(reference)
     for path, lines in ((hypothesis_a, a), (hypothesis_b, b)):
-        _same_length(path, lines, reference, right)
+        same_length(path, lines, reference, right)
     for name in _metrics(metric or "bleu"):
         found = paired(a, b, [[r] for r in right], name, tokenize or "13a", samples=samples, seed=seed)
         if as_json:
             print_json({"metric": name, **asdict(found)})
-            continue
-        for label, i in (("A", found.a), ("B", found.b), ("B - A", found.delta)):
-            print(f"{name:9}{label:6}{i.score:+8.2f}   95%: {i.low:+.2f} to {i.high:+.2f}")
-        print(
-            f"  p = {found.p_value:.4f}; B better in {found.wins_b:.1%} of {samples} samples, A in {found.wins_a:.1%}"
-        )
-        print(f"  {found.signature}")
+        else:
+            _print_comparison(found)
 
 
 def _metrics(text: str) -> list[str]:
@@ -112,64 +159,29 @@ def _metrics(text: str) -> list[str]:
     return names
 
 
-def _existing(hypothesis: Path, reference: Path, source: Path | None) -> tuple[list[str], list[list[str]]]:
-    """Outputs and references; with sources, repeated ones are one input with several references."""
-    from transduce.cli.files import read_all
-    from transduce.evaluation.metrics import group_references
-
-    outputs, right = read_all(hypothesis), read_all(reference)
-    _same_length(hypothesis, outputs, reference, right)
-    if source is None:
-        return outputs, [[r] for r in right]
-    inputs = read_all(source)
-    _same_length(source, inputs, reference, right)
-    first = dict(zip(reversed(inputs), reversed(outputs), strict=True))
-    sources, references = group_references(inputs, right)
-    return [first[s] for s in sources], references
+def _refuse(options: dict[str, Any], taken: str, why: str) -> None:
+    """`ConfigError` where an option is given beside `taken`."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name} and --{taken}: {why}. Leave one of them out.")
 
 
-def _test_set(
-    bundle: Path,
-    source: Path | None,
-    reference: Path | None,
-    pairs: Path | None,
-    columns: str | None,
-    languages: tuple[str, str],
-) -> list[tuple[str, str]]:
-    from transduce.cli.train import parse_columns
-    from transduce.data.corpus import AlignedFiles, Files, PairsFile, read_pairs
+def _other(against: Path, lines: Lines) -> list[str] | None:
+    """The outputs in the file `against`; None where it is a model. Raises before anything is decoded."""
+    from transduce.bundle import bundle_folder
 
-    files: Files
-    if columns is not None and pairs is None:
-        raise ConfigError("--columns: there is no --pairs to take columns from.")
-    if pairs is not None:
-        if source is not None or reference is not None:
-            raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
-        sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns or "1,2")]
-        files = PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages)
-    elif source is not None and reference is not None:
-        files = AlignedFiles(source=source, target=reference)
-    elif source is None and reference is None:
-        files = _recipe_test(bundle)
-    else:
-        raise ConfigError("--source and --reference belong together: one of them is missing.")
-    return list(read_pairs(files))
-
-
-def _recipe_test(bundle: Path) -> Any:
-    from transduce.rundir import load_asked
-
-    if not (bundle / "recipe.toml").is_file():
-        raise ConfigError(f"{bundle}: a model without a recipe. Give a test set: --source and --reference, or --pairs.")
-    data = load_asked(bundle).data
-    if data.test is None:
-        raise ConfigError(f"{bundle}: its recipe names no test set. Give --source and --reference, or --pairs.")
-    return data.files(data.test)
+    if against.is_file():
+        return lines.read_outputs(against)
+    for member in members(against):
+        bundle_folder(member)
+    if lines.sources is None:
+        raise ConfigError(f"{against}: a model needs inputs. Give --source, or the outputs of this model as a file.")
+    return None
 
 
 def _decode(
     bundle: Path,
-    sources: list[str],
+    test: "Measured",
     beam: int | None,
     alpha: float | None,
     device: str,
@@ -179,11 +191,13 @@ def _decode(
     from rich.progress import track
 
     from transduce.cli.console import err, warn
-    from transduce.cli.translate import searching_translator
 
+    assert test.sources is not None
     translator = searching_translator(bundle, device, precision, engine, beam, alpha)
-    found = translator.translate_stream(sources, window=500, warn=warn)
-    shown = track(found, "translating", total=len(sources), console=err, disable=not err.is_terminal, transient=True)
+    found = translator.translate_stream(test.sources, window=500, warn=warn)
+    shown = track(
+        found, "translating", total=len(test.sources), console=err, disable=not err.is_terminal, transient=True
+    )
     return [outputs[0].text for outputs in shown]
 
 
@@ -197,11 +211,44 @@ def _print(scores: dict[str, "MetricScore"], as_json: bool) -> None:
         print(f"{name:9}{s.score:7.2f}   {s.signature}")
 
 
-def _same_length(path: Path, lines: list[str], reference: Path, right: list[str]) -> None:
-    if len(lines) != len(right):
-        raise DataError(
-            f"{path} has {len(lines):,} lines, {reference} has {len(right):,}: they do not belong together."
-        )
+def _print_comparison(found: "Comparison") -> None:
+    for label, i in (("A", found.a), ("B", found.b), ("B - A", found.delta)):
+        print(f"{found.metric:9}{label:6}{i.score:+8.2f}   95%: {i.low:+.2f} to {i.high:+.2f}")
+    p, better, worse = found.p_value, found.wins_b, found.wins_a
+    print(f"  p = {p:.4f}; B better in {better:.1%} of {found.samples} samples, A in {worse:.1%}")
+    print(f"  {found.signature}")
+
+
+def _print_both(outputs: list[str], other: list[str], test: "Measured", as_json: bool) -> None:
+    """Scores of the outputs (A) beside those of others (B)."""
+    from dataclasses import asdict
+
+    from transduce.cli.console import print_json
+    from transduce.evaluation.compare import compare as paired
+
+    found = {name: paired(outputs, other, test.references, name, test.tokenize) for name in test.metrics}
+    if as_json:
+        plain = {
+            name: {"score": c.a.score, "signature": c.signature, "against": asdict(c)} for name, c in found.items()
+        }
+        print_json(plain)
+    else:
+        for one in found.values():
+            _print_comparison(one)
+
+
+def _write_report(path: Path, test: "Measured", systems: list[tuple[str, list[str]]], model: Path | None) -> None:
+    """The page; by rarity of words too, where `model` is a run that has its data."""
+    from transduce.cli.console import say
+    from transduce.cli.train import own_command
+    from transduce.data.prepare import load_prepared
+    from transduce.files import write_atomically
+    from transduce.lab.evaluation_page import evaluation_page
+
+    prepared = load_prepared(model / "data") if model is not None and has_data(model) else None
+    title = "Evaluation of " + " and ".join(name for name, _ in systems)
+    write_atomically(path, evaluation_page(title, test, systems, own_command(), prepared).encode())
+    say(f"{path}: the report")
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -40,41 +40,55 @@ def info(
     reasons = facts.pop("chosen", {})
     width = max(map(len, facts))
     for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items())
-        elif isinstance(value, int) and not isinstance(value, bool):
-            value = f"{value:,}"
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        print(f"{name:{width}}  {value}")
+        print(f"{name:{width}}  {_shown(value)}")
     if reasons:
         print("\nchosen for the data; to change one, train anew with --set KEY=VALUE:")
         for key, found in reasons.items():
             print(f"  {key} = {json.dumps(found['value'])}: {found['why']}")
 
 
+def _shown(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+        case list():
+            return ", ".join(map(str, value))
+        case int() | float() if not isinstance(value, bool):
+            return f"{value:,}"
+        case _:
+            return str(value)
+
+
 def machine() -> dict[str, Any]:
-    """Processor, memory and devices, versions, and the recipes that ship with the package."""
+    """Processor, memory and devices, what they were measured to do, versions, and the recipes that ship."""
     import os
     import platform
-
-    import torch
 
     from transduce.card import versions
     from transduce.config import recipe_names
     from transduce.device import choose_device, choose_precision
-    from transduce.training.world import default_threads
+    from transduce.machine import instructions, measure_machine, memory, processor
+    from transduce.training.world import default_threads, usable_processors
 
     device = choose_device("auto")
     precision, why = choose_precision("auto", device)
+    threads = default_threads(os.environ)
+    speed = measure_machine(threads)
     return {
         "device": device.type,
         "precision": precision,
         "why": why,
+        "processor": processor(),
         "processors": os.cpu_count() or 1,
-        "threads": default_threads(os.environ),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "usable": usable_processors(),
+        "threads": threads,
+        "instructions": instructions(),
+        "fp32_gflops": round(speed.fp32 / 1e9, 1),
+        "bf16_gflops": round(speed.bf16 / 1e9, 1),
+        "memory_gb_s": round(speed.memory / 1e9, 1),
+        "cache_gb_s": round(speed.cache / 1e9, 1),
+        "call_microseconds": round(speed.call * 1e6, 1),
+        "memory_bytes": memory(),
         "system": platform.platform(),
         "versions": versions(),
         "recipes": recipe_names(),
@@ -100,37 +114,39 @@ def _recipe(config: "RunConfig") -> dict[str, Any]:
     return {
         "recipe": config.name,
         **never_run,
-        **_architecture(config.model, size, size, batch.max_tokens),
+        **_architecture(config.model, size, size),
         "tokenizer": {"source": config.tokenizer.source, "target": config.tokenizer.target},
-        "tokens_per_update": batch.max_tokens * batch.accumulate,
+        "tokens_per_update": batch.tokens,
         "max_steps": t.max_steps,
         "minutes": t.minutes,
         "schedule": f"{t.schedule}, warm-up {t.warmup}",
         "metric": f"{config.evaluation.metric}, tokenize {config.evaluation.tokenize}",
-        "seconds": _seconds(config),
+        **_cost(config),
     }
 
 
-def _seconds(config: "RunConfig") -> float:
-    """About how long the steps will take here: counted FLOPs over half the rate of a matrix product measured now."""
-    import time
+def _cost(config: "RunConfig") -> dict[str, Any]:
+    """Predicted for training on the processor of this machine, with full batches and as many pieces as may be."""
+    import os
 
-    import torch
+    from transduce.cost import Work, count, training_memory, update_seconds
+    from transduce.device import choose_device, choose_precision
+    from transduce.machine import measure_machine
+    from transduce.training.parallel import lanes
+    from transduce.training.world import default_threads
 
-    from transduce.sizes import flops_per_token
-
-    if config.training.minutes > 0:
-        return config.training.minutes * 60
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        times.append(time.perf_counter() - start)
-    rate = 2 * 1024**3 / min(times) / 2
-    size, batch = config.tokenizer.size, config.batching
-    tokens = config.training.max_steps * batch.max_tokens * batch.accumulate
-    return round(tokens * flops_per_token(config.model, size, size) / rate, 1)
+    t, sizes, work = config.training, (config.tokenizer.size,) * 2, Work.full(config.batching)
+    precision, _ = choose_precision(t.precision, choose_device("cpu"))
+    threads = default_threads(os.environ)
+    width = lanes(threads, config.batching.tokens)
+    update = update_seconds(count(config.model, *sizes, work), measure_machine(threads // width), precision, width)
+    return {
+        "memory_bytes": training_memory(config.model, *sizes, work, precision, width),
+        "precision": precision,
+        "seconds_per_update": round(update, 3),
+        "target_pieces_per_second": round(work.target / update, 1),
+        "seconds": round(t.minutes * 60 if t.minutes > 0 else t.max_steps * update, 1),
+    }
 
 
 def _run(run: Path) -> dict[str, Any]:
@@ -149,9 +165,26 @@ def _run(run: Path) -> dict[str, Any]:
         if progress.best is not None:
             best = progress.best
             facts |= {"best": f"{best.metric} {best.score:.2f} at step {best.step}"}
+    facts |= _planned_and_happened(run)
     if (run / "model" / "config.json").is_file():
         facts |= _bundle(run / "model")
     return facts
+
+
+def _planned_and_happened(run: Path) -> dict[str, Any]:
+    """What the plan said, and what the sessions of the run took; as far as earlier versions wrote it down."""
+    from transduce.rundir import load_plan, sessions
+
+    found, plan, took = {}, load_plan(run), sessions(run)
+    if plan is not None:
+        found["planned"] = {"updates": plan["updates"], "seconds": plan["seconds"], "memory_bytes": plan["memory"]}
+    if took:
+        found["happened"] = {
+            "updates": took[-1]["step"],
+            "seconds": sum(session["wall_seconds"] for session in took),
+            "memory_bytes": max(session.get("peak_memory_bytes", 0) for session in took),
+        }
+    return {name: {key: round(value) for key, value in values.items()} for name, values in found.items()}
 
 
 def _bundle(path: Path) -> dict[str, Any]:
@@ -161,7 +194,7 @@ def _bundle(path: Path) -> dict[str, Any]:
     config = load_config(folder)
     return {
         "model": str(folder),
-        **_architecture(config.model, config.source_size, config.target_size, 4096),
+        **_architecture(config.model, config.source_size, config.target_size),
         "languages": f"{config.source_lang or '?'} -> {config.target_lang or '?'}",
         **({"tags": list(config.tags)} if config.tags else {}),
         "beam": config.beam,
@@ -172,8 +205,8 @@ def _bundle(path: Path) -> dict[str, Any]:
     }
 
 
-def _architecture(model: "TransformerConfig", source_size: int, target_size: int, tokens: int) -> dict[str, Any]:
-    from transduce.sizes import flops_per_token, parameters, training_memory
+def _architecture(model: "TransformerConfig", source_size: int, target_size: int) -> dict[str, Any]:
+    from transduce.sizes import flops_per_token, parameters
 
     n = parameters(model, source_size, target_size)
     return {
@@ -190,5 +223,4 @@ def _architecture(model: "TransformerConfig", source_size: int, target_size: int
         "parameters": n,
         "flops_per_token": flops_per_token(model, source_size, target_size),
         "weight_bytes": 4 * n,
-        "memory_bytes": training_memory(model, source_size, target_size, tokens),
     }

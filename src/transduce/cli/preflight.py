@@ -6,6 +6,9 @@ from transduce.cli.console import err, say, warn
 from transduce.data.cleaning import RULES
 from transduce.data.preflight import Preflight, warnings
 from transduce.data.survey import Lengths, Overlap, Side
+from transduce.interop.rules import NAMES
+from transduce.machine import memory
+from transduce.plan import Plan
 
 
 def show(preflight: Preflight) -> None:
@@ -21,6 +24,67 @@ def show(preflight: Preflight) -> None:
     err.print(table, markup=False)
     for line in _lines(preflight):
         say(line)
+
+
+def show_plan(plan: Plan) -> None:
+    """Print what will be trained, and what it takes."""
+    if plan.memory > memory().get("free", plan.memory):
+        warn(
+            f"Training will need {plan.memory / 1e9:.1f} GB, and {_free()}. Smaller batches take less: for instance "
+            "half of batching.max_tokens and twice batching.accumulate."
+        )
+    table = Table(title="plan, for this machine", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for name, text in _plan_rows(plan):
+        table.add_row(name, text)
+    err.print(table, markup=False)
+
+
+def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    early = f", or fewer: {plan.patience} validations without a better one end it" if plan.patience else ""
+    rows = [
+        (
+            "vocabulary",
+            f"{' to '.join(plan.kinds)}, {plan.source_pieces:,} source and {plan.target_pieces:,} target pieces",
+        ),
+        (
+            "model",
+            f"{plan.n_layers} + {plan.n_layers} {plan.layer} layers, d_model {plan.d_model}, "
+            f"{plan.parameters:,} parameters",
+        ),
+        (
+            "training",
+            f"{plan.updates:,} updates of about {plan.target_pieces_an_update:,.0f} target pieces: {plan.passes:.1f} "
+            f"passes over {plan.pairs:,} pairs{early}",
+        ),
+    ]
+    if plan.timing is not None:
+        how = "measured" if plan.timing.measured else "predicted"
+        rows.append(
+            (
+                "time",
+                f"{duration(plan.seconds)}: {duration(plan.training_seconds)} of updates ({plan.timing.update:.2f} s "
+                f"each, {how}; {plan.target_pieces_a_second:,.0f} target pieces a second), "
+                f"{duration(plan.validation_seconds)} of validations",
+            )
+        )
+    if plan.memory:
+        rows.append(("memory", f"{plan.memory / 1e9:.1f} GB at the peak; {_free()}"))
+    names = [NAMES[format] for format, reasons in plan.refused.items() if not reasons]
+    rows.append(("exports", ", ".join(names) or "none"))
+    rows += [("", f"not {NAMES[format]}: {'; '.join(why)}") for format, why in plan.refused.items() if why]
+    return rows
+
+
+def _free() -> str:
+    found = memory()
+    return f"{found['free'] / 1e9:.1f} GB are free" if "free" in found else f"there are {found['total'] / 1e9:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, with two digits or so."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 _NAMES = (

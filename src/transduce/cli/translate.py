@@ -19,13 +19,16 @@ Form = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or int8
 Engine = Annotated[
     str, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: the faster one; says which and why.")
 ]
+Bundles = Annotated[
+    Path, typer.Argument(metavar="BUNDLE[,BUNDLE...]", help="A model or run directory; several vote, as an ensemble.")
+]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 FORMS = (*PRECISIONS, "int8")
 
 
 def translate(
-    bundle: Bundle,
+    bundle: Bundles,
     text: Annotated[str | None, typer.Argument(help="Text to translate; else --input or standard input.")] = None,
     input_file: Annotated[str, typer.Option("--input", metavar="F", help="File of lines; - is standard input.")] = "-",
     output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
@@ -55,12 +58,15 @@ def translate(
       transduce translate runs/mine --input a.en --output a.de
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
       transduce translate runs/mine "A dog runs." --attention attention.html
+      transduce translate runs/seed1,runs/seed2,runs/seed3 --input a.en
     """
     from transduce.cli.files import open_output, read_input
     from transduce.text.form import put_tag
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
+    if attention is not None and len(members(bundle)) > 1:
+        raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     search = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
@@ -125,13 +131,22 @@ def score(
         raise
 
 
-def load_translator(bundle: Path, device: str, precision: str) -> "Translator":
-    """The model behind a command that searches nothing. Raises `ConfigError` and `BundleError`."""
+def members(bundle: Path) -> list[Path]:
+    """The models that a BUNDLE argument names: one, or several between commas."""
+    if bundle.exists():
+        return [bundle]
+    return [Path(name) for name in str(bundle).split(",") if name]
+
+
+def load_translator(
+    bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
+) -> "Translator":
+    """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
     _check_choices((("device", device, DEVICES), ("precision", precision, PRECISIONS)))
     from transduce.decoding.translator import Translator
 
     _tune_process()
-    return Translator.load(bundle, device=device, precision=precision)  # type: ignore[arg-type]
+    return Translator.load(members(bundle), device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
 
 
 def searching_translator(
@@ -143,7 +158,10 @@ def searching_translator(
     alpha: float | None,
     n_best: int = 1,
 ) -> "Translator":
-    """The model and the engine behind a command that searches. Raises `ConfigError`, `BundleError` and `SaveError`."""
+    """The model or ensemble and the engine behind a command that searches.
+
+    Raises `ConfigError`, `BundleError` and `SaveError`.
+    """
     from transduce.interop import engines
 
     _check_choices((("device", device, DEVICES), ("precision", precision, FORMS), ("engine", engine, engines.ENGINES)))
@@ -151,7 +169,7 @@ def searching_translator(
 
     _tune_process()
     translator, which = engines.load_translator(
-        bundle,
+        members(bundle),
         engine=engine,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]

@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache, partial
-from typing import Literal, Protocol, final, runtime_checkable
+from typing import Any, Literal, Protocol, final, runtime_checkable
 
 import torch
 
 from transduce.data.collate import pad_rows
 from transduce.decoding.beam import BeamConfig, beam_search
 from transduce.decoding.continuous import continuous_beam_search
+from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches
-from transduce.decoding.search import Hypothesis
+from transduce.decoding.search import Hypothesis, Step
 from transduce.device import choose_precision
 from transduce.errors import ConfigError
 from transduce.nn import Transformer
@@ -67,7 +68,7 @@ class PlainEngine:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | Ensemble,
         device: torch.device,
         computing: Callable[[], AbstractContextManager[None]],
         batch_tokens: int,
@@ -89,11 +90,13 @@ class PlainEngine:
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
 
+        step: Step[Any] = self._model.step
+
         def decode(rows: Sequence[int]) -> list[list[Hypothesis]]:
             source = pad_rows([[*sources[i], IDS.eos] for i in rows]).to(self._device)
             with self._computing():
                 return beam_search(
-                    self._model.step,
+                    step,
                     self._model.start(source, config.beam),
                     [limits[i] for i in rows],
                     config=config,

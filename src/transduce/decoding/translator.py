@@ -6,19 +6,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import torch
 
-from transduce.bundle import load_bundle
+from transduce.bundle import Bundle, load_bundle
 from transduce.data.collate import collate, pad_rows
+from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
+from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches, cut, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
-from transduce.decoding.search import CPU, Hypothesis
+from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.device import DeviceName, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
@@ -86,7 +88,7 @@ class Translator:
     The model is used, not changed: its dropout is off while it decodes and as it was afterwards.
 
     Args:
-        model: Moved to `device` if it is elsewhere.
+        model: One, or several that vote. Moved to `device` if it is elsewhere.
         tokenizers: Those that the model was trained with.
         config: Beam, alpha and output length.
         device: Where to compute.
@@ -106,7 +108,7 @@ class Translator:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | Ensemble,
         tokenizers: TokenizerPair,
         config: DecodingConfig = DecodingConfig(),
         *,
@@ -128,8 +130,9 @@ class Translator:
         self.precision = precision
         self._normal: Normal = normal
         self.model = model.to(device)
-        self._max_source = _positions(model.source.positions, max_source_length)
-        self._max_target = _positions(model.target.positions, max_target_length)
+        members = model.members if isinstance(model, Ensemble) else (model,)
+        self._max_source = min(_positions(m.source.positions, max_source_length) for m in members)
+        self._max_target = min(_positions(m.target.positions, max_target_length) for m in members)
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
         self._engine: Engine = engine or PlainEngine(self.model, device, self._computing, batch_tokens, batch_rows)
@@ -139,7 +142,7 @@ class Translator:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         *,
         device: DeviceName = "auto",
         precision: DecodingPrecision = "auto",
@@ -147,28 +150,38 @@ class Translator:
         alpha: float | None = None,
         engine: Engine | None = None,
     ) -> Self:
-        """The translator of a bundle, or of a run. Beam and alpha are the bundle's unless given.
+        """The translator of a bundle, or of a run; of several, an ensemble. Beam and alpha are the (first) bundle's
+        unless given.
 
         Unless there is an `engine`, outputs are searched for with packed weights where that is possible
         (`PackedEngine`). int8 is for these searches: what else is computed is then computed in float32.
 
         Raises:
             BundleError: `path` is missing, truncated or not a model of transduce.
-            ConfigError: the device or precision is not there; beam or alpha impossible.
+            ConfigError: the device or precision is not there; beam or alpha impossible; models of an ensemble that do
+                not share their vocabulary.
         """
         place = choose_device(device)
         form, _ = choose_form(precision, place)
-        bundle = load_bundle(Path(path), place)
+        paths = [path] if isinstance(path, str | Path) else list(path)
+        if not paths:
+            raise ConfigError("Translator.load: an empty list. Give at least one model.")
+        if form == "int8" and len(paths) > 1:
+            raise ConfigError("precision = 'int8' is for one model, not for an ensemble. Use 'bf16' or 'fp32'.")
+        bundles = [load_bundle(Path(one), place) for one in paths]
+        bundle = bundles[0]
+        for where, one in zip(paths, bundles, strict=True):
+            _check_alike(where, one, paths[0], bundle)
         search = DecodingConfig(
             beam=bundle.config.beam if beam is None else beam,
             alpha=bundle.config.alpha if alpha is None else alpha,
             extra_length=bundle.config.extra_length,
         )
-        limit = bundle.config.max_length
-        if engine is None and (form == "int8" or runs_packed(bundle.model)):
+        limit = min(one.config.max_length for one in bundles)
+        if engine is None and len(bundles) == 1 and (form == "int8" or runs_packed(bundle.model)):
             engine = PackedEngine(bundle.model, form)
         return cls(
-            bundle.model,
+            bundle.model if len(bundles) == 1 else Ensemble([one.model for one in bundles]),
             bundle.tokenizers,
             search,
             device=place,
@@ -212,6 +225,39 @@ class Translator:
 
         return self._stream(lines, decode, window, warn)
 
+    def translate_alphas(
+        self, texts: Sequence[str], alphas: Sequence[float], *, warn: Warn = warn_python
+    ) -> list[list[str]]:
+        """The best output of every text under each of `alphas`, from one search (`alphas.beam_search_alphas`).
+
+        Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
+        """
+        step: Step[Any] = self.model.step
+        beam = self.config.beam
+        parts = self._parts([self._line(text) for text in texts], 1, warn)
+        flat = [ids for line in parts for ids in line]
+        found: list[list[str]] = [[] for _ in flat]
+        lengths = [(len(ids) + 1) * beam for ids in flat]
+        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
+            sources = [flat[i] for i in rows]
+            with self._computing():
+                state = self.model.start(self._batch(sources), beam)
+                best = beam_search_alphas(
+                    step,
+                    state,
+                    self._limits(sources),
+                    beam=beam,
+                    alphas=alphas,
+                    ids=IDS,
+                    forbidden=self._tags,
+                    device=self.device,
+                )
+            for i, each in zip(rows, best, strict=True):
+                found[i] = [self._texts([hypothesis])[0].text for hypothesis in each]
+        remaining = iter(found)
+        lines = [list(islice(remaining, len(line))) for line in parts]
+        return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
+
     def sample(
         self,
         texts: Sequence[str],
@@ -242,13 +288,14 @@ class Translator:
         Raises:
             ConfigError: as `sampling.sample`; a window below 1.
         """
+        step: Step[Any] = self.model.step
         _check_window(window)
 
         def draw(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
             with self._computing():
                 found = sample(
-                    self.model.step,
-                    self.model.start(pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)),
+                    step,
+                    self.model.start(self._batch(sources)),
                     self._limits(sources),
                     IDS,
                     generator,
@@ -271,7 +318,9 @@ class Translator:
 
         Raises:
             DataError: a side is longer than the model takes, or is blank.
+            ConfigError: this is an ensemble.
         """
+        model = self.one_model("attention")
         sources = self.tokenizers.encode_sources([self._line(source)])
         ids = sources[0], self.tokenizers.target.encode(self._line(target))
         for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
@@ -279,7 +328,7 @@ class Translator:
                 raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
         batch = collate([ids]).to(self.device)
         with self._computing():
-            maps = attention_maps(self.model, batch.source[0], batch.target_in[0])
+            maps = attention_maps(model, batch.source[0], batch.target_in[0])
         source_pieces = self.tokenizers.source.pieces(ids[0])
         return Attention(
             source=source_pieces, target=self.tokenizers.target.pieces(ids[1]), weights=maps.to(torch.device("cpu"))
@@ -301,10 +350,11 @@ class Translator:
         Blank sides are scored like any other text.
 
         Raises:
-            ConfigError: a window below 1.
+            ConfigError: a window below 1; this is an ensemble.
             DataError: a side is longer than the model takes (a score of parts would not be the score of the whole).
         """
         _check_window(window)
+        self.one_model("score")
         return self._scores(iter(pairs), window)
 
     def _scores(self, pairs: Iterator[tuple[str, str]], window: int) -> Iterator[float]:
@@ -327,7 +377,7 @@ class Translator:
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
             batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
             with self._computing():
-                scores = score_pairs(self.model, batch)
+                scores = score_pairs(self.one_model("score"), batch)
             for i, score in zip(rows, scores, strict=True):
                 found[i] = score
         return found
@@ -376,6 +426,9 @@ class Translator:
 
         return [tag + part for part in cut(rest, fits)]
 
+    def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
+        return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
+
     def _limits(self, sources: Sequence[list[int]]) -> list[int]:
         return [min(len(ids) + self.config.extra_length, self._max_target) for ids in sources]
 
@@ -386,6 +439,12 @@ class Translator:
             text = one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
             found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
         return list(found.values())
+
+    def one_model(self, verb: str) -> Transformer:
+        """The model; raises `ConfigError` where it is an ensemble."""
+        if isinstance(self.model, Ensemble):
+            raise ConfigError(f"{verb}: this is for one model, and here are {len(self.model.members)}. Give one.")
+        return self.model
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -405,6 +464,17 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
     if isinstance(positions, LearnedPositions):
         return min(wanted, len(positions.weight) - 1)
     return wanted
+
+
+def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle) -> None:
+    """Raise `ConfigError` unless both bundles read and write the same pieces."""
+    pieces = [[side.to_bytes() for side in (b.tokenizers.source, b.tokenizers.target)] for b in (one, other)]
+    forms = [(b.config.normalise, tuple(b.config.tags)) for b in (one, other)]
+    if pieces[0] != pieces[1] or forms[0] != forms[1]:
+        raise ConfigError(
+            f"{path}: not the vocabulary of {first}, so they cannot be an ensemble. Train its models on the same "
+            "files, dev set included, with the same [tokenizer] and data.augment = 0, each with a training.seed."
+        )
 
 
 def _check_window(window: int) -> None:

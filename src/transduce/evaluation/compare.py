@@ -7,7 +7,7 @@ import numpy as np
 
 from transduce.errors import ConfigError
 from transduce.evaluation.metrics import higher_is_better
-from transduce.evaluation.statistics import LineStatistics, Numbers, check_metric, line_statistics
+from transduce.evaluation.statistics import LineStatistics, Metric, Numbers, check_metric, line_statistics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,17 +54,20 @@ def compare(
     With the default seed these are the samples that `sacrebleu --paired-bs` draws; intervals and p-value are its own.
     Raises `ConfigError` on an unknown metric or fewer than one sample, `DataError` when the lines do not fit together.
     """
-    if samples < 1:
-        raise ConfigError(f"samples = {samples}: resampling needs at least one; 1000 is usual.")
-    if seed < 0:
-        raise ConfigError(f"seed = {seed}: must not be negative.")
     name = check_metric(metric)
     a = line_statistics(name, hypotheses_a, references, tokenize)
     b = line_statistics(name, hypotheses_b, references, tokenize)
-    scores_a, scores_b = _resample(a, b, samples, seed)
+    return compare_statistics(name, a, b, samples=samples, seed=seed)
+
+
+def compare_statistics(
+    name: Metric, a: LineStatistics, b: LineStatistics, *, samples: int = 1000, seed: int = 12345
+) -> Comparison:
+    """`compare` of two systems whose lines are counted already. Raises `ConfigError` on fewer than one sample."""
+    scores_a, scores_b = resample([a, b], samples, seed)
     gain = scores_b - scores_a if higher_is_better(name) else scores_a - scores_b
     n_refs, _, rest = a.signature.partition("|")
-    score_a, score_b = a.score(a.rows.sum(axis=0)), b.score(b.rows.sum(axis=0))
+    score_a, score_b = a.total, b.total
     return Comparison(
         metric=name,
         signature=f"{n_refs}|bs:{samples}|seed:{seed}|{rest}",
@@ -78,15 +81,31 @@ def compare(
     )
 
 
-def _resample(a: LineStatistics, b: LineStatistics, samples: int, seed: int) -> tuple[Numbers, Numbers]:
-    """Scores of both systems on the same `samples` drawings of as many lines as there are: two arrays [samples]."""
+def confidence(statistics: LineStatistics, *, samples: int = 1000, seed: int = 12345) -> Interval:
+    """A system's score, and between what 95% of its scores on lines drawn with replacement lie.
+
+    Raises `ConfigError` on fewer than one sample.
+    """
+    return _interval(statistics.total, resample([statistics], samples, seed)[0])
+
+
+def resample(systems: Sequence[LineStatistics], samples: int, seed: int) -> Numbers:
+    """Scores of all systems on the same `samples` drawings of as many lines as there are: [systems, samples].
+
+    Raises `ConfigError` on fewer than one sample, or a negative seed.
+    """
+    if samples < 1:
+        raise ConfigError(f"samples = {samples}: resampling needs at least one; 1000 is usual.")
+    if seed < 0:
+        raise ConfigError(f"seed = {seed}: must not be negative.")
     generator = np.random.default_rng(seed)
-    scores_a, scores_b = np.empty(samples), np.empty(samples)
+    n = len(systems[0].rows)
+    scores = np.empty((len(systems), samples))
     for i in range(samples):
-        lines = generator.choice(len(a.rows), size=len(a.rows))
-        scores_a[i] = a.score(a.rows[lines].sum(axis=0))
-        scores_b[i] = b.score(b.rows[lines].sum(axis=0))
-    return scores_a, scores_b
+        lines = generator.choice(n, size=n)
+        for system, found in zip(systems, scores, strict=True):
+            found[i] = system.score(system.rows[lines].sum(axis=0))
+    return scores
 
 
 def _interval(score: float, resampled: Numbers) -> Interval:

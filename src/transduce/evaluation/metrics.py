@@ -17,6 +17,19 @@ class MetricScore:
     signature: str
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Inputs, the references of each, and how outputs are measured. `sources` may be unknown (None); of `metrics` the
+    first is the main one; languages may be unknown ("")."""
+
+    sources: Sequence[str] | None
+    references: Sequence[Sequence[str]]
+    metrics: Sequence[str]
+    tokenize: str
+    source_lang: str = ""
+    target_lang: str = ""
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether more is better: so for `bleu`, `chrf` and `accuracy`, not for the error rates `ter`, `wer` and `per`."""
     match check_metric(metric):
@@ -48,8 +61,7 @@ def evaluate(
     scores: dict[str, MetricScore] = {}
     for name in [check_metric(metric) for metric in metrics]:
         statistics = line_statistics(name, hypotheses, references, tokenize)
-        score = statistics.score(statistics.rows.sum(axis=0))
-        scores[name] = MetricScore(score=score, signature=statistics.signature)
+        scores[name] = MetricScore(score=statistics.total, signature=statistics.signature)
     return scores
 
 

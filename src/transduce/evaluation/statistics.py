@@ -5,7 +5,7 @@ up other rows (`compare`), without looking at a text again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Literal, get_args
@@ -36,6 +36,19 @@ class LineStatistics:
     rows: Numbers
     score: Callable[[Numbers], float]
     signature: str
+
+    @property
+    def total(self) -> float:
+        """The score of the whole corpus."""
+        return self.score(self.rows.sum(axis=0))
+
+    def of(self, lines: Sequence[int]) -> "LineStatistics":
+        """The statistics of these lines alone."""
+        return replace(self, rows=self.rows[np.asarray(lines, dtype=np.int64)])
+
+    def each(self) -> list[float]:
+        """The score of every line alone."""
+        return [self.score(row) for row in self.rows]
 
 
 def line_statistics(
@@ -138,7 +151,12 @@ def _percentage(sums: Numbers) -> float:
 
 
 def _nearest(hypothesis: str, references: Sequence[str]) -> tuple[int, int]:
-    """Edits to the nearest reference, and its length, in tokens between white space; of equally near, the shortest."""
+    """Edits to the nearest reference, and its length, in tokens between white space."""
     tokens = hypothesis.split()
-    candidates = [reference.split() for reference in references]
-    return min((Levenshtein.distance(tokens, candidate), len(candidate)) for candidate in candidates)
+    near = nearest(tokens, [reference.split() for reference in references])
+    return Levenshtein.distance(tokens, near), len(near)
+
+
+def nearest(tokens: Sequence[str], candidates: Sequence[list[str]]) -> list[str]:
+    """The candidate with the fewest edits from `tokens`; of equally near, the shortest."""
+    return min(candidates, key=lambda candidate: (Levenshtein.distance(tokens, candidate), len(candidate)))

@@ -1,6 +1,7 @@
 """Which engine decodes: ours, or CTranslate2 with a conversion of the same weights."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, assert_never, get_args
 
@@ -56,7 +57,7 @@ def choose_engine(
 
 
 def load_translator(
-    path: Path,
+    paths: Sequence[Path],
     *,
     engine: EngineName,
     device: DeviceName,
@@ -65,18 +66,22 @@ def load_translator(
     alpha: float | None,
     cache: Path,
 ) -> tuple[Translator, str]:
-    """The translator of a bundle or a run, with the engine that `choose_engine` names; and which it is, and why.
+    """The translator of a bundle, a run or several (an ensemble) with the engine that `choose_engine` names.
 
-    Conversions for CTranslate2 are kept in `cache`.
+    Also gives which engine it is, and why. Conversions for CTranslate2 are kept in `cache`.
 
     Raises:
-        BundleError: `path` is not a whole model of ours.
+        BundleError: one of `paths` is not a whole model of ours.
         ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`.
         SaveError: the conversion cannot be written.
     """
     place = choose_device(device)
-    folder = bundle_folder(path)
+    folder = bundle_folder(paths[0])
     name, why = choose_engine(engine, precision, place, load_config(folder).model)
+    if len(paths) > 1:
+        if engine == "ctranslate2":
+            raise ConfigError("--engine ctranslate2 runs one model, not an ensemble. Use --engine torch.")
+        name, why = "torch", "CTranslate2 runs no ensembles"
     other = None
     if name == "ctranslate2":
         form, _ = choose_form(precision, place)
@@ -84,5 +89,5 @@ def load_translator(
             form = "fp32"
         converted = cached_conversion(folder, load_bundle(folder, place), cache)
         other = CTranslate2Engine(converted, form, torch.get_num_threads())
-    translator = Translator.load(path, device=device, precision=precision, beam=beam, alpha=alpha, engine=other)
+    translator = Translator.load(paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other)
     return translator, f"{name}: {why}"

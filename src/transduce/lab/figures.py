@@ -135,7 +135,7 @@ def _of_model(
     seconds = time.perf_counter() - start
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "attention.html", attention_page(f"Attention of {path}", looked.shown).encode())
-    positions = list(_positions_of(translator.model))
+    positions = list(_positions_of(translator.one_model("figures")))
     rates = _learning_rates(run)
     left_out = len(sources) - len(looked.texts)
     return Report(

@@ -12,30 +12,10 @@ from typing import TYPE_CHECKING, Any
 from transduce.card import versions
 from transduce.errors import ConfigError
 from transduce.files import write_atomically, write_json
+from transduce.lab.page import Row, grid, page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem 1.25rem 3rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px solid #8886; font-weight: 400; }
-th:first-child, td:first-child { text-align: left; }
-td:first-child { white-space: nowrap; }
-th { color: #888; }
-figure { margin: 1.5rem 0; }
-figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
-figcaption, .under, summary { color: #888; font-size: .9rem; }
-.under { margin: .25rem 0; }
-.wide { overflow-x: auto; margin-top: 1.5rem; font-size: .85rem; }
-details { margin-bottom: 1.5rem; }
-pre { white-space: pre-wrap; font-size: .85rem; }
-@media print { :root { color-scheme: light; } figure, table { break-inside: avoid; } }
-"""
-
-
-Row = Sequence[str | int | float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,31 +103,26 @@ def write_report(folder: Path, report: Report) -> None:
 
 def _page(report: Report, drawn: dict[str, bytes]) -> str:
     e = html.escape
-    return "\n".join(
+    body = "\n".join(
         [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{e(report.title)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{e(report.title)}</h1><p>{e(report.question)}</p>",
+            f"<p>{e(report.question)}</p>",
             "<h2>What was seen</h2><ul>",
             *(f"<li>{e(line)}</li>" for line in report.seen),
             "</ul>",
             *(f'<p><a href="{e(file)}">{e(words)}</a></p>' for file, words in report.links),
             *(_table(p, report) if isinstance(p, Table) else _figure(p, drawn[p.name].decode()) for p in report.parts),
             f"<h2>How it was made</h2><p>{e(_origin(report, report.seconds))}</p>{_settings(report)}",
-            "</body></html>\n",
         ]
     )
+    return page(report.title, body)
 
 
 def _table(table: Table, report: Report) -> str:
     """The numbers, and under them where they are from."""
     e = html.escape
-    head = "".join(f'<th scope="col">{e(name)}</th>' for name in table.head)
-    rows = "\n".join("<tr>" + "".join(f"<td>{e(str(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
     under = f"{e(table.caption)}<br>{e(_origin(report, table.seconds))}"
     return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="wide">{grid(table.head, table.rows)}</div>'
         f'<p class="under">{under}</p><details><summary>Command and settings</summary>{_settings(report)}</details>'
     )
 

@@ -38,7 +38,8 @@ from transduce.lab.findings import (
     time_parts,
 )
 from transduce.lab.fits import TOLERANCE
-from transduce.lab.report import Report, Row, Table, drawing, write_report
+from transduce.lab.page import Row
+from transduce.lab.report import Report, Table, drawing, write_report
 from transduce.lab.rivals import RIVALS, closed_form
 from transduce.lab.table1_figures import draw_crossing, draw_reach, draw_speed, draw_widths
 

@@ -37,6 +37,11 @@ class BatchingConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"batching.{name} = {getattr(self, name)}: must be at least 1.")
 
+    @property
+    def tokens(self) -> int:
+        """Padded target tokens of an update, at most."""
+        return self.max_tokens * self.accumulate
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -179,8 +184,7 @@ class Trainer:
         self.precision: Chosen = precision
         self.world = world
         self.threads = threads
-        tokens = batching.max_tokens * batching.accumulate
-        self.lanes = lanes(threads, tokens) if world.device.type == "cpu" else 1
+        self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
 
     def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
         """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""

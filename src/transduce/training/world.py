@@ -38,6 +38,11 @@ def default_threads(env: Mapping[str, str]) -> int:
     asked = env.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
+    return usable_processors()
+
+
+def usable_processors() -> int:
+    """How many processors this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,0 +1,172 @@
+"""`transduce distil` and `transduce backtranslate`: pairs of which a model writes one side."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transduce.cli.train import Minutes, PresetName, Settings, own_command, train
+from transduce.cli.translate import Bundles, Device, Precision, load_translator, members
+from transduce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transduce.data.prepare import Prepared
+    from transduce.decoding.translator import Translator
+
+Beam = Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")]
+Alpha = Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over.")]
+
+
+def distil(
+    teacher: Annotated[
+        Path, typer.Argument(metavar="RUN[,BUNDLE...]", help="Whom to learn from; several vote, the first is a RUN.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run directory of the student.")],
+    preset: PresetName = "tiny",
+    source: Annotated[
+        Path | None, typer.Option(metavar="F", help="Learn from the outputs for these lines, not the training sources.")
+    ] = None,
+    beam: Beam = None,
+    alpha: Alpha = None,
+    minutes: Minutes = None,
+    settings: Settings = None,
+    fresh: Fresh = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> int:
+    """Train a small model on what a large one says (sequence-level knowledge distillation, Kim and Rush 2016).
+
+    The teacher translates its own training sources with a beam, into OUT.distilled/; then the student is trained on
+    these outputs as from files, with the teacher's development set. The same command again goes on where it was.
+
+    Example: transduce distil runs/large --preset tiny --out runs/small --minutes 60
+    """
+    from transduce.bundle import bundle_folder, load_config
+    from transduce.cli.console import say
+    from transduce.data.prepare import load_prepared
+    from transduce.files import write_atomically
+
+    first = members(teacher)[0]
+    config = load_config(bundle_folder(first))
+    if not (first / "data" / "manifest.json").is_file():
+        raise ConfigError(f"{first}: a model without its run. Distillation needs its data: give the run directory.")
+    prepared = load_prepared(first / "data")
+    made = out.with_name(out.name + ".distilled")
+    read = _training_sources(first, prepared) if source is None else _lines(source)
+    translator = load_translator(teacher, device, precision, beam, alpha)
+    _make(made / "train.jsonl", teacher, read, translator, fresh=fresh, target_is_read=False)
+    dev = [json.dumps({"source": s, "target": t}, ensure_ascii=False) + "\n" for s, t in prepared.dev]
+    write_atomically(made / "dev.jsonl", "".join(dev).encode())
+    asked = [
+        f"data.pretokenised={json.dumps(config.pretokenised)}",
+        f"data.normalise={json.dumps(config.normalise)}",
+        f"data.tags={json.dumps(list(config.tags))}",
+        f"evaluation.metric={json.dumps(config.metric)}",
+        f"evaluation.tokenize={json.dumps(config.tokenize)}",
+    ]
+    langs = f"{config.source_lang},{config.target_lang}" if config.source_lang and config.target_lang else None
+    say(f"{out}: the student of {teacher}")
+    return train(
+        pairs=made / "train.jsonl",
+        dev_pairs=made / "dev.jsonl",
+        out=out,
+        preset=preset,
+        minutes=minutes,
+        langs=langs,
+        settings=[*asked, *(settings or [])],
+        fresh=fresh,
+        device=None if device == "auto" else device,
+    )
+
+
+def backtranslate(
+    model: Bundles,
+    text: Annotated[Path, typer.Argument(metavar="TEXT", help="Lines of the target language; plain, .gz or .xz.")],
+    out: Annotated[Path, typer.Option(metavar="F", help="Pairs: .jsonl, or else tab-separated.")],
+    beam: Beam = None,
+    alpha: Alpha = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
+    seed: Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")] = None,
+    fresh: Fresh = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Make pairs from text in the target language: a model of the other direction writes the sources (Sennrich et al.
+    2016). The same command again goes on where it was.
+
+    \b
+    Example, for a model from English to German and German text:
+      transduce train --source a.de --target a.en --out runs/de-en
+      transduce backtranslate runs/de-en more.de --out made.tsv
+      transduce train --source a.en --target a.de --mix-pairs made.tsv --mix-share 0.5 --out runs/en-de
+    """
+    if sample and (beam, alpha) != (None, None):
+        raise ConfigError("--sample draws one output a line and searches nothing. Leave out --beam and --alpha.")
+    if seed is not None and not sample:
+        raise ConfigError(f"--seed {seed}: it is for --sample. Leave one of them out.")
+    translator = load_translator(model, device, precision, beam, alpha)
+    draw = (1 if seed is None else seed) if sample else None
+    _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw)
+
+
+def _make(
+    out: Path,
+    model: Path,
+    read: Callable[[], Iterable[str]],
+    translator: "Translator",
+    *,
+    fresh: bool,
+    target_is_read: bool,
+    draw: int | None = None,
+) -> None:
+    """Pairs of the lines and their outputs; drawn at random from the seed `draw`, if that is given."""
+    from transduce.bundle import bundle_folder
+    from transduce.cli.console import err, say, warn
+    from transduce.data.synthetic import forget_pairs, make_pairs
+
+    def write(lines: list[str], first: int) -> list[str]:
+        if draw is None:
+            return translator.translate(lines, warn=warn)
+        import torch
+
+        generator = torch.Generator(translator.device).manual_seed(draw + first)
+        return [drawn.text for drawn in translator.sample(lines, generator, warn=warn)]
+
+    weights = [bundle_folder(member) / "model.safetensors" for member in members(model)]
+    search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}
+    decided_by = {"models": [_sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
+    if fresh:
+        forget_pairs(out)
+    try:
+        with err.status(f"{model} translates") as status:
+            show = lambda done, of: status.update(f"{model} translates: {done:,} of {of:,} lines")  # noqa: E731
+            is_new = make_pairs(out, read, write, decided_by, target_is_read=target_is_read, progress=show)
+    except KeyboardInterrupt:
+        say(f"stopped; what is done is kept. To continue, run the same command again:\n  {own_command()}")
+        raise
+    say(f"{out}: {'done' if is_new else 'was made already'}")
+
+
+def _training_sources(run: Path, prepared: "Prepared") -> Callable[[], Iterator[str]]:
+    """What `run` was trained on, without the development set."""
+    from transduce.data.corpus import read_pairs
+    from transduce.rundir import load_asked
+
+    data = load_asked(run).data
+    dev = {source for source, _ in prepared.dev}
+    return lambda: (s for s, _ in read_pairs(data.files(data.train)) if s.strip() and s not in dev)
+
+
+def _lines(path: Path) -> Callable[[], Iterator[str]]:
+    from transduce.data.corpus import read_lines
+
+    return lambda: (line for line in read_lines(path) if line.strip())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,162 @@
+"""What an update costs in time and memory, predicted from the settings and a few measured speeds of the processor.
+
+    seconds = operations / (GEMM x speed of a matrix product)
+            + bytes moved / bandwidth of the cache, for activations and logits, or of memory, for weights
+            + CALLS x sub-layers x batches x cost of a call
+
+with the first line, and the activations and logits of the second, divided by the lanes that compute parts of the
+update at once (`training.parallel`).
+Wide models spend their time in the first term, narrow ones in the second, small batches in the third.
+docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from transduce.data.batching import token_batches
+from transduce.data.shards import TokenisedCorpus
+from transduce.device import Chosen
+from transduce.machine import Machine
+from transduce.nn.loss import LOGITS
+from transduce.nn.transformer import TransformerConfig
+from transduce.sizes import SENTENCE, parameters, stacks
+from transduce.training.trainer import BatchingConfig
+
+# Of a step's time
+GEMM = {"fp32": 1.0, "bf16": 0.83}  # share of the measured speed that its matrix products reach
+MOVES = {"fp32": 76.0, "bf16": 27.0}  # times that a number kept for the backward pass, or one like it, is moved
+LOGIT_MOVES = {"fp32": 47.0, "bf16": 140.0}  # the same of a logit
+WEIGHT_MOVES = 12.0  # times that a weight is moved by the optimizer and by the norm of the gradient
+CALLS = {
+    "fp32": 170.0,
+    "bf16": 930.0,
+}  # for a sub-layer, forward and backward: operators, and kernels made for new shapes
+SCORE = 0.7  # trainings on a pair that its loss takes
+DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
+
+# Of memory
+KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
+KERNELS = {"fp32": 140_000_000, "bf16": 770_000_000}  # bytes of what longer runs compile for their shapes, and load
+BASE = 260_000_000  # bytes of Python and PyTorch before the first step
+CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """An average update: padded `source` and `target` positions in `batches` batches, and the length that an average
+    position is padded to. `largest` and `longest` are of the worst batch: positions of a side, and their length.
+    `pairs` are in an update, `updates` in an epoch."""
+
+    source: float
+    target: float
+    batches: float
+    length: float
+    largest: float
+    longest: float
+    pairs: float
+    updates: int
+
+    @classmethod
+    def of(cls, corpus: TokenisedCorpus, batching: BatchingConfig, seed: int) -> Self:
+        """What the updates of the first epoch are on average."""
+        lengths = corpus.source_lengths + 1, corpus.target_lengths + 1
+        batches = token_batches(*lengths, max_tokens=batching.max_tokens, seed=seed, epoch=0)
+        rows = np.array([len(batch) for batch in batches], dtype=np.float64)
+        source, target = (np.array([side[batch].max() for batch in batches]) for side in lengths)
+        updates = -(-len(batches) // batching.accumulate)
+        sides = float((rows * source).sum()), float((rows * target).sum())
+        longer = np.maximum(source, target)
+        return cls(
+            source=sides[0] / updates,
+            target=sides[1] / updates,
+            batches=len(batches) / updates,
+            length=float((rows * (source**2 + target**2)).sum()) / sum(sides),
+            largest=float((rows * longer).max()),
+            longest=float(longer.max()),
+            pairs=len(corpus) / updates,
+            updates=updates,
+        )
+
+    @classmethod
+    def full(cls, batching: BatchingConfig) -> Self:
+        """Full batches of sentences of 25 pieces: for data that nobody has looked at."""
+        n = float(batching.max_tokens * batching.accumulate)
+        return cls(
+            source=n,
+            target=n,
+            batches=batching.accumulate,
+            length=SENTENCE,
+            largest=batching.max_tokens,
+            longest=2 * SENTENCE,
+            pairs=n / SENTENCE,
+            updates=1,
+        )
+
+
+class Counted(NamedTuple):
+    """What an average update does: multiplications, numbers kept for the backward pass, logits, weights, and batches
+    times sub-layers."""
+
+    multiplied: float
+    kept: float
+    logits: float
+    weights: float
+    sublayers: float
+
+
+def count(c: TransformerConfig, source_size: int, target_size: int, work: Work) -> Counted:
+    """Count what an average update does."""
+    encoder, decoder = stacks(c, round(work.length))
+    logits = target_size * work.target
+    return Counted(
+        multiplied=encoder.multiplied * work.source + decoder.multiplied * work.target + logits * c.d_model,
+        kept=encoder.kept * work.source + decoder.kept * work.target,
+        logits=logits,
+        weights=parameters(c, source_size, target_size),
+        sublayers=(encoder.sublayers + decoder.sublayers) * work.batches,
+    )
+
+
+def update_seconds(n: Counted, machine: Machine, precision: Chosen, lanes: int = 1) -> float:
+    """Seconds of an update that does `n` in so many lanes; `machine` is what a lane has."""
+    rate = machine.fp32 if precision == "fp32" else machine.bf16
+    products = 6 * n.multiplied / (GEMM[precision] * rate)
+    moved = 4 * (MOVES[precision] * n.kept + LOGIT_MOVES[precision] * n.logits) / machine.cache
+    weights = 4 * WEIGHT_MOVES * n.weights / machine.memory
+    return (products + moved) / lanes + weights + CALLS[precision] * n.sublayers * machine.call
+
+
+def validation_seconds(update: float, work: Work, *, scored: int, decoded: int) -> float:
+    """Seconds of a validation where an update takes `update`: the loss of `scored` pairs, and `decoded` outputs."""
+    return update / work.pairs * (SCORE * scored + DECODE * decoded)
+
+
+def training_memory(
+    c: TransformerConfig,
+    source_size: int,
+    target_size: int,
+    work: Work,
+    precision: Chosen,
+    lanes: int = 1,
+    base: int = BASE,
+) -> int:
+    """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and what
+    either a step needs or choosing the final model."""
+    weights = parameters(c, source_size, target_size)
+    step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
+    return round(base + 16 * weights + KERNELS[precision] + max(step, CHOOSING * weights))
+
+
+def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen, lanes: int = 1) -> float:
+    """Bytes of a step on the largest batch: what each layer keeps for the backward pass and, in every lane, the logits
+    held at a time and the gradient of the output matrix."""
+    logits = min(float(lanes * LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
+    return KEPT[precision] * kept_bytes(c, work) + logits + 4 * lanes * target_size * c.d_model
+
+
+def kept_bytes(c: TransformerConfig, work: Work) -> float:
+    """Bytes that the layers keep of the largest batch, as float32 and each number once."""
+    encoder, decoder = stacks(c, round(work.longest))
+    return 4 * work.largest * (encoder.kept + decoder.kept)

@@ -1,0 +1,148 @@
+"""The plan of a run: what will be trained, how long it takes on this machine, how much memory, and what for.
+
+Pure. `compose` measures or predicts the times and saves the plan with the preflight report; the command line prints it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from transduce.config import RunConfig
+from transduce.cost import Work, count, training_memory, update_seconds, validation_seconds
+from transduce.data.prepare import Prepared
+from transduce.device import Chosen as Precision
+from transduce.interop.rules import Format, refusals
+from transduce.machine import Machine
+from transduce.rundir import Chosen
+from transduce.sizes import parameters
+from transduce.text.tokenizer import Kind
+from transduce.training.parallel import lanes
+from transduce.training.trainer import TrainingConfig
+
+VALIDATIONS = 20  # in a run that only minutes limit
+CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Seconds of an update and of a validation: measured by doing some, or predicted by the cost model."""
+
+    update: float
+    validation: float
+    measured: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """`refused` has for each format of other programs the reasons why it cannot hold the model; none where it can.
+
+    `timing` is None where nobody measured and nobody can predict: for a few updates, or on another device than the
+    processor. `memory` is bytes of the process at its peak; 0 where that cannot be predicted. `patience` may end a run
+    before `updates`.
+    """
+
+    kinds: tuple[Kind, Kind]
+    source_pieces: int
+    target_pieces: int
+    n_layers: int
+    d_model: int
+    layer: str
+    parameters: int
+    pairs: int
+    updates: int
+    passes: float
+    target_pieces_an_update: float
+    checkpoint_every: int
+    patience: int
+    precision: str
+    device: str
+    threads: int
+    timing: Timing | None
+    memory: int
+    refused: dict[Format, list[str]]
+
+    @property
+    def training_seconds(self) -> float:
+        """All updates; 0 without a `timing`."""
+        return 0.0 if self.timing is None else self.updates * self.timing.update
+
+    @property
+    def validation_seconds(self) -> float:
+        """All validations, and choosing the model."""
+        return 0.0 if self.timing is None else (self._validations + CHOOSING) * self.timing.validation
+
+    @property
+    def seconds(self) -> float:
+        """All of the run, without preparing the data."""
+        return self.training_seconds + self.validation_seconds
+
+    @property
+    def target_pieces_a_second(self) -> float:
+        """While it trains; 0 without a `timing`."""
+        return 0.0 if self.timing is None else self.target_pieces_an_update / self.timing.update
+
+    @property
+    def _validations(self) -> int:
+        return -(-self.updates // self.checkpoint_every)
+
+
+def to_values(plan: Plan) -> dict[str, Any]:
+    """Plain values for JSON."""
+    times = ("seconds", "training_seconds", "validation_seconds", "target_pieces_a_second")
+    return asdict(plan) | {name: getattr(plan, name) for name in times}
+
+
+def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
+    """How many updates fit into `training.minutes`, how often to validate, and the seconds of an update with its share
+    of everything else."""
+    seconds = training.minutes * 60
+    every = training.checkpoint_every
+    if training.max_steps * timing.update > seconds:  # only then do minutes decide
+        every = min(every, max(1, int(seconds / timing.update / VALIDATIONS)))
+    fitting = max(1, int((seconds - CHOOSING * timing.validation) / (timing.update + timing.validation / every)))
+    return min(training.max_steps, fitting), every, seconds / fitting
+
+
+def predict(
+    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, width: int, scored: int
+) -> Timing:
+    """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
+    dev loss."""
+    sides, work = prepared.tokenizers, Work.of(prepared.corpus, config.batching, config.training.seed)
+    counted = count(config.model, sides.source.size, sides.target.size, work)
+    update = update_seconds(counted, machine, precision, width)
+    decoded = min(len(prepared.dev), config.evaluation.sentences)
+    validation = validation_seconds(update, work, scored=scored, decoded=decoded)
+    return Timing(update=update, validation=validation, measured=False)
+
+
+def make_plan(
+    config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int, peak: int
+) -> Plan:
+    """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
+    c, corpus, tokenizers = config.model, prepared.corpus, prepared.tokenizers
+    sizes = tokenizers.source.size, tokenizers.target.size
+    work = Work.of(corpus, config.batching, config.training.seed)
+    precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
+    width = lanes(chosen.threads, config.batching.tokens)
+    memory = max(peak, training_memory(c, *sizes, work, precision, width, base)) if chosen.device == "cpu" else 0
+    return Plan(
+        kinds=(config.tokenizer.source, config.tokenizer.target),
+        source_pieces=sizes[0],
+        target_pieces=sizes[1],
+        n_layers=c.n_layers,
+        d_model=c.d_model,
+        layer=c.layer.kind,
+        parameters=parameters(c, *sizes),
+        pairs=len(corpus),
+        updates=chosen.max_steps,
+        passes=chosen.max_steps / work.updates,
+        target_pieces_an_update=int(corpus.target_lengths.sum() + len(corpus)) / work.updates,
+        checkpoint_every=chosen.checkpoint_every,
+        patience=config.training.patience,
+        precision=chosen.precision,
+        device=chosen.device,
+        threads=chosen.threads,
+        timing=timing,
+        memory=memory,
+        refused=refusals(c, joint=tokenizers.joint, tagged=bool(config.data.known_tags)),
+    )

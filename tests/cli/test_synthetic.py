@@ -1,0 +1,114 @@
+"""`transduce distil` and `transduce backtranslate`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Transduce
+from tests.tiny import mirror, run_time_checks, sentences, write_lines
+
+SMALL = ("model.n_layers=1", "model.d_model=16", "model.d_ff=16", "model.n_heads=2", "training.max_steps=4")
+SETTINGS = [word for setting in (*SMALL, "training.checkpoint_every=2") for word in ("--set", setting)]
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without run-time checks, which make this slow."""
+    with run_time_checks(on=False):
+        yield
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.learn
+def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    said = transduce("distil", run, "--out", out, *SETTINGS)
+    assert said.status == 0, said.err
+    made = [json.loads(line) for line in (tmp_path / "small.distilled" / "train.jsonl").read_text().splitlines()]
+    sources = (corpus / "train.aa").read_text().splitlines()
+    assert [pair["source"] for pair in made] == [s for s in sources if s not in set(_lines(corpus / "dev.aa"))]
+    texts = write_lines(tmp_path / "some.aa", [pair["source"] for pair in made[:9]])
+    assert [pair["target"] for pair in made[:9]] == transduce("translate", run, "--input", texts).out.splitlines()
+    dev = [json.loads(line) for line in (tmp_path / "small.distilled" / "dev.jsonl").read_text().splitlines()]
+    assert [(pair["source"], pair["target"]) for pair in dev] == [(s, mirror(s)) for s in _lines(corpus / "dev.aa")]
+    about = json.loads(transduce("info", out, "--json").out)
+    assert about["parameters"] < json.loads(transduce("info", run, "--json").out)["parameters"]
+    scores = json.loads(transduce("evaluate", out, "--pairs", tmp_path / "small.distilled" / "dev.jsonl", "--json").out)
+    assert list(scores) == ["accuracy"]  # the teacher's metric
+
+    again = transduce("distil", run, "--out", out, *SETTINGS)
+    assert "was made already" in again.err
+    assert "finished at step 4" in again.err
+    transduce("distil", run, "--out", out, *SETTINGS, "--beam", 1).failed("begun with beam = 4, now it is 1")
+    assert transduce("distil", run, "--out", out, *SETTINGS, "--beam", 1, "--fresh", "--source", texts).status == 0
+    assert len(_lines(tmp_path / "small.distilled" / "train.jsonl")) == 9
+
+
+@pytest.mark.unit
+def test_a_teacher_needs_its_data(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    transduce("distil", run / "model", "--out", tmp_path / "x").refused("a model without its run. Distillation needs")
+    transduce("distil", "nowhere", "--out", tmp_path / "x").refused("nowhere: no such folder.")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.learn
+def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
+    lines = sentences(12, seed=9)
+    text = write_lines(tmp_path / "mono.aa", [*lines[:5], "", *lines[5:]])
+    said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv")
+    assert (said.status, said.out) == (0, "")
+    found = [tuple(line.split("\t")) for line in _lines(tmp_path / "made.tsv")]
+    bare = write_lines(tmp_path / "bare.aa", lines)
+    assert found == list(zip(transduce("translate", run, "--input", bare).out.splitlines(), lines, strict=True))
+    assert "was made already" in transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv").err
+
+    files = ("--source", corpus / "train.bb", "--target", corpus / "train.aa", "--mix-pairs", tmp_path / "made.tsv")
+    assert transduce("train", *files, "--out", tmp_path / "run", *SETTINGS).status == 0
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.unit
+def test_drawn_pairs_are_the_same_for_a_seed(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    text = write_lines(tmp_path / "mono.aa", sentences(30, seed=9))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        transduce("backtranslate", run, text, "--sample", "--seed", seed, "--out", tmp_path / name)
+    one, same, other = ((tmp_path / name).read_text() for name in "abc")
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.unit
+def test_a_stop_says_how_to_go_on(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    text = write_lines(tmp_path / "mono.aa", ["the dog"])
+    with monkeypatch.context() as patch:
+        patch.setattr("transduce.decoding.translator.Translator.translate", interrupt)
+        said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv")
+    assert said.status == 130
+    assert "To continue, run the same command again:" in said.err
+    assert transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv").status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--sample --beam 2", "--sample draws one output a line and searches nothing."),
+        ("--seed 2", "--seed 2: it is for --sample."),
+        ("--beam 0", "beam = 0"),
+    ],
+)
+@pytest.mark.unit
+def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, options: str, message: str) -> None:
+    text = write_lines(tmp_path / "mono.aa", ["the dog"])
+    transduce("backtranslate", run, text, "--out", tmp_path / "x", *options.split()).refused(message)
+    transduce("backtranslate", run, "nothing", "--out", tmp_path / "x").failed("nothing: cannot open it")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()

@@ -1,0 +1,63 @@
+"""One search for several alphas finds what a search for each of them finds."""
+
+import pytest
+
+from tests.decoding.tiny import TinyModel, exhaustive_search
+from transduce.decoding import BeamConfig, beam_search
+from transduce.decoding.alphas import beam_search_alphas
+from transduce.errors import ConfigError, TransduceError
+from transduce.text.pieces import IDS
+
+pytestmark = pytest.mark.unit
+
+ALPHAS = (0.0, 0.3, 0.6, 1.0, 2.0, 6.0)
+
+
+@pytest.mark.parametrize("beam", [1, 2, 4])
+@pytest.mark.parametrize("ending", [-1.5, 1.5])
+def test_the_same_outputs_as_one_search_each(beam: int, ending: float) -> None:
+    differ = 0
+    for seed in range(2):
+        model, limits = TinyModel(seed, sources=7, size=9, ending=ending), [5, 3, 0, 7, 4, 5, 9]
+        together = beam_search_alphas(model.step, model.start(beam), limits, beam=beam, alphas=ALPHAS, ids=IDS)
+        for i, alpha in enumerate(ALPHAS):
+            search = BeamConfig(beam=beam, alpha=alpha)
+            alone = beam_search(model.step, model.start(beam), limits, config=search, ids=IDS)
+            for one, many in zip(alone, together, strict=True):
+                assert many[i].ids == one[0].ids
+                assert many[i].score == pytest.approx(one[0].score, abs=1e-6)
+                assert many[i].log_prob == pytest.approx(one[0].log_prob, abs=1e-6)
+        differ += sum(len({h.ids for h in outputs}) > 1 for outputs in together)
+    assert beam == 1 or differ  # or this test would show nothing
+
+
+def test_a_wide_beam_finds_the_best_for_every_alpha() -> None:
+    model = TinyModel(4, size=6)
+    ((*found,),) = beam_search_alphas(model.step, model.start(200), [3], beam=200, alphas=ALPHAS, ids=IDS)
+    assert [h.ids for h in found] == [exhaustive_search(model, 0, 3, alpha)[0].ids for alpha in ALPHAS]
+
+
+def test_it_costs_one_search() -> None:
+    model = TinyModel(1, sources=3)
+    beam_search_alphas(model.step, model.start(3), [6, 6, 6], beam=3, alphas=ALPHAS, ids=IDS)
+    together = sum(model.rows)
+    each = []
+    for alpha in ALPHAS:
+        model.rows.clear()
+        beam_search(model.step, model.start(3), [6, 6, 6], config=BeamConfig(beam=3, alpha=alpha), ids=IDS)
+        each.append(sum(model.rows))
+    assert together <= 7 * 9
+    assert together >= max(each)  # a sentence goes on until the last alpha is done
+
+
+def test_nothing_to_search_and_what_is_refused() -> None:
+    model = TinyModel(1)
+    assert beam_search_alphas(model.step, model.start(2), [], beam=2, alphas=[0.0], ids=IDS) == []
+    assert beam_search_alphas(model.step, model.start(2), [3], beam=2, alphas=[], ids=IDS) == [[]]
+    with pytest.raises(ConfigError, match="alpha = 11"):
+        beam_search_alphas(model.step, model.start(2), [3], beam=2, alphas=[0.6, 11.0], ids=IDS)
+    with pytest.raises(ConfigError, match="limits: -1"):
+        beam_search_alphas(model.step, model.start(2), [-1], beam=2, alphas=[0.6], ids=IDS)
+    broken = TinyModel(1, spread=float("nan"))
+    with pytest.raises(TransduceError, match="not finite"):
+        beam_search_alphas(broken.step, broken.start(2), [3], beam=2, alphas=[0.6], ids=IDS)

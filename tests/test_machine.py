@@ -1,0 +1,63 @@
+"""What the machine is and how fast: plausible numbers, the best of several measurements, and quickly."""
+
+import time
+
+import pytest
+import torch
+
+from transduce import machine
+from transduce.machine import instructions, measure_machine, memory, peak_resident, processor, resident
+
+pytestmark = pytest.mark.unit
+
+
+def test_speeds_are_measured_once_and_fast() -> None:
+    threads = torch.get_num_threads()
+    start = time.perf_counter()
+    found = measure_machine(threads)
+    assert measure_machine(threads) is found
+    assert time.perf_counter() - start < 10  # about 0.6 on an idle machine
+    assert found.threads == threads
+    assert found.fp32 > 1e8
+    assert found.bf16 > 1e6  # where no unit multiplies it, it is slow
+    assert min(found.memory, found.cache) > 1e7
+    assert 0 < found.call < 1e-2
+
+
+def test_the_best_of_several_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, costs = [0.0], iter([9.0, 0.05, 0.02, 0.04, 1.0])  # the first one warms up, and is not counted
+
+    def work() -> None:
+        now[0] += next(costs)
+
+    for clock in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(time, clock, lambda: now[0])
+    assert machine._best(work) == pytest.approx(0.02)
+    assert next(costs) == 1.0
+
+
+def test_memory_of_the_machine_and_of_this_process() -> None:
+    held = memory()
+    assert 0 < held.get("free", 1) <= held["total"]
+    block = bytearray(64 << 20)
+    block[::4096] = b"x" * len(block[::4096])
+    assert resident() >= len(block)
+    assert peak_resident() >= resident()
+    assert peak_resident() < held["total"]
+
+
+def test_without_a_proc_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    linux = peak_resident()
+
+    def missing(file: str, key: str) -> int:
+        raise FileNotFoundError(file)
+
+    monkeypatch.setattr(machine, "_kilobytes", missing)
+    assert "free" not in memory()
+    assert resident() == peak_resident() >= linux // 2
+
+
+def test_the_processor_and_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processor()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True, "avx512_f": False})
+    assert instructions() == ["AVX2", "AMX-BF16"]
