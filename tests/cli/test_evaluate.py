@@ -213,11 +213,12 @@ def unchecked() -> Iterator[None]:
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpus: Path) -> None:
-    files = ("--source", corpus / "dev.aa", "--reference", corpus / "dev.bb", "--metric", "chrf")
-    found = json.loads(transduce("evaluate", run, "--grid", "beam=1,3", "alpha=0,2", "--metric", "chrf", "--json").out)
+    options = ("--metric", "chrf", "--precision", "fp32", "--json")
+    files = ("--source", corpus / "dev.aa", "--reference", corpus / "dev.bb", *options)
+    found = json.loads(transduce("evaluate", run, "--grid", "beam=1,3", "alpha=0,2", *options).out)
     assert [(cell["beam"], cell["alpha"]) for cell in found["grid"]] == [(1, 0.0), (1, 2.0), (3, 0.0), (3, 2.0)]
     for cell in (found["grid"][0], found["grid"][-1]):
-        search = ("--beam", cell["beam"], "--alpha", cell["alpha"], "--json")
+        search = ("--beam", cell["beam"], "--alpha", cell["alpha"])
         alone = json.loads(transduce("evaluate", run, *files, *search).out)["chrf"]
         assert cell["score"] == pytest.approx(alone["score"])
         assert found["signature"] == alone["signature"]

@@ -61,7 +61,7 @@ def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ([], 0.2),
+        ([], 0.25),
         (["data.augment=0.5"], 0.5),
         (["data.augment=0"], 0.0),
         (["data.pretokenised=true"], 0.0),
