@@ -1,20 +1,12 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.compare_engines import cases
 from benchmarks.decode import parser, run
-from tests.tiny import restore_process
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    yield
-    restore_process()
 
 
 def test_both_engines_decode_the_same_weights_for_as_many_steps(tmp_path: Path) -> None:
