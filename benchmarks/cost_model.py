@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from transduce.checkpoint import Progress
-from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, step_memory, update_seconds
+from transduce.cost import KEPT, WEIGHT_MOVES, Work, count, kept_bytes, kernels, step_memory, update_seconds
 from transduce.data.shards import ShardReport, TokenisedCorpus
 from transduce.device import Chosen, tune_process
 from transduce.machine import measure_machine, peak_resident, resident
@@ -95,7 +95,9 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
             break
     counted = count(case.model, *sizes, work)
     weights = (16 + 4 * (width - 1)) * counted.weights
-    memory = base + weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision, width)
+    memory = (
+        base + weights + kernels(work, precision, width) + step_memory(case.model, sizes[1], work, precision, width)
+    )
     return {
         "case": name,
         "precision": precision,
@@ -105,6 +107,7 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
         "memory_predicted": round(memory),
         "memory_measured": peak_resident(),
         "kept": kept_bytes(case.model, work),
+        "kernels": kernels(work, precision, width),
         "base": base,
         "counted": counted._asdict(),
         "machine": asdict(machine),
@@ -131,13 +134,13 @@ def fitted(lines: list[dict[str, Any]], precision: Chosen) -> dict[str, float]:
         rest = line["seconds_measured"] - 4 * WEIGHT_MOVES * n["weights"] / m["memory"]
         columns = 6 * n["multiplied"] / m[precision], 4 * n["kept"] / m["cache"], 4 * n["logits"] / m["cache"]
         times.append([column / rest for column in (*columns, n["sublayers"] * m["call"])])
-        fixed = line["memory_predicted"] - KEPT[precision] * line["kept"] - KERNELS[precision]
+        fixed = line["memory_predicted"] - KEPT[precision] * line["kept"] - line["kernels"]
         rest = line["memory_measured"] - fixed
         memories.append([line["kept"] / rest, 1 / rest])
     products, moves, logits, calls = _smallest_errors(times)
-    kept, kernels = _smallest_errors(memories)
+    kept, loaded = _smallest_errors(memories)
     names = ("GEMM", "MOVES", "LOGIT_MOVES", "CALLS", "KEPT", "KERNELS")
-    found = (1 / products, moves, logits, calls, kept, kernels)
+    found = (1 / products, moves, logits, calls, kept, loaded)
     return {name: float(f"{value:.2g}") for name, value in zip(names, found, strict=True)}
 
 

@@ -37,8 +37,10 @@ SCORE = 0.7  # trainings on a pair that its loss takes
 DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
 
 # Of memory
+SHAPES = 200  # of the batches of data that nobody has looked at
 KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
-KERNELS = {"fp32": 140_000_000, "bf16": 770_000_000}  # bytes of what longer runs compile for their shapes, and load
+KERNELS = {"fp32": 140_000_000, "bf16": 650_000_000}  # bytes of what a lane loads and compiles, decoding included
+SHAPE = {"fp32": 0, "bf16": 1_900_000}  # bytes of what is compiled for batches of another shape, and stays
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 
@@ -47,7 +49,7 @@ CHOOSING = 24  # bytes a weight, beside those of training, when candidates for t
 class Work:
     """An average update: padded `source` and `target` positions in `batches` batches, and the length that an average
     position is padded to. `largest` and `longest` are of the worst batch: positions of a side, and their length.
-    `pairs` are in an update, `updates` in an epoch."""
+    `pairs` are in an update, `updates` in an epoch, and so many `shapes` of batches."""
 
     source: float
     target: float
@@ -57,6 +59,7 @@ class Work:
     longest: float
     pairs: float
     updates: int
+    shapes: int
 
     @classmethod
     def of(cls, corpus: TokenisedCorpus, batching: BatchingConfig, seed: int) -> Self:
@@ -77,6 +80,7 @@ class Work:
             longest=float(longer.max()),
             pairs=len(corpus) / updates,
             updates=updates,
+            shapes=len(set(zip(rows, source, target, strict=True))),
         )
 
     @classmethod
@@ -92,6 +96,7 @@ class Work:
             longest=2 * SENTENCE,
             pairs=n / SENTENCE,
             updates=1,
+            shapes=SHAPES,
         )
 
 
@@ -146,7 +151,12 @@ def training_memory(
     either a step needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
     step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
-    return round(base + 16 * weights + KERNELS[precision] + max(step, CHOOSING * weights))
+    return round(base + 16 * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
+
+
+def kernels(work: Work, precision: Chosen, lanes: int = 1) -> int:
+    """Bytes of the library's own: what it loads, and compiles for the shapes that it meets, which it never lets go."""
+    return lanes * KERNELS[precision] + work.shapes * SHAPE[precision]
 
 
 def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen, lanes: int = 1) -> float:
