@@ -19,9 +19,9 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
 - **Batch and rate.** 2,048 tokens and a peak of 0.003 to 0.004 for tiny models (Multi30k: 29 BLEU after 12 minutes,
   where the published settings had 3). Symbols to symbols: eight batches of 512 tokens an update at 0.001, because a
   batch holds one length, and lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
-- **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k, 2,500 updates: single words
-  handled 87 instead of 56%, two sentences at once 68 instead of 30%, things to copy 28 instead of 0%, and 34.4 instead
-  of 35.0 BLEU.
+- **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k en-fr, 15 minutes: single words
+  handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
+  instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
