@@ -205,7 +205,7 @@ def _let_fairseq_import() -> None:
                 setattr(type(value), "__hash__", object.__hash__)  # noqa: B010 (a type checker sees no class here)
         return kept(cls, name, *rest, **more)
 
-    setattr(dataclasses, "_get_field", get_field)  # noqa: B010
+    setattr(dataclasses, "_get_field", get_field)  # noqa: B010 (a private name, which type checkers do not know)
 
 
 def opennmt_py(shape: Shape) -> Peer:
@@ -397,7 +397,7 @@ def main() -> None:
         autocast = a.precision == "bf16"
         with torch.autocast("cpu", torch.bfloat16) if autocast else contextlib.nullcontext():
             loss = peer.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         peer.optimizer.step()
         peer.optimizer.zero_grad()
         return float(loss.detach())

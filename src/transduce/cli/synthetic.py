@@ -143,7 +143,10 @@ def _make(
         forget_pairs(out)
     try:
         with err.status(f"{model} translates") as status:
-            show = lambda done, of: status.update(f"{model} translates: {done:,} of {of:,} lines")  # noqa: E731
+
+            def show(done: int, of: int) -> None:
+                status.update(f"{model} translates: {done:,} of {of:,} lines")
+
             is_new = make_pairs(out, read, write, decided_by, target_is_read=target_is_read, progress=show)
     except KeyboardInterrupt:
         say(f"stopped; what is done is kept. To continue, run the same command again:\n  {own_command()}")

@@ -32,7 +32,7 @@ def conventions(outputs: Sequence[str], references: Sequence[Sequence[str]], *, 
 
     Text that is `tokenised` is scored as it stands, and once more with its tokens joined to text again (`detokenise`).
     """
-    tokens: Callable[[str], str] = _as_is if tokenised else Tokenizer13a()  # type: ignore[no-untyped-call]
+    tokens: Callable[[str], str] = _as_is if tokenised else Tokenizer13a()  # type: ignore[no-untyped-call]  # sacreBLEU's has no types
     ways: list[tuple[str, str, str, Callable[[str], str]]] = [
         ("as it stands, divided at spaces alone", "bleu", "none", _as_is),
         ("sacreBLEU's default, 13a: punctuation apart", "bleu", "13a", _as_is),

@@ -35,7 +35,7 @@ class KeyValue(NamedTuple):
 def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
     """The last axis into heads, each contiguous: products of strided heads take three times as long."""
     # B T (H K) -> B H T K
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).contiguous()  # type: ignore[no-any-return, no-untyped-call]
+    return x.view(*x.shape[:-1], n_heads, -1).transpose(1, 2).contiguous()
 
 
 def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:

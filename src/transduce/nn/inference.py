@@ -74,8 +74,8 @@ class PackedTransformer:
         self.narrow_memory = form != "fp32" and has_bf16(torch.device("cpu"))
         with torch.no_grad():
             self._source, self._target = model.source, model.target
-            self._encoder = [_EncoderLayer(layer, form) for layer in model.encoder.layers]  # type: ignore[arg-type]
-            self.layers = [_DecoderLayer(layer, form) for layer in model.decoder.layers]  # type: ignore[arg-type]
+            self._encoder = [_EncoderLayer(layer, form) for layer in model.encoder.layers]
+            self.layers = [_DecoderLayer(layer, form) for layer in model.decoder.layers]
             self._encoder_norm = _Norm(model.encoder.norm, self.dtype)
             self._norm = _Norm(model.decoder.norm, self.dtype)
             self._output = pack(model.output_weight, None, form)
@@ -301,8 +301,9 @@ class _FeedForward:
 
 @final
 class _EncoderLayer:
-    def __init__(self, layer: EncoderLayer, form: Format) -> None:
+    def __init__(self, layer: nn.Module, form: Format) -> None:
         dtype = torch.bfloat16 if form == "bf16" else torch.float32
+        assert isinstance(layer, EncoderLayer)
         assert isinstance(layer.mixer, SelfAttention)
         attention = layer.mixer.attention
         self._h = attention.n_heads
@@ -323,8 +324,9 @@ class _EncoderLayer:
 
 @final
 class _DecoderLayer:
-    def __init__(self, layer: DecoderLayer, form: Format) -> None:
+    def __init__(self, layer: nn.Module, form: Format) -> None:
         dtype = torch.bfloat16 if form == "bf16" else torch.float32
+        assert isinstance(layer, DecoderLayer)
         assert isinstance(layer.mixer, SelfAttention)
         own, cross = layer.mixer.attention, layer.cross_attention
         self.n_heads = own.n_heads
