@@ -3,14 +3,17 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from transduce.decoding.engines import DecodingPrecision
     from transduce.decoding.translator import Translation, Translator
+    from transduce.device import DeviceName
+    from transduce.device import Precision as WantedPrecision
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -22,9 +25,10 @@ Engine = Annotated[
 Bundles = Annotated[
     Path, typer.Argument(metavar="BUNDLE[,BUNDLE...]", help="A model or run directory; several vote, as an ensemble.")
 ]
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
-FORMS = (*PRECISIONS, "int8")
+DEVICES: "tuple[DeviceName, ...]" = ("auto", "cpu", "cuda", "mps")
+PRECISIONS: "tuple[WantedPrecision, ...]" = ("auto", "fp32", "bf16")
+FORMS: "tuple[DecodingPrecision, ...]" = (*PRECISIONS, "int8")
+Choice = TypeVar("Choice", bound=str)
 
 
 def translate(
@@ -142,11 +146,11 @@ def load_translator(
     bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
 ) -> "Translator":
     """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
-    _check_choices((("device", device, DEVICES), ("precision", precision, PRECISIONS)))
+    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, PRECISIONS)
     from transduce.decoding.translator import Translator
 
     _tune_process()
-    return Translator.load(members(bundle), device=device, precision=precision, beam=beam, alpha=alpha)  # type: ignore[arg-type]
+    return Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
 
 
 def searching_translator(
@@ -164,15 +168,16 @@ def searching_translator(
     """
     from transduce.interop import engines
 
-    _check_choices((("device", device, DEVICES), ("precision", precision, FORMS), ("engine", engine, engines.ENGINES)))
+    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, FORMS)
+    asked = _chosen("engine", engine, engines.ENGINES)
     from transduce.cli.console import say
 
     _tune_process()
     translator, which = engines.load_translator(
         members(bundle),
-        engine=engine,  # type: ignore[arg-type]
-        device=device,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
+        engine=asked,
+        device=place,
+        precision=form,
         beam=beam,
         alpha=alpha,
         cache=_cache(),
@@ -184,10 +189,12 @@ def searching_translator(
     return translator
 
 
-def _check_choices(choices: Iterable[tuple[str, str, tuple[str, ...]]]) -> None:
-    for name, value, known in choices:
-        if value not in known:
-            raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
+def _chosen(name: str, value: str, known: tuple[Choice, ...]) -> Choice:
+    """The one of `known` that `value` is. Raises `ConfigError` where it is none."""
+    for choice in known:
+        if choice == value:
+            return choice
+    raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
 
 
 def _tune_process() -> None:

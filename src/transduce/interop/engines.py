@@ -17,7 +17,7 @@ from transduce.nn import TransformerConfig
 from transduce.nn.packed import has_int8
 
 EngineName = Literal["auto", "torch", "ctranslate2"]
-ENGINES: tuple[str, ...] = get_args(EngineName)
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 _SMALL = 256  # d_model below which a step is calls of operations rather than products
 
