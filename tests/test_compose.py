@@ -351,7 +351,8 @@ def test_a_changed_input_is_refused(own_folder: Path, tmp_path: Path) -> None:
 
 def test_fine_tuning_starts_from_the_model(folder: Path, tmp_path: Path) -> None:
     train(tiny_config(folder), tmp_path / "first")
-    other = tiny_config(folder, "model.n_layers=3", "model.p_drop=0.1", "tokenizer.size=50", "training.seed=9")
+    dropout = ("model.p_drop=0.1", "model.attention_dropout=0.2", "model.activation_dropout=0.3")
+    other = tiny_config(folder, "model.n_layers=3", *dropout, "tokenizer.size=50", "training.seed=9")
     train(other, tmp_path / "second", start_from=tmp_path / "first", stop=After(1))
     began = load_file(tmp_path / "first" / "model" / "model.safetensors")
     found = load_weights(tmp_path / "second", 1)
@@ -360,6 +361,7 @@ def test_fine_tuning_starts_from_the_model(folder: Path, tmp_path: Path) -> None
         assert (value - began[name]).abs().max() <= 0.0006
     asked = load_recipe(tmp_path / "second" / "recipe.toml")
     assert (asked.model.n_layers, asked.model.p_drop) == (1, 0.1)
+    assert (asked.model.attention_dropout, asked.model.activation_dropout) == (0.2, 0.3)
     tokenizers = [TokenizerPair.load(path) for path in (tmp_path / "first" / "model", tmp_path / "second" / "data")]
     assert tokenizers[0].source.to_bytes() == tokenizers[1].source.to_bytes()
     assert chosen(tmp_path / "second")["start_from"] == str(tmp_path / "first" / "model")

@@ -42,3 +42,11 @@ def test_more_of_anything_costs_more(change: dict[str, Any]) -> None:
     for count in (parameters, flops_per_token):
         assert count(more, 30, 30) > count(TINY, 30, 30)
     assert sum(stack.kept for stack in stacks(more, 25)) > sum(stack.kept for stack in stacks(TINY, 25))
+
+
+@pytest.mark.parametrize("where", ["attention_dropout", "activation_dropout"])
+def test_dropout_inside_sublayers_is_kept_for_the_backward_pass(where: str) -> None:
+    changes: dict[str, Any] = {where: 0.1}
+    found, plain = stacks(replace(TINY, **changes), 25), stacks(TINY, 25)
+    assert sum(stack.kept for stack in found) > sum(stack.kept for stack in plain)
+    assert [stack.multiplied for stack in found] == [stack.multiplied for stack in plain]

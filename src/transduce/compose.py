@@ -401,11 +401,16 @@ def _describe(config: RunConfig, prepared: Prepared) -> str:
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before."""
-    before, asked = load_config(origin), config.tokenizer
+    before, asked, asked_model = load_config(origin), config.tokenizer, config.model
     joint = TokenizerPair.load(origin).joint
     return replace(
         config,
-        model=replace(before.model, p_drop=config.model.p_drop),
+        model=replace(
+            before.model,
+            p_drop=asked_model.p_drop,
+            attention_dropout=asked_model.attention_dropout,
+            activation_dropout=asked_model.activation_dropout,
+        ),
         tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
         data=replace(
             config.data,

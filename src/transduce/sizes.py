@@ -66,7 +66,8 @@ def _stack(c: TransformerConfig, parts: tuple[_Part, ...]) -> Stack:
 
 def _layers(c: TransformerConfig, length: int) -> tuple[tuple[_Part, ...], tuple[_Part, ...]]:
     """The sub-layers of an encoder layer and of a decoder layer."""
-    feed_forward = _Part(2 * c.d_model * c.d_ff, c.d_ff + c.d_model, 0, 2 * c.d_ff + 4 * c.d_model)
+    inside = (2 + (c.activation_dropout > 0)) * c.d_ff
+    feed_forward = _Part(2 * c.d_model * c.d_ff, c.d_ff + c.d_model, 0, inside + 4 * c.d_model)
     encoder, decoder = _mixer(c, 2, length), _mixer(c, 1, length)
     return (encoder, feed_forward), (decoder, _attention(c, length), feed_forward)
 
@@ -75,7 +76,8 @@ def _attention(c: TransformerConfig, seen: int) -> _Part:
     """Multi-head attention in which every position computes scores for `seen` others."""
     weights = 2 * c.n_heads * (c.d_k + c.d_v) * c.d_model
     biases = c.n_heads * (2 * c.d_k + c.d_v) + c.d_model
-    kept = 4 * c.n_heads * max(c.d_k, c.d_v) + 3 * c.n_heads * seen + 5 * c.d_model
+    scores = (5 if c.attention_dropout > 0 else 3) * c.n_heads * seen
+    kept = 4 * c.n_heads * max(c.d_k, c.d_v) + scores + 5 * c.d_model
     return _Part(weights, biases, c.n_heads * (c.d_k + c.d_v) * seen, kept)
 
 

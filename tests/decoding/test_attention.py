@@ -11,6 +11,7 @@ from tests.nn.tiny import VARIANTS, ids, tiny, variant_name
 from transduce.decoding.attention import KINDS, AttentionKind, attention_maps, each_head, head_statistics, role
 from transduce.nn import attention
 from transduce.nn.attention import KeyValue, scaled_dot_product_attention
+from transduce.nn.dropout import Dropout
 
 pytestmark = pytest.mark.unit
 
@@ -22,9 +23,9 @@ def overheard(model: nn.Module, source: Tensor, target: Tensor) -> list[Tensor]:
     """The weights of every attention, from the queries and keys that go by during `model(source, target)`."""
     heard: list[tuple[Tensor, Tensor]] = []
 
-    def listening(q: Tensor, kv: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def listening(q: Tensor, kv: KeyValue, mask: Tensor | None, dropout: Dropout) -> tuple[Tensor, Tensor]:
         heard.append((q[0].detach(), kv.k[0].detach()))
-        return scaled_dot_product_attention(q, kv, mask)
+        return scaled_dot_product_attention(q, kv, mask, dropout)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "scaled_dot_product_attention", listening)

@@ -1,6 +1,7 @@
 """Attention against loops over single numbers, against `torch.nn.MultiheadAttention`, and its laws."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from transduce.nn.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
+from transduce.nn.dropout import Dropout
 
 pytestmark = pytest.mark.unit
 
@@ -166,6 +168,38 @@ def test_a_row_that_may_attend_nowhere_gives_nan() -> None:
     mask = torch.tensor([[[True, True], [False, False]]])
     y = random_attention(2, 2)(x := rand(1, 2, D), x, x, mask)
     assert torch.equal(y.isnan().any(-1), torch.tensor([[False, True]]))
+
+
+def test_dropped_weights_are_zero_and_the_others_scaled() -> None:
+    """Values that are rows of the identity make heads of the weights that multiply them."""
+    q, k, identity = rand(B, H, T, 2), rand(B, H, L, 2), torch.eye(L, dtype=torch.float64).expand(B, H, L, L)
+    used, whole = scaled_dot_product_attention(q, KeyValue(k, identity), MASKS["full"], Dropout(0.5))
+    assert torch.equal(scaled_dot_product_attention(q, KeyValue(k, identity), MASKS["full"])[1], whole)
+    torch.testing.assert_close(used[used > 0], 2 * whole[used > 0])
+    allowed = whole > 0
+    assert 0 < (used[allowed] > 0).double().mean() < 1
+
+
+def test_attention_dropout_is_of_every_way_in_and_off_in_evaluation() -> None:
+    attention, mask = MultiHeadAttention(D, H, 2, 5, dropout=0.5).double(), MASKS["full"]
+    query, x = rand(B, T, D), rand(B, L, D)
+
+    def at_once() -> Tensor:
+        y = attention(query, x, x, mask)
+        assert isinstance(y, Tensor)
+        return y
+
+    def in_parts() -> Tensor:
+        return attention.attend(query, attention.keys_values(x), mask)
+
+    calls: list[Callable[[], Tensor]] = [at_once, in_parts]
+    attention.eval()
+    whole = [call() for call in calls]
+    torch.testing.assert_close(*whole)
+    attention.train()
+    for call in calls:
+        assert not torch.equal(call(), call())
+        torch.testing.assert_close(torch.stack([call() for _ in range(4000)]).mean(0), whole[0], rtol=0, atol=0.1)
 
 
 def test_projecting_keys_ahead_changes_nothing() -> None:

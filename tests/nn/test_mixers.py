@@ -11,10 +11,12 @@ from tests.nn.laws import influences, no_peeking, padding_is_inert, step_equals_
 from tests.nn.tiny import PAD, TINY, ids, tiny
 from transduce.errors import ConfigError
 from transduce.nn import Attention, Convolution, MultiHeadAttention, Recurrence, RestrictedAttention
+from transduce.nn.attention import KeyValue
 from transduce.nn.convolution import Convolutional
+from transduce.nn.dropout import Dropout
 from transduce.nn.init import initialise
 from transduce.nn.recurrence import Recurrent, reverse
-from transduce.nn.restricted import RestrictedSelfAttention
+from transduce.nn.restricted import RestrictedSelfAttention, neighbourhood_attention
 from transduce.nn.transformer import LAYERS, Layer, TransformerConfig, build, decoder_mixer, encoder_mixer, layer_from
 from transduce.sizes import flops_per_token, parameters, stacks
 
@@ -166,6 +168,15 @@ def test_restricted_attention_is_attention_with_a_band_as_its_mask(before: int, 
     torch.testing.assert_close(layer(x, real)[real], masked[real])
 
 
+def test_restricted_attention_drops_weights() -> None:
+    """Values that are rows of the identity make heads of the weights that multiply them."""
+    q, k, identity = rand(2, 3, 7, 4), rand(2, 3, 7, 4), torch.eye(7, dtype=torch.float64).expand(2, 3, 7, 7)
+    whole = neighbourhood_attention(q, KeyValue(k, identity), 2, 1, None)
+    used = neighbourhood_attention(q, KeyValue(k, identity), 2, 1, None, Dropout(0.5))
+    torch.testing.assert_close(used[used > 0], 2 * whole[used > 0])
+    assert 0 < (used[whole > 0] > 0).double().mean() < 1
+
+
 def test_restricted_attention_never_holds_n_by_n_scores() -> None:
     """What autograd keeps grows with n, not with its square."""
 
@@ -185,6 +196,17 @@ def test_restricted_attention_never_holds_n_by_n_scores() -> None:
 
 
 # ---- the Transformer made of them
+
+
+@every_layer
+@pytest.mark.parametrize("where", ["attention_dropout", "activation_dropout"])
+def test_dropout_inside_sublayers_has_a_place_in_each_of_them(layer: Layer, where: str) -> None:
+    """Attention over the memory is attention, whatever the layers are."""
+    model = tiny(layer=layer, **{where: 0.5})
+    source, target = ids([5, 3]), ids([4, 2])
+    assert not torch.equal(model(source, target), model(source, target))
+    model.eval()
+    assert torch.equal(model(source, target), model(source, target))
 
 
 @every_layer

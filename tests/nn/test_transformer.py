@@ -229,8 +229,9 @@ def test_sequences_longer_than_the_table_of_sinusoids() -> None:
     torch.testing.assert_close(logits, model(source, target)[:, -1] @ model.output_weight.T)
 
 
-def test_dropout_is_everywhere_in_training_and_nowhere_in_evaluation() -> None:
-    model = tiny(p_drop=0.5)
+@pytest.mark.parametrize("where", ["p_drop", "attention_dropout", "activation_dropout"])
+def test_dropout_is_everywhere_in_training_and_nowhere_in_evaluation(where: str) -> None:
+    model = tiny(**{where: 0.5})
     source, target = ids([5, 3]), ids([4, 2])
     assert not torch.equal(model(source, target), model(source, target))
     model.eval()
@@ -254,10 +255,12 @@ def test_sizes_are_at_least_one(name: str) -> None:
         replace(TINY, **changes)
 
 
-@pytest.mark.parametrize("p_drop", [-0.1, 1.0, float("nan")])
-def test_p_drop_is_a_probability_below_one(p_drop: float) -> None:
-    with pytest.raises(ConfigError, match=f"model.p_drop = {p_drop}: a probability"):
-        TransformerConfig(p_drop=p_drop)
+@pytest.mark.parametrize("where", ["p_drop", "attention_dropout", "activation_dropout"])
+@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
+def test_dropout_is_a_probability_below_one(where: str, p: float) -> None:
+    changes: dict[str, Any] = {where: p}
+    with pytest.raises(ConfigError, match=f"model.{where} = {p}: a probability"):
+        replace(TINY, **changes)
 
 
 def test_d_model_is_even() -> None:

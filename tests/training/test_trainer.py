@@ -98,7 +98,8 @@ def test_loss_and_gradients_do_not_depend_on_the_lanes(lanes: int) -> None:
 
 def test_dropout_follows_from_the_seed_in_whatever_lane() -> None:
     torch.manual_seed(1)
-    model = build(replace(TINY, p_drop=0.4), 12, 12, IDS.pad).double()
+    dropout = replace(TINY, p_drop=0.4, attention_dropout=0.4, activation_dropout=0.4)
+    model = build(dropout, 12, 12, IDS.pad).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     pieces = [collate(RAGGED[a : a + 1]) for a in range(len(RAGGED))]
 
@@ -399,14 +400,15 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
 def test_resuming_from_disk_changes_no_bit(
     corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen
 ) -> None:
-    whole = make_trainer(corpus, precision=precision)
+    config = replace(TINY, attention_dropout=0.3, activation_dropout=0.1)
+    whole = make_trainer(corpus, config=config, precision=precision)
     straight = Witness()
     end = straight.train(whole, Progress())
     assert end.epoch > 0  # the border of an epoch was crossed
 
     progress, history = Progress(), list[Any]()
     for stop_at in (*stops, 0):
-        trainer = make_trainer(corpus, precision=precision)
+        trainer = make_trainer(corpus, config=config, precision=precision)
         if saved_steps(tmp_path):
             for parameter in trainer.model.parameters():
                 parameter.data.fill_(7.0)  # nothing but the disk may carry anything over

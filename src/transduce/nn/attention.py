@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from transduce.errors import ConfigError
+from transduce.nn.dropout import Dropout
 from transduce.nn.masks import causal
 from transduce.shapes import Bool, Float, Int, Tensor
 
@@ -44,9 +45,14 @@ def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:
 
 
 def scaled_dot_product_attention(
-    q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
+    q: Float[Tensor, "B H T K"],
+    kv: KeyValue,
+    mask: Bool[Tensor, "#B #T L"] | None,
+    dropout: Dropout | None = None,
 ) -> tuple[Float[Tensor, "B H T Kv"], Float[Tensor, "B H T L"]]:
     """Eq. 1: softmax(Q K^T / sqrt(d_k)) V, and the weights. `mask` True = may attend, the same for all heads.
+
+    `dropout` acts on the weights where they multiply V; those returned are whole, and sum to one.
 
     Two batched products and a softmax: for sentences they are faster on CPU than the fused kernels. The softmax is
     in float32 where the products are bf16: it is more exact, and eight times as fast on CPU (docs/performance.md).
@@ -60,7 +66,7 @@ def scaled_dot_product_attention(
         hidden = torch.zeros_like(mask, dtype=products.dtype).masked_fill_(~mask, -torch.inf)
         scores = torch.add(hidden[:, None], products, alpha=scale)  # B T L -> B 1 T L
     weights = scores.softmax(-1)
-    return weights @ kv.v, weights
+    return (weights if dropout is None else dropout(weights)) @ kv.v, weights
 
 
 @final
@@ -68,9 +74,14 @@ class MultiHeadAttention(nn.Module):
     """Section 3.2.2: h attention functions in parallel, their outputs concatenated and projected.
 
     `d_k` and `d_v` are per head (Table 3, rows A and B); left out, they are the paper's d_model / h.
+
+    Differs: with `model.attention_dropout`, weights are dropped out after the softmax. It is off by default: section
+    5.4 names the outputs of sub-layers and the embeddings only. The code published with the paper can do it.
     """
 
-    def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if (d_k is None or d_v is None) and d_model % n_heads:
             raise ConfigError(f"d_model = {d_model} does not divide into {n_heads} heads. Give d_k and d_v.")
@@ -81,6 +92,7 @@ class MultiHeadAttention(nn.Module):
         self.w_k = nn.Linear(d_model, n_heads * d_k)
         self.w_v = nn.Linear(d_model, n_heads * d_v)
         self.w_o = nn.Linear(n_heads * d_v, d_model)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -96,7 +108,7 @@ class MultiHeadAttention(nn.Module):
         """
         projected = zip((self.w_q, self.w_k, self.w_v), (query, key, value), strict=True)
         q, k, v = (split_heads(w(x), self.n_heads) for w, x in projected)
-        heads, weights = scaled_dot_product_attention(q, KeyValue(k, v), mask)
+        heads, weights = scaled_dot_product_attention(q, KeyValue(k, v), mask, self.dropout)
         y = self.w_o(join_heads(heads))
         return (y, weights) if return_weights else y
 
@@ -124,7 +136,7 @@ class MultiHeadAttention(nn.Module):
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B T D"]:
         """Concat(head_1, ..., head_h) W^O for queries, keys and values that were projected before."""
-        heads, _ = scaled_dot_product_attention(q, kv, mask)
+        heads, _ = scaled_dot_product_attention(q, kv, mask, self.dropout)
         return self.w_o(join_heads(heads))  # type: ignore[no-any-return]
 
     def _project(self, x: Float[Tensor, "B L D"], projections: Sequence[nn.Linear]) -> list[Float[Tensor, "B H L K"]]:

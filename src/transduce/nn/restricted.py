@@ -8,6 +8,7 @@ from torch import nn
 
 from transduce.errors import ConfigError
 from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttentionState, join_heads
+from transduce.nn.dropout import Dropout
 from transduce.shapes import Bool, Float, Tensor
 
 
@@ -42,7 +43,7 @@ class RestrictedSelfAttention(nn.Module):
         q, kv = a.queries_keys_values(x)
         t = x.shape[1]
         before, after = min(self.before, t - 1), min(self.after, t - 1)
-        heads = neighbourhood_attention(q, kv, before, after, real)
+        heads = neighbourhood_attention(q, kv, before, after, real, a.dropout)
         return a.w_o(join_heads(heads))  # type: ignore[no-any-return]
 
     def start(self, n: int) -> SelfAttentionState:
@@ -60,7 +61,12 @@ class RestrictedSelfAttention(nn.Module):
 
 
 def neighbourhood_attention(
-    q: Float[Tensor, "B H T K"], kv: KeyValue, before: int, after: int, real: Bool[Tensor, "B T"] | None
+    q: Float[Tensor, "B H T K"],
+    kv: KeyValue,
+    before: int,
+    after: int,
+    real: Bool[Tensor, "B T"] | None,
+    dropout: Dropout | None = None,
 ) -> Float[Tensor, "B H T Kv"]:
     """Eq. 1, in which query t meets keys t - before ... t + after only: in blocks of r = before + 1 + after queries.
 
@@ -79,5 +85,6 @@ def neighbourhood_attention(
     allowed = (offset >= 0) & (offset < r) & there | (offset == before)
     scores = (queries * q.shape[-1] ** -0.5) @ k
     weights = scores.masked_fill(~allowed, -torch.inf).softmax(-1)
+    weights = weights if dropout is None else dropout(weights)
     heads: Tensor = weights @ v.transpose(-2, -1)
     return heads.flatten(2, 3)[:, :, :t]  # B H n r Kv -> B H T Kv

@@ -44,7 +44,9 @@ class TransformerConfig:
     """Table 3's columns, in its order, then what the paper fixes. The defaults are the paper's base model.
 
     `d_k` and `d_v` are per head and not derived: rows (A) and (B) vary h and d_k apart. (eps_ls, the last column,
-    belongs to the loss: `training.label_smoothing`.) `layer` is what stands in the place of self-attention in both
+    belongs to the loss: `training.label_smoothing`.) `attention_dropout` is of the weights after the softmax, also of
+    those over the memory, which are attention whatever the layers are; `activation_dropout` of what is inside the
+    feed-forward network. `layer` is what stands in the place of self-attention in both
     stacks, one of Table 1; the decoder reads the memory by attention, whatever the layers are.
 
     Differs: the paper has self-attention only. The other layer types are its rivals, to be measured beside it.
@@ -62,6 +64,8 @@ class TransformerConfig:
     residual: bool = True
     share_embeddings: Sharing = "all"
     max_positions: int = 1024  # learned positions only
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
     layer: Layer = field(default_factory=Attention)
 
     def __post_init__(self) -> None:
@@ -73,8 +77,9 @@ class TransformerConfig:
                 raise ConfigError(
                     f"model.{name} = {getattr(self, name)!r}: no such choice. Use one of {', '.join(get_args(known))}."
                 )
-        if not 0.0 <= self.p_drop < 1.0:
-            raise ConfigError(f"model.p_drop = {self.p_drop}: a probability, at least 0 and below 1.")
+        for name in ("p_drop", "attention_dropout", "activation_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"model.{name} = {getattr(self, name)}: a probability, at least 0 and below 1.")
         if self.d_model % 2:
             raise ConfigError(f"model.d_model = {self.d_model}: must be even (sines and cosines come in pairs).")
 
@@ -171,12 +176,12 @@ def build(config: TransformerConfig, source_size: int, target_size: int, pad: in
 
 
 def _encoder_layer(c: TransformerConfig, index: int) -> EncoderLayer:
-    return EncoderLayer(encoder_mixer(c, index), FeedForward(c.d_model, c.d_ff), (_around(c), _around(c)))
+    return EncoderLayer(encoder_mixer(c, index), _feed_forward(c), (_around(c), _around(c)))
 
 
 def _decoder_layer(c: TransformerConfig, index: int) -> DecoderLayer:
     around = (_around(c), _around(c), _around(c))
-    return DecoderLayer(decoder_mixer(c, index), _attention(c), FeedForward(c.d_model, c.d_ff), around)
+    return DecoderLayer(decoder_mixer(c, index), _attention(c), _feed_forward(c), around)
 
 
 def encoder_mixer(c: TransformerConfig, index: int) -> Mixer:
@@ -212,7 +217,11 @@ def decoder_mixer(c: TransformerConfig, index: int) -> CausalMixer:
 
 
 def _attention(c: TransformerConfig) -> MultiHeadAttention:
-    return MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v)
+    return MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v, c.attention_dropout)
+
+
+def _feed_forward(c: TransformerConfig) -> FeedForward:
+    return FeedForward(c.d_model, c.d_ff, c.activation_dropout)
 
 
 def _around(c: TransformerConfig) -> PostNorm | PreNorm | Plain:
