@@ -27,7 +27,7 @@ from transduce.machine import measure_machine, peak_resident, resident
 from transduce.nn.sublayer import Norm
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
-from transduce.training.optimizer import adam
+from transduce.training.optimizer import Adam
 from transduce.training.parallel import lanes
 from transduce.training.trainer import BatchingConfig, Trainer, TrainingConfig
 from transduce.training.world import World, environment
@@ -81,7 +81,7 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
     model = build(case.model, *sizes, IDS.pad)
     world = World(device=torch.device("cpu"))
     trainer = Trainer(
-        model, adam(model), corpus, lambda step: 1e-4, batching, TrainingConfig(), precision, world, threads
+        model, Adam(model), corpus, lambda step: 1e-4, batching, TrainingConfig(), precision, world, threads
     )
     longest = max(trainer.epoch_batches(0), key=lambda batch: int(corpus.target_lengths[batch].max()))
     trainer.update(Progress(step=1), [longest])

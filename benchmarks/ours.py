@@ -17,7 +17,7 @@ from transduce.data.collate import Batch, collate
 from transduce.device import tune_process
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
-from transduce.training.optimizer import adam
+from transduce.training.optimizer import Adam
 from transduce.training.parallel import lanes
 from transduce.training.trainer import train_step
 
@@ -45,7 +45,7 @@ def main() -> None:
     model = build(config(shape), shape.vocabulary, shape.vocabulary, IDS.pad).train()
     if a.state == "early":
         spread_logits(model.output_weight)
-    optimizer = adam(model)
+    optimizer = Adam(model)
 
     def parts(rows: list[Pair]) -> list[Batch]:
         """A batch as `Trainer.update` takes it."""

@@ -61,7 +61,7 @@ from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
-from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.optimizer import Adam
 from transduce.training.parallel import lanes
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
@@ -71,7 +71,6 @@ from transduce.validation import DEV_LOSS_PAIRS, DevSet, best_steps, choose_mode
 TIMED_STEPS = 8
 TIMED_SECONDS = 5.0  # when steps have taken so long, there are no more
 LONGER = 10  # pieces than the mean target: what decoding takes as long for as that of a model that ends its outputs
-WORTH_TIMING = 10 * TIMED_STEPS  # updates: for fewer it would take too much of the run
 
 
 @runtime_checkable  # so that tests can check annotations at run time
@@ -216,8 +215,7 @@ def _train(
     reporter.begin(progress, config)
 
     def save(after: Progress) -> None:
-        weights, optimizer = unique_weights(trainer.model), moments(trainer.model, trainer.optimizer)
-        save_checkpoint(run, after, weights, optimizer)
+        save_checkpoint(run, after, unique_weights(trainer.model), trainer.optimizer.moments())
         _prune(run, after, config)
 
     try:
@@ -458,11 +456,13 @@ def _choose(
         chosen, because = _first_choice(config, world, command, "" if origin is None else str(origin))
         reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
         tune_process(chosen.threads)
-        base, timing = resident(), None
-        if asked.minutes > 0 or asked.max_steps >= WORTH_TIMING:
-            timing = _measure(config, chosen, world, prepared, reporter)
-        if asked.minutes > 0 and timing is not None:
-            chosen = _fit_minutes(config, chosen, timing, reporter)
+        base = resident()
+        timing: Timing | None
+        if asked.minutes > 0:
+            measured = _measure(config, chosen, world, prepared, reporter)
+            chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
+        else:  # nothing depends on it, so the first update need not wait for it
+            timing = _predict(config, chosen, world, prepared)
         _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
     else:
         if origin is not None and chosen.start_from != str(origin):
@@ -544,17 +544,24 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
         chosen, _ = _first_choice(config, world)
     except ConfigError as error:
         return reporter.say(f"no plan: {error}")
-    prepared, timing = load_prepared(run / "data"), None
-    if world.device.type == "cpu":
-        tune_process(chosen.threads)
-        width = lanes(chosen.threads, config.batching.tokens)
-        machine = measure_machine(chosen.threads // width)
-        scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
-        timing = predict(config, _precision(chosen), prepared, machine, width, scored)
-        if config.training.minutes > 0:
-            steps, every, _ = fit(config.training, timing)
-            chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))
+    prepared = load_prepared(run / "data")
+    tune_process(chosen.threads)
+    timing = _predict(config, chosen, world, prepared)
+    if timing is not None and config.training.minutes > 0:
+        steps, every, _ = fit(config.training, timing)
+        chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))
     _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
+
+
+def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Timing | None:
+    """The times that the cost model predicts from a moment of measuring; None on another device than the processor."""
+    if world.device.type != "cpu":
+        return None
+    width = lanes(chosen.threads, config.batching.tokens)
+    machine = measure_machine(chosen.threads // width)
+    torch.set_num_threads(chosen.threads)
+    scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
+    return predict(config, _precision(chosen), prepared, machine, width, scored)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
@@ -572,7 +579,7 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
     return Trainer(
-        model, adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
+        model, Adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
     )
 
 
@@ -585,7 +592,7 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
     weights, saved = load_weights(run, steps[-1]), load_optimizer(run, steps[-1])
     load_weights_into(trainer.model, weights, step_folder(run, steps[-1]) / "weights.safetensors")
     try:
-        restore_moments(trainer.model, trainer.optimizer, saved, progress.step)
+        trainer.optimizer.restore(saved, progress.step)
     except CheckpointError as error:
         raise CheckpointError(f"{step_folder(run, steps[-1]) / 'optimizer.safetensors'}: {error}") from error
     return progress

@@ -35,8 +35,7 @@ class Timing:
 class Plan:
     """`refused` has for each format of other programs the reasons why it cannot hold the model; none where it can.
 
-    `timing` is None where nobody measured and nobody can predict: for a few updates, or on another device than the
-    processor. `memory` is bytes of the process at its peak; 0 where that cannot be predicted. `patience` may end a run
+    `timing` is None where nobody measured and nobody can predict: on another device than the processor. `memory` is bytes of the process at its peak; 0 where that cannot be predicted. `patience` may end a run
     before `updates`.
     """
 

@@ -24,7 +24,7 @@ from transduce.device import Chosen
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
-from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.optimizer import Adam
 from transduce.training.schedule import noam
 from transduce.training.trainer import BatchingConfig, StepResult, Trainer, TrainingConfig
 from transduce.training.world import World
@@ -68,7 +68,7 @@ def make_trainer(
     model = build(config, size, size, IDS.pad)
     return Trainer(
         model,
-        adam(model),
+        Adam(model),
         corpus,
         rate or (lambda step: noam(step, config.d_model, training.warmup)),
         batching or BatchingConfig(max_tokens=40, accumulate=2),
@@ -106,9 +106,7 @@ class Witness:
         def save(after: Progress) -> None:
             self.saved.append(after)
             if self.run is not None:
-                save_checkpoint(
-                    self.run, after, unique_weights(trainer.model), moments(trainer.model, adam_of(trainer))
-                )
+                save_checkpoint(self.run, after, unique_weights(trainer.model), trainer.optimizer.moments())
 
         def stop() -> bool:
             return self.steps[-1].step == stop_at
@@ -116,22 +114,17 @@ class Witness:
         return trainer.run(progress, validate=self.validate, save=save, listener=self, stop=stop)
 
 
-def adam_of(trainer: Trainer) -> torch.optim.Adam:
-    assert isinstance(trainer.optimizer, torch.optim.Adam)
-    return trainer.optimizer
-
-
 def restore(run: Path, trainer: Trainer) -> Progress:
     """Bring a new trainer to the last checkpoint on disk."""
     step = saved_steps(run)[-1]
     load_weights_into(trainer.model, load_weights(run, step), run)
-    restore_moments(trainer.model, adam_of(trainer), load_optimizer(run, step), step)
+    trainer.optimizer.restore(load_optimizer(run, step), step)
     return load_progress(run, step)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Weights and moments, to be compared bit by bit."""
-    parts: dict[str, Tensor] = unique_weights(trainer.model) | moments(trainer.model, adam_of(trainer))
+    parts: dict[str, Tensor] = unique_weights(trainer.model) | trainer.optimizer.moments()
     return {name: value.clone() for name, value in parts.items()}
 
 

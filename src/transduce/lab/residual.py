@@ -23,7 +23,7 @@ from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.shapes import Float, Tensor
 from transduce.text.pieces import IDS
-from transduce.training.optimizer import adam
+from transduce.training.optimizer import Adam
 from transduce.training.schedule import inverse_sqrt
 from transduce.training.trainer import BatchingConfig, Trainer, TrainingConfig
 from transduce.training.world import World
@@ -152,7 +152,7 @@ def _train_task(cell: Cell, prepared: Prepared) -> Result:
     model = build(config, *sizes, IDS.pad)
     trainer = Trainer(
         model,
-        adam(model),
+        Adam(model),
         prepared.corpus,
         lambda step: inverse_sqrt(step, cell["learning_rate"], cell["warmup"]),
         BatchingConfig(max_tokens=cell["max_tokens"]),
@@ -184,18 +184,16 @@ def _train_identity(cell: Cell) -> Result:
     """An encoder stack asked for M(x) = x on fresh random vectors; the error is relative to that of answering 0."""
     torch.manual_seed(cell["seed"])
     encoder = build(_model_config(cell), 8, 8, IDS.pad).encoder
-    optimizer = adam(encoder)
+    optimizer = Adam(encoder)
     errors = []
     for step in range(1, cell["steps"] + 1):
         x: Float[Tensor, "B T D"] = torch.nn.functional.layer_norm(
             torch.randn(16, 16, cell["d_model"]), [cell["d_model"]]
         )
         error = (encoder(x) - x).square().mean() / x.square().mean()
-        optimizer.zero_grad(set_to_none=True)
+        encoder.zero_grad(set_to_none=True)
         error.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = inverse_sqrt(step, cell["learning_rate"], cell["warmup"])
-        optimizer.step()
+        optimizer.step(inverse_sqrt(step, cell["learning_rate"], cell["warmup"]))
         errors.append(float(error.detach()))
     return {"losses": _thinned(errors), "final": _last(errors)}
 

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from transduce.errors import ConfigError
 from transduce.nn.dropout import Dropout
 from transduce.nn.masks import causal
 from transduce.shapes import Bool, Float, Int, Tensor
+
+ROW = 16  # scores: what a register of AVX512 holds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,11 @@ def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H 
     return x.view(*x.shape[:-1], n_heads, -1).transpose(1, 2).contiguous()
 
 
+def split_keys(x: Float[Tensor, "B L HK"], n_heads: int) -> Float[Tensor, "B H L K"]:
+    """`split_heads`, but the transpose of each head is contiguous: that is what queries are multiplied by."""
+    return x.view(*x.shape[:-1], n_heads, -1).permute(0, 2, 3, 1).contiguous().transpose(-2, -1)
+
+
 def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:
     """The inverse of `split_heads`: the paper's Concat(head_1, ..., head_h)."""
     return x.transpose(1, 2).flatten(2)  # B H T K -> B T (H K)
@@ -57,16 +65,43 @@ def scaled_dot_product_attention(
     Two batched products and a softmax: for sentences they are faster on CPU than the fused kernels. The softmax is
     in float32 where the products are bf16: it is more exact, and eight times as fast on CPU (docs/performance.md).
     """
-    products = q @ kv.k.transpose(-2, -1)
-    products = products.float() if products.dtype == torch.bfloat16 else products
+    hidden = (
+        None if mask is None else torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, -torch.inf)[:, None]
+    )
     scale = 1.0 / math.sqrt(q.shape[-1])
-    if mask is None:
-        scores = products * scale
-    else:
-        hidden = torch.zeros_like(mask, dtype=products.dtype).masked_fill_(~mask, -torch.inf)
-        scores = torch.add(hidden[:, None], products, alpha=scale)  # B T L -> B 1 T L
-    weights = scores.softmax(-1)
+    weights: Tensor = _ScaledSoftmax.apply(q @ kv.k.transpose(-2, -1), hidden, scale)  # type: ignore[no-untyped-call]
     return (weights if dropout is None else dropout(weights)) @ kv.v, weights
+
+
+class _ScaledSoftmax(torch.autograd.Function):
+    """softmax(scale x products + hidden) over the last axis, in float32 at least, where `hidden` is 0 or -inf.
+
+    Rows of fewer than `ROW` scores are filled up with -inf: PyTorch's softmax takes ten times as long without.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, products: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
+        length, dtype = products.shape[-1], torch.promote_types(products.dtype, torch.float32)
+        scores = products.new_full((*products.shape[:-1], max(length, ROW)), -torch.inf, dtype=dtype)
+        if hidden is None:
+            torch.mul(products, scale, out=scores[..., :length])
+        else:
+            torch.add(hidden, products, alpha=scale, out=scores[..., :length])
+        weights = torch.softmax(scores, -1, out=scores)
+        ctx.save_for_backward(weights)
+        ctx.scale, ctx.dtype = scale, products.dtype
+        return weights[..., :length]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (weights,), length = ctx.saved_tensors, grads[0].shape[-1]
+        grad = grads[0]
+        if length < weights.shape[-1]:
+            grad = torch.zeros_like(weights)
+            grad[..., :length] = grads[0]
+        scores = torch._softmax_backward_data(grad, weights, -1, weights.dtype)[..., :length]
+        return (scores * ctx.scale).to(ctx.dtype), None, None
 
 
 @final
@@ -143,7 +178,9 @@ class MultiHeadAttention(nn.Module):
         """Several projections of the same positions, as one product: it is larger, and so is its gradient's."""
         weight, sizes = torch.cat([p.weight for p in projections]), [p.out_features for p in projections]
         y = nn.functional.linear(x, weight, torch.cat([p.bias for p in projections]))
-        return [split_heads(part, self.n_heads) for part in torch.split(y, sizes, -1)]
+        split = {id(self.w_k): split_keys}
+        parts = zip(projections, torch.split(y, sizes, -1), strict=True)
+        return [split.get(id(p), split_heads)(part, self.n_heads) for p, part in parts]
 
 
 @final

@@ -19,6 +19,7 @@ from transduce.nn.dropout import seeded
 from transduce.nn.loss import label_smoothed_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
+from transduce.training.optimizer import Adam, Optimizer
 from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
@@ -120,7 +121,7 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def train_step(
     model: Transformer,
     micro_batches: Sequence[Batch],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     *,
     rate: float,
     eps_ls: float,
@@ -153,9 +154,7 @@ def train_step(
     if np.isfinite(loss):
         if clip > 0:
             nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
+        optimizer.step(rate)
     return loss, n_global
 
 
@@ -166,7 +165,7 @@ class Trainer:
     def __init__(
         self,
         model: Transformer,
-        optimizer: torch.optim.Adam,
+        optimizer: Adam,
         corpus: TokenisedCorpus,
         rate: Callable[[int], float],
         batching: BatchingConfig,
