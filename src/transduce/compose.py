@@ -36,7 +36,7 @@ from transduce.config import RunConfig
 from transduce.cost import BASE
 from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import Preflight, reasons
-from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
+from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
@@ -174,7 +174,7 @@ def train(
     record(run, config)
     if list_dropped is not None:
         copy_dropped(run, Path(list_dropped))
-    prepared = load_prepared(run / "data")
+    prepared = _load_prepared(run, config)
     if not continued:
         reporter.say(_describe(config, prepared))
         if origin is not None:
@@ -319,6 +319,12 @@ def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: boo
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
         reporter.surveyed(preflight)
+
+
+def _load_prepared(run: Path, config: RunConfig) -> Prepared:
+    """The data of `run` as it is trained on."""
+    prepared = load_prepared(run / "data")
+    return with_drawn_pieces(prepared, config.tokenizer, max_length=config.data.max_length, seed=config.training.seed)
 
 
 def sources(config: RunConfig) -> Sources:
@@ -515,7 +521,8 @@ def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
             break
     timed = times[min(2, len(times) - 1) :]  # the first ones make kernels and fill memory
     # a model that has learned nothing ends no output by itself
-    lengths = prepared.corpus.target_lengths, prepared.corpus.source_lengths
+    first = prepared.epochs.of_epoch(0)
+    lengths = first.target_lengths, first.source_lengths
     longer = round(float(np.maximum(lengths[0] - lengths[1], 0).mean())) + LONGER
     decoding = replace(config.decoding, extra_length=min(longer, config.decoding.extra_length))
     dev = DevSet(replace(config, decoding=decoding), prepared, trainer.world.device, trainer.precision)
@@ -544,7 +551,7 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
         chosen, _ = _first_choice(config, world)
     except ConfigError as error:
         return reporter.say(f"no plan: {error}")
-    prepared, timing = load_prepared(run / "data"), None
+    prepared, timing = _load_prepared(run, config), None
     if world.device.type == "cpu":
         tune_process(chosen.threads)
         width = lanes(chosen.threads, config.batching.tokens)
@@ -572,7 +579,7 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
     return Trainer(
-        model, adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
+        model, adam(model), prepared.epochs, rate, config.batching, t, _precision(chosen), world, chosen.threads
     )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from transduce.data.batching import token_batches
-from transduce.data.shards import TokenisedCorpus
+from transduce.data.shards import Corpus
 from transduce.device import Chosen
 from transduce.machine import Machine
 from transduce.nn.loss import LOGITS
@@ -62,9 +62,10 @@ class Work:
     shapes: int
 
     @classmethod
-    def of(cls, corpus: TokenisedCorpus, batching: BatchingConfig, seed: int) -> Self:
+    def of(cls, corpus: Corpus, batching: BatchingConfig, seed: int) -> Self:
         """What the updates of the first epoch are on average."""
-        lengths = corpus.source_lengths + 1, corpus.target_lengths + 1
+        pairs = corpus.of_epoch(0)
+        lengths = pairs.source_lengths + 1, pairs.target_lengths + 1
         batches = token_batches(*lengths, max_tokens=batching.max_tokens, seed=seed, epoch=0)
         rows = np.array([len(batch) for batch in batches], dtype=np.float64)
         source, target = (np.array([side[batch].max() for batch in batches]) for side in lengths)
@@ -78,7 +79,7 @@ class Work:
             length=float((rows * (source**2 + target**2)).sum()) / sum(sides),
             largest=float((rows * longer).max()),
             longest=float(longer.max()),
-            pairs=len(corpus) / updates,
+            pairs=len(pairs) / updates,
             updates=updates,
             shapes=len(set(zip(rows, source, target, strict=True))),
         )

@@ -107,7 +107,7 @@ def predict(
 ) -> Timing:
     """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
     dev loss."""
-    sides, work = prepared.tokenizers, Work.of(prepared.corpus, config.batching, config.training.seed)
+    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, config.training.seed)
     counted = count(config.model, sides.source.size, sides.target.size, work)
     update = update_seconds(counted, machine, precision, width)
     decoded = min(len(prepared.dev), config.evaluation.sentences)
@@ -119,9 +119,9 @@ def make_plan(
     config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int, peak: int
 ) -> Plan:
     """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
-    c, corpus, tokenizers = config.model, prepared.corpus, prepared.tokenizers
+    c, first, tokenizers = config.model, prepared.epochs.of_epoch(0), prepared.tokenizers
     sizes = tokenizers.source.size, tokenizers.target.size
-    work = Work.of(corpus, config.batching, config.training.seed)
+    work = Work.of(prepared.epochs, config.batching, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     width = lanes(chosen.threads, config.batching.tokens)
     memory = max(peak, training_memory(c, *sizes, work, precision, width, base)) if chosen.device == "cpu" else 0
@@ -133,10 +133,10 @@ def make_plan(
         d_model=c.d_model,
         layer=c.layer.kind,
         parameters=parameters(c, *sizes),
-        pairs=len(corpus),
+        pairs=len(first),
         updates=chosen.max_steps,
         passes=chosen.max_steps / work.updates,
-        target_pieces_an_update=int(corpus.target_lengths.sum() + len(corpus)) / work.updates,
+        target_pieces_an_update=int(first.target_lengths.sum() + len(first)) / work.updates,
         checkpoint_every=chosen.checkpoint_every,
         patience=config.training.patience,
         precision=chosen.precision,

@@ -12,7 +12,7 @@ from torch import nn
 from transduce.checkpoint import DevResult, Progress
 from transduce.data.batching import Numbers, rank_share, split_rows, token_batches
 from transduce.data.collate import Batch, collate
-from transduce.data.shards import TokenisedCorpus
+from transduce.data.shards import Corpus
 from transduce.device import Chosen, DeviceName, Precision, autocast
 from transduce.errors import ConfigError, TrainingError
 from transduce.nn.dropout import seeded
@@ -167,7 +167,7 @@ class Trainer:
         self,
         model: Transformer,
         optimizer: torch.optim.Adam,
-        corpus: TokenisedCorpus,
+        corpus: Corpus,
         rate: Callable[[int], float],
         batching: BatchingConfig,
         training: TrainingConfig,
@@ -188,9 +188,10 @@ class Trainer:
 
     def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
         """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""
+        pairs = self.corpus.of_epoch(epoch)
         batches = token_batches(
-            self.corpus.source_lengths + 1,
-            self.corpus.target_lengths + 1,
+            pairs.source_lengths + 1,
+            pairs.target_lengths + 1,
             max_tokens=self.batching.max_tokens,
             seed=self.training.seed,
             epoch=epoch,
@@ -226,7 +227,8 @@ class Trainer:
         torch.manual_seed(seed)
         self.model.train()
         parts = [part for n in numbers for part in split_rows(n, -(-self.lanes // len(numbers)))]
-        batches = [collate([self.corpus.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
+        epoch = self.corpus.of_epoch(progress.epoch - (progress.batch == 0))  # the last update of an epoch ends it
+        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
         rate = self.rate(progress.step)
         loss, n = train_step(
             self.model,
