@@ -10,7 +10,7 @@ Wide models spend their time in the first term, narrow ones in the second, small
 docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from transduce.machine import Machine
 from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
 from transduce.sizes import SENTENCE, parameters, stacks
-from transduce.training.trainer import BatchingConfig
+from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 # Of a step's time
 GEMM = {"fp32": 1.0, "bf16": 0.83}  # share of the measured speed that its matrix products reach
@@ -99,6 +99,13 @@ class Work:
             updates=1,
             shapes=SHAPES,
         )
+
+
+def trained_on(work: Work, training: TrainingConfig) -> Work:
+    """What updates do that read `work`: R-Drop does everything twice."""
+    if training.r_drop == 0:
+        return work
+    return replace(work, source=2 * work.source, target=2 * work.target, largest=2 * work.largest)
 
 
 class Counted(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transduce.config import RunConfig
-from transduce.cost import Work, count, training_memory, update_seconds, validation_seconds
+from transduce.cost import Work, count, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.prepare import Prepared
 from transduce.device import Chosen as Precision
 from transduce.interop.rules import Format, refusals
@@ -108,10 +108,13 @@ def predict(
     """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
     dev loss."""
     sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, config.training.seed)
-    counted = count(config.model, sides.source.size, sides.target.size, work)
-    update = update_seconds(counted, machine, precision, width)
+    sizes = sides.source.size, sides.target.size
+    update, once = (
+        update_seconds(count(config.model, *sizes, done), machine, precision, width)
+        for done in (trained_on(work, config.training), work)
+    )
     decoded = min(len(prepared.dev), config.evaluation.sentences)
-    validation = validation_seconds(update, work, scored=scored, decoded=decoded)
+    validation = validation_seconds(once, work, scored=scored, decoded=decoded)
     return Timing(update=update, validation=validation, measured=False)
 
 
@@ -124,7 +127,8 @@ def make_plan(
     work = Work.of(prepared.epochs, config.batching, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     width = lanes(chosen.threads, config.batching.tokens)
-    memory = max(peak, training_memory(c, *sizes, work, precision, width, base)) if chosen.device == "cpu" else 0
+    held = training_memory(c, *sizes, trained_on(work, config.training), precision, width, base)
+    memory = max(peak, held) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),
         source_pieces=sizes[0],

@@ -1,4 +1,4 @@
-"""The training loss: label-smoothed cross entropy (section 5.4), as a sum and a count."""
+"""The training loss: label-smoothed cross entropy (section 5.4), as a sum and a count; and that of R-Drop."""
 
 from typing import Any
 
@@ -25,7 +25,31 @@ def label_smoothed_nll(
     """
     real = target_out.ne(pad).flatten().nonzero().squeeze(1)
     rows, targets = states.flatten(0, 1).index_select(0, real), target_out.flatten().index_select(0, real)
-    loss = _FusedNll.apply(rows, output_weight, targets, eps_ls)  # type: ignore[no-untyped-call]
+    loss = _FusedNll.apply(rows, output_weight, targets, eps_ls, 0.0)  # type: ignore[no-untyped-call]
+    return loss, len(real)
+
+
+def r_drop_nll(
+    states: Float[Tensor, "B2 T D"],
+    output_weight: Float[Tensor, "V D"],
+    target_out: Int[Tensor, "B T"],
+    eps_ls: float,
+    pad: int,
+    alpha: float,
+) -> tuple[Float[Tensor, ""], int]:
+    """R-Drop (Liang et al., 2021): the loss of two passes over the same targets, and how far they are from each other.
+
+    `states` are those of the first pass, then those of the second, whose dropout was another one. With p and q for
+    what they predict, the sum over the pieces of (nll_p + nll_q) / 2 + alpha / 4 (KL(p || q) + KL(q || p)): half of
+    their equations 2 to 4, so that it stays a loss for each piece. For `alpha` above 0.
+
+    Differs: the paper has one pass. `training.r_drop`, which is alpha, is 0 by default.
+    """
+    real = target_out.ne(pad).flatten().nonzero().squeeze(1)
+    both = torch.stack((real, real + target_out.numel()), 1).flatten()  # rows of a piece stand side by side
+    rows, targets = states.flatten(0, 1).index_select(0, both), target_out.flatten().index_select(0, real)
+    twice = targets.repeat_interleave(2)
+    loss = _FusedNll.apply(rows, output_weight, twice, eps_ls, alpha)  # type: ignore[no-untyped-call]
     return loss, len(real)
 
 
@@ -43,11 +67,30 @@ def reference_nll(
     return -((1 - eps_ls) * right + eps_ls * log_p.mean(-1).sum()), int(real.sum())
 
 
+def reference_r_drop(
+    states: Float[Tensor, "B2 T D"],
+    output_weight: Float[Tensor, "V D"],
+    target_out: Int[Tensor, "B T"],
+    eps_ls: float,
+    pad: int,
+    alpha: float,
+) -> tuple[Float[Tensor, ""], int]:
+    """What `r_drop_nll` computes, written as the formula: the reference it is tested against."""
+    real = target_out.ne(pad)
+    passes = states.chunk(2)
+    nll = [reference_nll(one, output_weight, target_out, eps_ls, pad)[0] for one in passes]
+    log_p, log_q = ((one[real] @ output_weight.T).float().log_softmax(-1) for one in passes)
+    divergence = log_p.exp() * (log_p - log_q) + log_q.exp() * (log_q - log_p)
+    return sum(nll) / 2 + alpha / 4 * divergence.sum(), int(real.sum())
+
+
 class _FusedNll(torch.autograd.Function):
-    """The gradient of a sum of cross entropies is known with the probabilities, so forward computes it at once."""
+    """The gradient of a sum of cross entropies is known with the probabilities, so forward computes it at once.
+
+    With `alpha` above 0, every two rows are R-Drop's passes over one piece."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float, alpha: float) -> Tensor:
         autocast = torch.is_autocast_enabled(rows.device.type)
         dtype = torch.get_autocast_dtype(rows.device.type) if autocast else rows.dtype
         x, w = rows.to(dtype), weight.to(dtype)
@@ -55,14 +98,15 @@ class _FusedNll(torch.autograd.Function):
         grad_rows = torch.empty_like(rows) if needs_rows else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
         sums = [rows.new_zeros(1)]
-        chunk, block = max(1, LOGITS // len(w)), max(1, WIDE // len(w))
+        together = 2 if alpha > 0 else 1
+        chunk, block = (max(1, numbers // len(w) // together) * together for numbers in (LOGITS, WIDE))
         logits = torch.empty(min(chunk, len(x)), len(w), dtype=dtype, device=rows.device)
         with torch.autocast(rows.device.type, enabled=False):
             for first in range(0, len(x), chunk):
                 part = slice(first, first + chunk)
                 z = torch.mm(x[part], w.T, out=logits[: len(x[part])])
                 for z_b, y_b in zip(torch.split(z, block), torch.split(targets[part], block), strict=True):
-                    sums.append(_to_gradient_(z_b, y_b[:, None], eps_ls))
+                    sums.append(_to_gradient_(z_b, y_b[:, None], eps_ls, alpha))
                 if grad_rows is not None:
                     grad_rows[part] = z @ w
                 if grad_weight is not None:
@@ -73,20 +117,48 @@ class _FusedNll(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_rows, grad_weight = ctx.saved_tensors
         scale = grads[0]
         rows = None if grad_rows is None else grad_rows * scale
-        return rows, None if grad_weight is None else grad_weight * scale, None, None
+        return rows, None if grad_weight is None else grad_weight * scale, None, None, None
 
 
-def _to_gradient_(z: Float[Tensor, "N V"], y: Int[Tensor, "N 1"], eps_ls: float) -> Float[Tensor, " N"]:
-    """The loss of each row of logits; `z` itself becomes d(loss)/d(z) = p - eps/V - (1 - eps) [v = y]."""
+def _to_gradient_(z: Float[Tensor, "N V"], y: Int[Tensor, "N 1"], eps_ls: float, alpha: float) -> Float[Tensor, " M"]:
+    """Losses that sum to that of these rows of logits; `z` itself becomes the gradient of their sum.
+
+    Without R-Drop that is p - eps/V - (1 - eps) [v = y].
+    """
     wide = z.float() if z.dtype != torch.float64 else z
     p = wide.softmax(-1)
     # exp(z - max) underflows slowly: softmax alone flushes, and its largest entry gives the normaliser
     log_z = wide.amax(-1, keepdim=True) - p.amax(-1, keepdim=True).log_()
     right, mean = wide.gather(1, y) - log_z, wide.mean(-1, keepdim=True) - log_z
-    p.sub_(eps_ls / z.shape[1]).scatter_add_(1, y, torch.full_like(right, eps_ls - 1))
-    z.copy_(p)
-    return -((1 - eps_ls) * right + eps_ls * mean).squeeze(1)
+    nll = -((1 - eps_ls) * right + eps_ls * mean).squeeze(1)
+    if alpha == 0:
+        z.copy_(_smoothed_(p, y, eps_ls))
+        return nll
+    apart, gradient = _divergence(wide - log_z, p)
+    z.copy_(_smoothed_(p, y, eps_ls).mul_(0.5).add_(gradient, alpha=alpha / 4))
+    return nll.view(-1, 2).mean(1) + alpha / 4 * apart
+
+
+def _smoothed_(p: Float[Tensor, "N V"], y: Int[Tensor, "N 1"], eps_ls: float) -> Float[Tensor, "N V"]:
+    """The gradient of the smoothed loss by the logits, in the place of the probabilities."""
+    return p.sub_(eps_ls / p.shape[1]).scatter_add_(1, y, torch.full_like(y, eps_ls - 1, dtype=p.dtype))
+
+
+def _divergence(
+    log_p: Float[Tensor, "N V"], p: Float[Tensor, "N V"]
+) -> tuple[Float[Tensor, " M"], Float[Tensor, "N V"]]:
+    """KL(p || q) + KL(q || p) of rows p and q that stand side by side, and its gradient by the logits of both.
+
+    By those of p it is p (log p - log q - KL(p || q)) + p - q.
+    """
+    first, second = p.view(-1, 2, p.shape[1]).unbind(1)
+    logs = log_p.view(-1, 2, p.shape[1])
+    d = logs[:, 0] - logs[:, 1]
+    there, back = (first * d).sum(-1, keepdim=True), -(second * d).sum(-1, keepdim=True)
+    more = first - second
+    gradient = torch.stack((first * (d - there) + more, second * (-d - back) - more), 1)
+    return (there + back).squeeze(1), gradient.view_as(p)

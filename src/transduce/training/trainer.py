@@ -16,7 +16,7 @@ from transduce.data.shards import Corpus
 from transduce.device import Chosen, DeviceName, Precision, autocast
 from transduce.errors import ConfigError, TrainingError
 from transduce.nn.dropout import seeded
-from transduce.nn.loss import label_smoothed_nll
+from transduce.nn.loss import label_smoothed_nll, r_drop_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.parallel import Gradients, lanes, set_gradients
@@ -49,7 +49,9 @@ class TrainingConfig:
 
     `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
     one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
-    the last and of the best n checkpoints. `learning_rate` is the peak for `inverse_sqrt`; eq. 3 sets its own.
+    the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
+    the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt`;
+    eq. 3 sets its own.
     """
 
     max_steps: int = 100_000
@@ -65,6 +67,7 @@ class TrainingConfig:
     warmup: int = 4000
     clip: float = 0.0
     average: int = 5
+    r_drop: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("max_steps", 1), ("checkpoint_every", 1), ("warmup", 1), ("average", 1), ("seed", 0)):
@@ -72,7 +75,7 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}.")
         if self.seed >= 2**63:
             raise ConfigError(f"training.seed = {self.seed}: must be below 2^63.")
-        for name in ("minutes", "patience", "clip"):
+        for name in ("minutes", "patience", "clip", "r_drop"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(
                     f"training.{name} = {getattr(self, name)}: must be finite and not negative (0 switches it off)."
@@ -85,7 +88,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """One update. `loss` is nats per target piece, with smoothing; the tokens are those that were not padding."""
+    """One update. `loss` is nats per target piece, with smoothing and R-Drop; the tokens were not padding."""
 
     step: int
     epoch: int
@@ -127,22 +130,27 @@ def train_step(
     clip: float,
     precision: Chosen,
     seed: int = 0,
+    r_drop: float = 0.0,
     lanes: int = 1,
     threads: int = 1,
 ) -> tuple[float, int]:
     """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
 
     Returns the loss per target piece and the number of pieces. When the loss or its gradient is not finite nothing is
-    updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). `lanes` of
-    them are computed at once, with `threads` in all.
+    updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). With `r_drop`
+    above 0, its loss is that of R-Drop. `lanes` of them are computed at once, with `threads` in all.
     """
     n_global = sum(batch.n_target_tokens for batch in micro_batches)
 
     def differentiate(parameters: list[nn.Parameter], number: int) -> tuple[Tensor, Gradients]:
         batch = micro_batches[number]
+        target, weight = batch.target_out, model.output_weight
         with autocast(precision, batch.source.device), seeded(step_seed(seed, number, 0)):
-            states = model(batch.source, batch.target_in)
-            nll, _ = label_smoothed_nll(states, model.output_weight, batch.target_out, eps_ls, model.pad)
+            if r_drop == 0:
+                nll, _ = label_smoothed_nll(model(batch.source, batch.target_in), weight, target, eps_ls, model.pad)
+            else:
+                states = model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))
+                nll, _ = r_drop_nll(states, weight, target, eps_ls, model.pad, r_drop)
         return nll.detach(), torch.autograd.grad(nll / n_global, parameters, allow_unused=True)
 
     sums = set_gradients(model, len(micro_batches), differentiate, lanes, threads)
@@ -239,6 +247,7 @@ class Trainer:
             clip=self.training.clip,
             precision=self.precision,
             seed=seed,
+            r_drop=self.training.r_drop,
             lanes=self.lanes,
             threads=self.threads,
         )
