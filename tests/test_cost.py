@@ -69,6 +69,12 @@ def test_batches_cost_time_each_and_memory_once() -> None:
     assert _seconds(TINY, large, "fp32") < 4 * _seconds(TINY, FULL, "fp32")
 
 
+def test_an_average_of_the_weights_is_one_copy_more() -> None:
+    five, four = (training_memory(TINY, 50, 50, FULL, "fp32", copies=copies) for copies in (5, 4))
+    assert five - four == 4 * parameters(TINY, 50, 50)
+    assert four == training_memory(TINY, 50, 50, FULL, "fp32")
+
+
 def test_r_drop_does_everything_twice_but_the_weights_and_calls() -> None:
     training = TrainingConfig(r_drop=1.0)
     assert trained_on(FULL, TrainingConfig()) == FULL

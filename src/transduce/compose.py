@@ -61,7 +61,7 @@ from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
-from transduce.training.optimizer import adam, moments, restore_moments
+from transduce.training.optimizer import adam
 from transduce.training.parallel import lanes
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
@@ -216,8 +216,7 @@ def _train(
     reporter.begin(progress, config)
 
     def save(after: Progress) -> None:
-        weights, optimizer = unique_weights(trainer.model), moments(trainer.model, trainer.optimizer)
-        save_checkpoint(run, after, weights, optimizer)
+        save_checkpoint(run, after, *trainer.state())
         _prune(run, after, config)
 
     try:
@@ -590,9 +589,8 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
         return None
     progress = load_progress(run, steps[-1])
     weights, saved = load_weights(run, steps[-1]), load_optimizer(run, steps[-1])
-    load_weights_into(trainer.model, weights, step_folder(run, steps[-1]) / "weights.safetensors")
     try:
-        restore_moments(trainer.model, trainer.optimizer, saved, progress.step)
+        trainer.restore(weights, saved, progress.step, step_folder(run, steps[-1]) / "weights.safetensors")
     except CheckpointError as error:
         raise CheckpointError(f"{step_folder(run, steps[-1]) / 'optimizer.safetensors'}: {error}") from error
     return progress

@@ -42,6 +42,7 @@ KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst mo
 KERNELS = {"fp32": 140_000_000, "bf16": 650_000_000}  # bytes of what a lane loads and compiles, decoding included
 SHAPE = {"fp32": 0, "bf16": 1_900_000}  # bytes of what is compiled for batches of another shape, and stays
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
+COPIES = 4  # of the weights: they, their gradient and two moments; one more with `training.ema`
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 
 
@@ -154,12 +155,13 @@ def training_memory(
     precision: Chosen,
     lanes: int = 1,
     base: int = BASE,
+    copies: int = COPIES,
 ) -> int:
-    """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and what
-    either a step needs or choosing the final model."""
+    """Bytes that a training process holds at most: `base` without it, `copies` of the weights, and what either a step
+    needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
     step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
-    return round(base + 16 * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
+    return round(base + 4 * copies * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
 
 
 def kernels(work: Work, precision: Chosen, lanes: int = 1) -> int:

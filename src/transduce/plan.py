@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transduce.config import RunConfig
-from transduce.cost import Work, count, trained_on, training_memory, update_seconds, validation_seconds
+from transduce.cost import COPIES, Work, count, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.prepare import Prepared
 from transduce.device import Chosen as Precision
 from transduce.interop.rules import Format, refusals
@@ -127,7 +127,8 @@ def make_plan(
     work = Work.of(prepared.epochs, config.batching, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     width = lanes(chosen.threads, config.batching.tokens)
-    held = training_memory(c, *sizes, trained_on(work, config.training), precision, width, base)
+    copies = COPIES + (config.training.ema > 0)
+    held = training_memory(c, *sizes, trained_on(work, config.training), precision, width, base, copies)
     memory = max(peak, held) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),

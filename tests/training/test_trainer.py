@@ -23,17 +23,18 @@ from tests.training.tiny import (
     same_bits,
     with_training,
 )
-from transduce.checkpoint import Progress, saved_steps
+from transduce.bundle import unique_weights
+from transduce.checkpoint import DevResult, Progress, load_weights, saved_steps
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import TokenisedCorpus
 from transduce.device import Chosen
-from transduce.errors import ConfigError, TrainingError
+from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
 from transduce.nn.loss import reference_nll, reference_r_drop
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
 from transduce.training.parallel import lanes, set_gradients
-from transduce.training.trainer import BatchingConfig, Listener, TrainingConfig, step_seed, train_step
+from transduce.training.trainer import BatchingConfig, Listener, StepResult, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
 pytestmark = pytest.mark.unit
@@ -431,8 +432,8 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
 @pytest.mark.parametrize("stops", [[1], [4], [5], [10], [2, 3, 9]], ids=str)
 @pytest.mark.parametrize(
     ("precision", "training"),
-    [("fp32", TRAINING), ("bf16", TRAINING), ("fp32", with_training(r_drop=2.0))],
-    ids=["fp32", "bf16", "R-Drop"],
+    [("fp32", TRAINING), ("bf16", TRAINING), ("fp32", with_training(r_drop=2.0)), ("fp32", with_training(ema=0.8))],
+    ids=["fp32", "bf16", "R-Drop", "moving average"],
 )
 def test_resuming_from_disk_changes_no_bit(
     corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen, training: TrainingConfig
@@ -458,6 +459,40 @@ def test_resuming_from_disk_changes_no_bit(
     assert same_bits(everything(trainer), everything(whole))
     assert progress == end
     assert history == straight.steps
+
+
+def test_the_average_is_validated_and_saved_and_steers_nothing(corpus: TokenisedCorpus, tmp_path: Path) -> None:
+    trainer, plain = make_trainer(corpus, training=with_training(ema=0.8)), make_trainer(corpus)
+    seen: list[dict[str, Tensor]] = []
+    history: list[dict[str, Tensor]] = []
+
+    class Looks(Witness):
+        def stepped(self, result: StepResult) -> None:
+            super().stepped(result)
+            history.append({name: value.clone() for name, value in unique_weights(trainer.model).items()})
+
+        def validate(self, model: Transformer, step: int) -> DevResult:
+            seen.append({name: value.clone() for name, value in unique_weights(model).items()})
+            return super().validate(model, step)
+
+    Looks(tmp_path).train(trainer, Progress())
+    Witness().train(plain, Progress())
+    assert same_bits(unique_weights(trainer.model), unique_weights(plain.model))
+    for step, found in zip((4, 8, 11), seen, strict=True):
+        shares = torch.tensor([0.8 ** (step - 1 - i) for i in range(step)])
+        for name, value in found.items():
+            expected = sum(s * weights[name] for s, weights in zip(shares / shares.sum(), history, strict=False))
+            torch.testing.assert_close(value, expected)
+        assert same_bits(load_weights(tmp_path, step), found)
+    assert not same_bits(seen[-1], history[-1])
+
+
+def test_a_checkpoint_without_the_weights_beside_their_average_is_refused(
+    corpus: TokenisedCorpus, tmp_path: Path
+) -> None:
+    Witness(tmp_path).train(make_trainer(corpus), Progress())
+    with pytest.raises(CheckpointError, match="The weights beside their average are missing"):
+        restore(tmp_path, make_trainer(corpus, training=with_training(ema=0.8)))
 
 
 def test_a_kill_costs_only_the_work_since_the_last_checkpoint(corpus: TokenisedCorpus, tmp_path: Path) -> None:

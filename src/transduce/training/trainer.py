@@ -1,6 +1,7 @@
 """The training loop: batches in, progress out. Files, clocks and decoding are the caller's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, final, runtime_checkable
@@ -9,16 +10,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from transduce.bundle import load_weights_into, unique_weights
 from transduce.checkpoint import DevResult, Progress
 from transduce.data.batching import Numbers, rank_share, split_rows, token_batches
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import Corpus
 from transduce.device import Chosen, DeviceName, Precision, autocast
-from transduce.errors import ConfigError, TrainingError
+from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
 from transduce.nn.loss import label_smoothed_nll, r_drop_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
+from transduce.training.averaging import MovingAverage
+from transduce.training.optimizer import moments, restore_moments
 from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
@@ -51,7 +55,8 @@ class TrainingConfig:
     one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
     the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
     the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt`;
-    eq. 3 sets its own.
+    eq. 3 sets its own. `ema` = 0 validates and saves the weights as they are; else a moving average of them with this
+    decay (`MovingAverage`).
     """
 
     max_steps: int = 100_000
@@ -68,6 +73,7 @@ class TrainingConfig:
     clip: float = 0.0
     average: int = 5
     r_drop: float = 0.0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("max_steps", 1), ("checkpoint_every", 1), ("warmup", 1), ("average", 1), ("seed", 0)):
@@ -82,6 +88,8 @@ class TrainingConfig:
                 )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError(f"training.label_smoothing = {self.label_smoothing}: at least 0 and below 1.")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"training.ema = {self.ema}: at least 0 (off) and below 1; 0.99 to 0.9999 is usual.")
         if not 0.0 < self.learning_rate < float("inf"):
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0 and finite.")
 
@@ -111,6 +119,7 @@ class Listener(Protocol):
         ...
 
 
+_TRAINED = "trained."  # weights as the optimizer left them, where a checkpoint's own are their average
 Validate = Callable[[Transformer, int], DevResult]
 Save = Callable[[Progress], None]
 
@@ -192,7 +201,31 @@ class Trainer:
         self.precision: Chosen = precision
         self.world = world
         self.threads = threads
+        self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
         self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What a checkpoint holds: the weights to validate and use, and what only going on needs."""
+        weights, rest = unique_weights(self.model), moments(self.model, self.optimizer)
+        if self.average is None:
+            return weights, rest
+        return self.average.weights, rest | {_TRAINED + name: weight for name, weight in weights.items()}
+
+    def restore(self, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor], step: int, where: object) -> None:
+        """Put back what `state` gave after `step` updates; `where` it was saved is for messages.
+
+        Raises:
+            BundleError, CheckpointError: they are of another model, or some are missing.
+        """
+        load_weights_into(self.model, weights, where)
+        restore_moments(self.model, self.optimizer, rest, step)
+        if self.average is None:
+            return
+        self.average = MovingAverage(self.model, self.training.ema)
+        trained = {name.removeprefix(_TRAINED): value for name, value in rest.items() if name.startswith(_TRAINED)}
+        if trained.keys() != weights.keys():
+            raise CheckpointError("The weights beside their average are missing. Start over with --fresh.")
+        load_weights_into(self.model, trained, where)
 
     def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
         """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""
@@ -258,6 +291,8 @@ class Trainer:
                 f"holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
                 f"({rate:.2g} now), lengthen training.warmup, or set training.clip = 1."
             )
+        if self.average is not None:
+            self.average.update(progress.step)
         source_tokens = sum(int(batch.source.ne(self.model.pad).sum()) for batch in batches)
         return StepResult(
             step=progress.step,
@@ -282,7 +317,8 @@ class Trainer:
             progress = replace(after, interim=False, history=progress.history)
             due = progress.step % self.training.checkpoint_every == 0 or progress.step == self.training.max_steps
             if due:
-                result = validate(self.model, progress.step)
+                with nullcontext() if self.average is None else self.average.in_use():
+                    result = validate(self.model, progress.step)
                 progress = replace(progress, history=(*progress.history, result))
                 listener.validated(result, progress)
                 progress = replace(progress, finished=self._over(progress))
