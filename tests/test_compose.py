@@ -18,7 +18,7 @@ from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
 from transduce.compose import Outcome, Quiet, prepare_data, train
 from transduce.data.batching import token_batches
-from transduce.data.prepare import load_prepared
+from transduce.data.prepare import load_prepared, with_drawn_pieces
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
 from transduce.machine import peak_resident
@@ -153,6 +153,23 @@ def test_killed_after_any_step_it_ends_in_the_same_model(folder: Path, tmp_path:
     assert train(tiny_config(folder), tmp_path / "run").finished
     assert contents(tmp_path / "run" / "model") == contents(expected / "model")
     assert events(tmp_path / "run", "dev") == events(expected, "dev")
+
+
+def test_pieces_drawn_anew_in_every_epoch_are_the_same_after_a_stop(folder: Path, tmp_path: Path) -> None:
+    kinds = ("tokenizer.source=bpe", "tokenizer.target=bpe", "tokenizer.size=330", "data.max_length=40")
+    config = tiny_config(folder, *kinds, "tokenizer.dropout=0.3", "batching.max_tokens=1500")
+    train(config, tmp_path / "straight")
+    train(config, tmp_path / "run", stop=After(5))
+    train(config, tmp_path / "run", stop=After(3))
+    assert load_progress(tmp_path / "run", 8).epoch > 0
+    train(config, tmp_path / "run")
+    assert contents(tmp_path / "run" / "model") == contents(tmp_path / "straight" / "model")
+    prepared, plan = load_prepared(tmp_path / "run" / "data"), load_plan(tmp_path / "run")
+    drawn = with_drawn_pieces(prepared, config.tokenizer, max_length=40, seed=config.training.seed).epochs.of_epoch(0)
+    pieces = int(drawn.target_lengths.sum()) + len(drawn)
+    assert plan is not None
+    assert plan["target_pieces_an_update"] * 12 / plan["passes"] == pytest.approx(pieces)
+    assert pieces > 1.1 * (prepared.corpus.target_lengths.sum() + len(drawn))
 
 
 def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:

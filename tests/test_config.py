@@ -217,6 +217,8 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("training.label_smoothing=1.0", "training.label_smoothing = 1.0: at least 0 and below 1."),
         ("batching.max_tokens=0", "batching.max_tokens = 0: must be at least 1."),
         ("model.p_drop=1.5", "model.p_drop = 1.5: a probability"),
+        ("training.ema=1", "training.ema = 1.0: at least 0 (off) and below 1"),
+        ("training.r_drop=-1", "training.r_drop = -1.0: must be finite and not negative"),
         ("model.n_heads=7", "model.d_model = 512 does not divide into 7 heads. Set model.d_k."),
         ("model.n_heads=0", "model.n_heads = 0: must be at least 1."),
         ("model.norm=sandwich", "model.norm = \"sandwich\": Input should be 'post' or 'pre'."),
@@ -281,6 +283,12 @@ def test_embeddings_can_only_be_shared_in_one_vocabulary() -> None:
     assert built(apart).model.share_embeddings == "target"
     assert built(apart, "model.share_embeddings=none").model.share_embeddings == "none"
     assert built().model.share_embeddings == "all"
+
+
+def test_r_drop_compares_what_dropout_makes_different() -> None:
+    r_drop = "training.r_drop=5"
+    assert "training.r_drop = 5.0: it compares two passes with different dropout" in problem(r_drop, "model.p_drop=0")
+    assert built(r_drop, "model.p_drop=0", "model.attention_dropout=0.1").training.r_drop == 5.0
 
 
 @pytest.mark.parametrize("settings", [["data.pretokenised=true"], ["tokenizer.target=words", "tokenizer.joint=false"]])

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.training.tiny import TINY, copying_corpus, make_trainer
-from transduce.cost import KERNELS, SHAPE, Work, count, training_memory, update_seconds, validation_seconds
+from transduce.cost import KERNELS, SHAPE, Work, count, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.collate import collate
 from transduce.machine import Machine
 from transduce.sizes import flops_per_token, parameters
-from transduce.training.trainer import BatchingConfig
+from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 pytestmark = pytest.mark.unit
 
@@ -67,6 +67,23 @@ def test_batches_cost_time_each_and_memory_once() -> None:
     large = Work.full(BatchingConfig(max_tokens=2048, accumulate=3))
     assert training_memory(TINY, 50, 50, large, "fp32") > training_memory(TINY, 50, 50, FULL, "fp32")
     assert _seconds(TINY, large, "fp32") < 4 * _seconds(TINY, FULL, "fp32")
+
+
+def test_an_average_of_the_weights_is_one_copy_more() -> None:
+    five, four = (training_memory(TINY, 50, 50, FULL, "fp32", copies=copies) for copies in (5, 4))
+    assert five - four == 4 * parameters(TINY, 50, 50)
+    assert four == training_memory(TINY, 50, 50, FULL, "fp32")
+
+
+def test_r_drop_does_everything_twice_but_the_weights_and_calls() -> None:
+    training = TrainingConfig(r_drop=1.0)
+    assert trained_on(FULL, TrainingConfig()) == FULL
+    twice = trained_on(FULL, training)
+    one, two = count(TINY, 50, 50, FULL), count(TINY, 50, 50, twice)
+    assert (two.multiplied, two.kept, two.logits) == (2 * one.multiplied, 2 * one.kept, 2 * one.logits)
+    assert (two.weights, two.sublayers) == (one.weights, one.sublayers)
+    assert (twice.pairs, twice.updates) == (FULL.pairs, FULL.updates)
+    assert training_memory(TINY, 50, 50, twice, "fp32") > training_memory(TINY, 50, 50, FULL, "fp32")
 
 
 def test_lanes_share_the_work_but_not_the_weights_and_calls() -> None:

@@ -36,7 +36,7 @@ from transduce.config import RunConfig
 from transduce.cost import BASE
 from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import Preflight, reasons
-from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
+from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError
@@ -173,7 +173,7 @@ def train(
     record(run, config)
     if list_dropped is not None:
         copy_dropped(run, Path(list_dropped))
-    prepared = load_prepared(run / "data")
+    prepared = _load_prepared(run, config)
     if not continued:
         reporter.say(_describe(config, prepared))
         if origin is not None:
@@ -215,7 +215,7 @@ def _train(
     reporter.begin(progress, config)
 
     def save(after: Progress) -> None:
-        save_checkpoint(run, after, unique_weights(trainer.model), trainer.optimizer.moments())
+        save_checkpoint(run, after, *trainer.state())
         _prune(run, after, config)
 
     try:
@@ -317,6 +317,12 @@ def _make_data(run: Path, config: RunConfig, origin: Path | None, continued: boo
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
         reporter.surveyed(preflight)
+
+
+def _load_prepared(run: Path, config: RunConfig) -> Prepared:
+    """The data of `run` as it is trained on."""
+    prepared = load_prepared(run / "data")
+    return with_drawn_pieces(prepared, config.tokenizer, max_length=config.data.max_length, seed=config.training.seed)
 
 
 def sources(config: RunConfig) -> Sources:
@@ -515,7 +521,8 @@ def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
             break
     timed = times[min(2, len(times) - 1) :]  # the first ones make kernels and fill memory
     # a model that has learned nothing ends no output by itself
-    lengths = prepared.corpus.target_lengths, prepared.corpus.source_lengths
+    first = prepared.epochs.of_epoch(0)
+    lengths = first.target_lengths, first.source_lengths
     longer = round(float(np.maximum(lengths[0] - lengths[1], 0).mean())) + LONGER
     decoding = replace(config.decoding, extra_length=min(longer, config.decoding.extra_length))
     dev = DevSet(replace(config, decoding=decoding), prepared, trainer.world.device, trainer.precision)
@@ -544,7 +551,7 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
         chosen, _ = _first_choice(config, world)
     except ConfigError as error:
         return reporter.say(f"no plan: {error}")
-    prepared = load_prepared(run / "data")
+    prepared = _load_prepared(run, config)
     tune_process(chosen.threads)
     timing = _predict(config, chosen, world, prepared)
     if timing is not None and config.training.minutes > 0:
@@ -579,7 +586,7 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     t = config.training
     rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
     return Trainer(
-        model, Adam(model), prepared.corpus, rate, config.batching, t, _precision(chosen), world, chosen.threads
+        model, Adam(model), prepared.epochs, rate, config.batching, t, _precision(chosen), world, chosen.threads
     )
 
 
@@ -590,9 +597,8 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
         return None
     progress = load_progress(run, steps[-1])
     weights, saved = load_weights(run, steps[-1]), load_optimizer(run, steps[-1])
-    load_weights_into(trainer.model, weights, step_folder(run, steps[-1]) / "weights.safetensors")
     try:
-        trainer.optimizer.restore(saved, progress.step)
+        trainer.restore(weights, saved, progress.step, step_folder(run, steps[-1]) / "weights.safetensors")
     except CheckpointError as error:
         raise CheckpointError(f"{step_folder(run, steps[-1]) / 'optimizer.safetensors'}: {error}") from error
     return progress

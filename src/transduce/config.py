@@ -173,6 +173,12 @@ class RunConfig:
                 f"data.augment = {self.data.augment}: pairs are made from raw text, in bpe or unigram pieces on both "
                 "sides. Set data.augment = 0."
             )
+        m = self.model
+        if self.training.r_drop > 0 and m.p_drop == m.attention_dropout == m.activation_dropout == 0:
+            raise ConfigError(
+                f"training.r_drop = {self.training.r_drop}: it compares two passes with different dropout, but there "
+                "is none. Set model.p_drop above 0, or training.r_drop = 0."
+            )
         if self.model.positions == "learned" and self.model.max_positions < self.data.max_length + 1:
             raise ConfigError(
                 f"model.max_positions = {self.model.max_positions} is too few for sentences of data.max_length = "

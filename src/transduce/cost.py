@@ -10,19 +10,19 @@ Wide models spend their time in the first term, narrow ones in the second, small
 docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from transduce.data.batching import token_batches
-from transduce.data.shards import TokenisedCorpus
+from transduce.data.shards import Corpus
 from transduce.device import Chosen
 from transduce.machine import Machine
 from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
 from transduce.sizes import SENTENCE, parameters, stacks
-from transduce.training.trainer import BatchingConfig
+from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 # Of a step's time
 GEMM = {"fp32": 1.0, "bf16": 0.83}  # share of the measured speed that its matrix products reach
@@ -42,6 +42,7 @@ KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst mo
 KERNELS = {"fp32": 140_000_000, "bf16": 650_000_000}  # bytes of what a lane loads and compiles, decoding included
 SHAPE = {"fp32": 0, "bf16": 1_900_000}  # bytes of what is compiled for batches of another shape, and stays
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
+COPIES = 4  # of the weights: they, their gradient and two moments; one more with `training.ema`
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 
 
@@ -62,9 +63,10 @@ class Work:
     shapes: int
 
     @classmethod
-    def of(cls, corpus: TokenisedCorpus, batching: BatchingConfig, seed: int) -> Self:
+    def of(cls, corpus: Corpus, batching: BatchingConfig, seed: int) -> Self:
         """What the updates of the first epoch are on average."""
-        lengths = corpus.source_lengths + 1, corpus.target_lengths + 1
+        pairs = corpus.of_epoch(0)
+        lengths = pairs.source_lengths + 1, pairs.target_lengths + 1
         batches = token_batches(*lengths, max_tokens=batching.max_tokens, seed=seed, epoch=0)
         rows = np.array([len(batch) for batch in batches], dtype=np.float64)
         source, target = (np.array([side[batch].max() for batch in batches]) for side in lengths)
@@ -78,7 +80,7 @@ class Work:
             length=float((rows * (source**2 + target**2)).sum()) / sum(sides),
             largest=float((rows * longer).max()),
             longest=float(longer.max()),
-            pairs=len(corpus) / updates,
+            pairs=len(pairs) / updates,
             updates=updates,
             shapes=len(set(zip(rows, source, target, strict=True))),
         )
@@ -98,6 +100,13 @@ class Work:
             updates=1,
             shapes=SHAPES,
         )
+
+
+def trained_on(work: Work, training: TrainingConfig) -> Work:
+    """What updates do that read `work`: R-Drop does everything twice."""
+    if training.r_drop == 0:
+        return work
+    return replace(work, source=2 * work.source, target=2 * work.target, largest=2 * work.largest)
 
 
 class Counted(NamedTuple):
@@ -146,12 +155,13 @@ def training_memory(
     precision: Chosen,
     lanes: int = 1,
     base: int = BASE,
+    copies: int = COPIES,
 ) -> int:
-    """Bytes that a training process holds at most: `base` without it, weights with gradient and two moments, and what
-    either a step needs or choosing the final model."""
+    """Bytes that a training process holds at most: `base` without it, `copies` of the weights, and what either a step
+    needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
     step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
-    return round(base + 16 * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
+    return round(base + 4 * copies * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
 
 
 def kernels(work: Work, precision: Chosen, lanes: int = 1) -> int:

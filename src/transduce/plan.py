@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transduce.config import RunConfig
-from transduce.cost import Work, count, training_memory, update_seconds, validation_seconds
+from transduce.cost import COPIES, Work, count, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.prepare import Prepared
 from transduce.device import Chosen as Precision
 from transduce.interop.rules import Format, refusals
@@ -35,8 +35,8 @@ class Timing:
 class Plan:
     """`refused` has for each format of other programs the reasons why it cannot hold the model; none where it can.
 
-    `timing` is None where nobody measured and nobody can predict: on another device than the processor. `memory` is bytes of the process at its peak; 0 where that cannot be predicted. `patience` may end a run
-    before `updates`.
+    `timing` is None where nobody can predict it: on another device than the processor. `memory` is bytes of the process
+    at its peak; 0 where that cannot be predicted. `patience` may end a run before `updates`.
     """
 
     kinds: tuple[Kind, Kind]
@@ -106,11 +106,14 @@ def predict(
 ) -> Timing:
     """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
     dev loss."""
-    sides, work = prepared.tokenizers, Work.of(prepared.corpus, config.batching, config.training.seed)
-    counted = count(config.model, sides.source.size, sides.target.size, work)
-    update = update_seconds(counted, machine, precision, width)
+    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, config.training.seed)
+    sizes = sides.source.size, sides.target.size
+    update, once = (
+        update_seconds(count(config.model, *sizes, done), machine, precision, width)
+        for done in (trained_on(work, config.training), work)
+    )
     decoded = min(len(prepared.dev), config.evaluation.sentences)
-    validation = validation_seconds(update, work, scored=scored, decoded=decoded)
+    validation = validation_seconds(once, work, scored=scored, decoded=decoded)
     return Timing(update=update, validation=validation, measured=False)
 
 
@@ -118,12 +121,14 @@ def make_plan(
     config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int, peak: int
 ) -> Plan:
     """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
-    c, corpus, tokenizers = config.model, prepared.corpus, prepared.tokenizers
+    c, first, tokenizers = config.model, prepared.epochs.of_epoch(0), prepared.tokenizers
     sizes = tokenizers.source.size, tokenizers.target.size
-    work = Work.of(corpus, config.batching, config.training.seed)
+    work = Work.of(prepared.epochs, config.batching, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     width = lanes(chosen.threads, config.batching.tokens)
-    memory = max(peak, training_memory(c, *sizes, work, precision, width, base)) if chosen.device == "cpu" else 0
+    copies = COPIES + (config.training.ema > 0)
+    held = training_memory(c, *sizes, trained_on(work, config.training), precision, width, base, copies)
+    memory = max(peak, held) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),
         source_pieces=sizes[0],
@@ -132,10 +137,10 @@ def make_plan(
         d_model=c.d_model,
         layer=c.layer.kind,
         parameters=parameters(c, *sizes),
-        pairs=len(corpus),
+        pairs=len(first),
         updates=chosen.max_steps,
         passes=chosen.max_steps / work.updates,
-        target_pieces_an_update=int(corpus.target_lengths.sum() + len(corpus)) / work.updates,
+        target_pieces_an_update=int(first.target_lengths.sum() + len(first)) / work.updates,
         checkpoint_every=chosen.checkpoint_every,
         patience=config.training.patience,
         precision=chosen.precision,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.nn.tiny import PAD, backward, grad, ids
 from transduce.nn import loss as module
-from transduce.nn.loss import label_smoothed_nll, reference_nll
+from transduce.nn.loss import label_smoothed_nll, r_drop_nll, reference_nll, reference_r_drop
 
 pytestmark = pytest.mark.unit
 
@@ -145,3 +145,101 @@ def test_autocast_computes_in_bf16_and_sums_in_float32() -> None:
     rows = states.detach().bfloat16()
     by_rows, _ = label_smoothed_nll(rows, weight, targets, 0.1, PAD)  # states that are bf16 already
     torch.testing.assert_close(by_rows, loss.detach())
+
+
+# ---- R-Drop
+
+
+RAGGED = {"ragged": [4, 1, 3], "one row": [1], "two blocks": [BLOCK + 1], "chunks": [CHUNK + 3, 2 * CHUNK]}
+
+
+def twice(lengths: list[int], dtype: torch.dtype, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """States of two passes that are not the same."""
+    states, weight, targets = inputs(lengths, dtype, scale)
+    other = states.detach() + 0.5 * scale * torch.randn_like(states)
+    return torch.cat((states.detach(), other)).requires_grad_(), weight, targets
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alpha", [0.3, 5.0])
+@smoothings
+@pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED.keys())
+def test_r_drop_and_its_gradients_are_the_formula_s(
+    lengths: list[int], eps_ls: float, alpha: float, dtype: torch.dtype
+) -> None:
+    states, weight, targets = twice(lengths, dtype)
+    loss, n = r_drop_nll(states, weight, targets, eps_ls, PAD, alpha)
+    s, w = copy(states), copy(weight)
+    expected, count = reference_r_drop(s, w, targets, eps_ls, PAD, alpha)
+    assert n == count == sum(lengths)
+    torch.testing.assert_close(loss.double(), expected.double(), rtol=1e-5, atol=2e-5)
+    backward(loss * 0.7)
+    backward(expected * 0.7)
+    torch.testing.assert_close(grad(states), grad(s), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grad(weight), grad(w), rtol=1e-4, atol=1e-3)
+
+
+def test_the_divergence_is_torch_s() -> None:
+    states, weight, targets = twice([5, 2], torch.float64)
+    p, q = ((one[targets != PAD] @ weight.T).log_softmax(-1) for one in states.chunk(2))
+    apart = sum(F.kl_div(a, b, reduction="sum", log_target=True) for a, b in ((p, q), (q, p)))
+    with_it, _ = r_drop_nll(states, weight, targets, 0.1, PAD, 3.0)
+    without = sum(torch_s(one, weight, targets, 0.1) for one in states.chunk(2)) / 2
+    torch.testing.assert_close(with_it.double(), without + 3.0 / 4 * apart, rtol=1e-6, atol=0)
+
+
+def test_r_drop_of_equal_passes_is_the_loss_of_one() -> None:
+    states, weight, targets = inputs([CHUNK, 4], torch.float32)
+    one, n = label_smoothed_nll(states, weight, targets, 0.1, PAD)
+    backward(one)
+    s, w = torch.cat((copy(states), copy(states))).detach().requires_grad_(), copy(weight)
+    both, count = r_drop_nll(s, w, targets, 0.1, PAD, 5.0)
+    backward(both)
+    assert count == n
+    torch.testing.assert_close(both, one)
+    torch.testing.assert_close(sum(grad(s).chunk(2)), grad(states))
+    torch.testing.assert_close(grad(w), grad(weight), rtol=1e-4, atol=1e-4)
+
+
+def test_r_drop_is_the_sum_of_its_parts() -> None:
+    states, weight, targets = twice([5, 1, CHUNK, 3], torch.float64)
+    whole, _ = r_drop_nll(states, weight, targets, 0.1, PAD, 2.0)
+    backward(whole)
+    s, w = copy(states), copy(weight)
+    passes = s.chunk(2)
+    parts = [
+        r_drop_nll(torch.cat([one[a:b] for one in passes]), w, targets[a:b], 0.1, PAD, 2.0)[0]
+        for a, b in ((0, 1), (1, 3), (3, 4))
+    ]
+    total = torch.stack(parts).sum()
+    backward(total)
+    torch.testing.assert_close(total, whole, rtol=1e-6, atol=0)
+    torch.testing.assert_close(grad(s), grad(states))
+    torch.testing.assert_close(grad(w), grad(weight), rtol=1e-5, atol=1e-5)  # summed in float32
+
+
+def test_r_drop_of_huge_logits_stays_finite() -> None:
+    states, weight, targets = twice([5, 2], torch.float32, scale=300.0)
+    before = torch.set_flush_denormal(True)
+    try:
+        loss, _ = r_drop_nll(states, weight, targets, 0.1, PAD, 1.0)
+        backward(loss)
+    finally:
+        torch.set_flush_denormal(False)
+    assert before
+    expected, _ = reference_r_drop(copy(states), copy(weight), targets, 0.1, PAD, 1.0)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0)
+    assert grad(states).isfinite().all()
+    assert grad(weight).isfinite().all()
+
+
+def test_r_drop_in_autocast() -> None:
+    states, weight, targets = twice([CHUNK, 40], torch.float32)
+    expected, _ = reference_r_drop(s := copy(states), w := copy(weight), targets, 0.1, PAD, 1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = r_drop_nll(states, weight, targets, 0.1, PAD, 1.0)
+    backward(loss)
+    backward(expected)
+    assert loss.item() == pytest.approx(expected.item(), rel=0.01)
+    for ours, theirs in ((states, s), (weight, w)):
+        assert (grad(ours) - grad(theirs)).norm() / grad(theirs).norm() < 0.02

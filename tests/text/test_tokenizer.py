@@ -328,6 +328,10 @@ def test_a_pair_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"size": -1}, "tokenizer.size = -1"),
         ({"source": "characters", "target": "words"}, "joint = false"),
         ({"source": "tagged", "target": "tagged"}, "tokenizer.target = 'tagged': tags are read, not written"),
+        ({"dropout": 1.0}, "tokenizer.dropout = 1.0: a probability"),
+        ({"sampling": -0.1}, "tokenizer.sampling = -0.1: an exponent"),
+        ({"sampling": 0.1}, "tokenizer.sampling = 0.1: it is of unigram pieces, but source is 'bpe' and target is"),
+        ({"dropout": 0.1, "source": "words", "target": "words"}, "tokenizer.dropout = 0.1: it is of bpe pieces"),
     ],
 )
 def test_impossible_configs_are_errors(options: dict[str, Any], message: str) -> None:
@@ -343,6 +347,33 @@ def test_unknown_kinds_are_errors_without_a_type_checker_too(side: str, monkeypa
         ConfigError, match=f"tokenizer.{side} = 'wordpiece': choose one of bpe, unigram, characters, words"
     ):
         TokenizerConfig(**options)
+
+
+# ---- draws
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_draws_follow_from_the_seed_and_decode_to_the_text(kind: Kind) -> None:
+    tokenizer, lines = raw_tokenizers[kind], LINES * 5
+    assert tokenizer.kind_of_draws == kind
+    first = tokenizer.draw(lines, 0.3, seed=1)
+    assert tokenizer.draw(lines, 0.3, seed=1) == first
+    assert tokenizer.draw(lines, 0.3, seed=2) != first
+    assert [tokenizer.decode(row) for row in first] == lines
+    assert len({tuple(row) for row in first}) > len(set(lines))
+
+
+def test_other_kinds_have_nothing_to_draw() -> None:
+    assert {t.kind_of_draws for t in (raw_tokenizers["characters"], raw_tokenizers["tagged"], words)} == {"none"}
+
+
+def test_ordinary_pieces_are_those_of_text() -> None:
+    tokenizer = raw_tokenizers["bpe"]
+    ordinary = tokenizer.are_parts_of_words()
+    assert len(ordinary) == tokenizer.size
+    assert all(ordinary[i] for i in tokenizer.encode("A dog runs"))
+    others = [*range(4), *map(tokenizer.piece_to_id, [*TAGS, *PLACEHOLDERS, "<0x41>"])]
+    assert not any(ordinary[i] for i in others)
 
 
 # ---- real data

@@ -22,16 +22,18 @@ from tests.training.tiny import (
     same_bits,
     with_training,
 )
-from transduce.checkpoint import Progress, saved_steps
+from transduce.bundle import unique_weights
+from transduce.checkpoint import DevResult, Progress, load_weights, saved_steps
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import TokenisedCorpus
 from transduce.device import Chosen
-from transduce.errors import ConfigError, TrainingError
-from transduce.nn.loss import reference_nll
+from transduce.errors import CheckpointError, ConfigError, TrainingError
+from transduce.nn.dropout import seeded
+from transduce.nn.loss import reference_nll, reference_r_drop
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
 from transduce.training.parallel import lanes, set_gradients
-from transduce.training.trainer import BatchingConfig, Listener, TrainingConfig, step_seed, train_step
+from transduce.training.trainer import BatchingConfig, Listener, StepResult, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
 pytestmark = pytest.mark.unit
@@ -62,7 +64,7 @@ RAGGED = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), (
 
 
 def gradients_of_step(
-    batches: list[Batch], eps_ls: float = 0.1, clip: float = 0.0, lanes: int = 1
+    batches: list[Batch], eps_ls: float = 0.1, clip: float = 0.0, lanes: int = 1, r_drop: float = 0.0
 ) -> tuple[float, int, list[Tensor]]:
     torch.manual_seed(1)
     model = build(replace(TINY, p_drop=0.0), 12, 12, IDS.pad).double()
@@ -75,6 +77,7 @@ def gradients_of_step(
         eps_ls=eps_ls,
         clip=clip,
         precision="fp32",
+        r_drop=r_drop,
         lanes=lanes,
         threads=lanes,
     )
@@ -108,7 +111,39 @@ def test_loss_and_gradients_do_not_depend_on_the_lanes(lanes: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(apart[2], again[2], strict=True))
 
 
-def test_dropout_follows_from_the_seed_in_whatever_lane() -> None:
+def test_r_drop_without_dropout_changes_nothing_however_batches_are_split() -> None:
+    whole_loss, whole_n, whole = gradients_of_step([collate(RAGGED)])
+    for cuts in ([], [2, 3]):
+        pieces = [collate(RAGGED[a:b]) for a, b in zip([0, *cuts], [*cuts, len(RAGGED)], strict=True)]
+        loss, n, gradients = gradients_of_step(pieces, r_drop=5.0)
+        assert n == whole_n
+        assert loss == pytest.approx(whole_loss, rel=1e-6)
+        for ours, one in zip(gradients, whole, strict=True):
+            torch.testing.assert_close(ours, one, rtol=1e-5, atol=1e-7)
+
+
+def test_r_drop_is_of_two_passes_with_different_dropout() -> None:
+    model = build(TINY, 12, 12, IDS.pad).double()
+    optimizer = Descent(model)
+    batch = collate(RAGGED)
+    loss, n = train_step(
+        model, [batch], optimizer, rate=0.0, eps_ls=0.1, clip=0.0, precision="fp32", seed=7, r_drop=3.0
+    )
+    with seeded(step_seed(7, 0, 0)):
+        states = model(torch.cat([batch.source] * 2), torch.cat([batch.target_in] * 2))
+    passes = states.chunk(2)
+    assert not torch.equal(*passes)
+    nll, count = reference_r_drop(states, model.output_weight, batch.target_out, 0.1, IDS.pad, 3.0)
+    assert n == count
+    assert loss == pytest.approx(nll.item() / count, rel=1e-6)
+    expected = torch.autograd.grad(nll / count, list(model.parameters()))
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("r_drop", [0.0, 2.0])
+def test_dropout_follows_from_the_seed_in_whatever_lane(r_drop: float) -> None:
     torch.manual_seed(1)
     dropout = replace(TINY, p_drop=0.4, attention_dropout=0.4, activation_dropout=0.4)
     model = build(dropout, 12, 12, IDS.pad).double()
@@ -117,9 +152,8 @@ def test_dropout_follows_from_the_seed_in_whatever_lane() -> None:
 
     def loss(seed: int, lanes: int) -> float:
         torch.rand(3)  # what the global generator has done does not matter
-        return train_step(
-            model, pieces, optimizer, rate=0.0, eps_ls=0.0, clip=0.0, precision="fp32", seed=seed, lanes=lanes
-        )[0]
+        settings: dict[str, Any] = {"eps_ls": 0.0, "clip": 0.0, "precision": "fp32", "r_drop": r_drop}
+        return train_step(model, pieces, optimizer, rate=0.0, seed=seed, lanes=lanes, **settings)[0]
 
     assert loss(5, 1) == loss(5, 2) == loss(5, 4)
     assert loss(5, 1) != loss(6, 1)
@@ -413,19 +447,23 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
 
 
 @pytest.mark.parametrize("stops", [[1], [4], [5], [10], [2, 3, 9]], ids=str)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "training"),
+    [("fp32", TRAINING), ("bf16", TRAINING), ("fp32", with_training(r_drop=2.0)), ("fp32", with_training(ema=0.8))],
+    ids=["fp32", "bf16", "R-Drop", "moving average"],
+)
 def test_resuming_from_disk_changes_no_bit(
-    corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen
+    corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen, training: TrainingConfig
 ) -> None:
     config = replace(TINY, attention_dropout=0.3, activation_dropout=0.1)
-    whole = make_trainer(corpus, config=config, precision=precision)
+    whole = make_trainer(corpus, config=config, precision=precision, training=training)
     straight = Witness()
     end = straight.train(whole, Progress())
     assert end.epoch > 0  # the border of an epoch was crossed
 
     progress, history = Progress(), list[Any]()
     for stop_at in (*stops, 0):
-        trainer = make_trainer(corpus, config=config, precision=precision)
+        trainer = make_trainer(corpus, config=config, precision=precision, training=training)
         if saved_steps(tmp_path):
             for parameter in trainer.model.parameters():
                 parameter.data.fill_(7.0)  # nothing but the disk may carry anything over
@@ -438,6 +476,40 @@ def test_resuming_from_disk_changes_no_bit(
     assert same_bits(everything(trainer), everything(whole))
     assert progress == end
     assert history == straight.steps
+
+
+def test_the_average_is_validated_and_saved_and_steers_nothing(corpus: TokenisedCorpus, tmp_path: Path) -> None:
+    trainer, plain = make_trainer(corpus, training=with_training(ema=0.8)), make_trainer(corpus)
+    seen: list[dict[str, Tensor]] = []
+    history: list[dict[str, Tensor]] = []
+
+    class Looks(Witness):
+        def stepped(self, result: StepResult) -> None:
+            super().stepped(result)
+            history.append({name: value.clone() for name, value in unique_weights(trainer.model).items()})
+
+        def validate(self, model: Transformer, step: int) -> DevResult:
+            seen.append({name: value.clone() for name, value in unique_weights(model).items()})
+            return super().validate(model, step)
+
+    Looks(tmp_path).train(trainer, Progress())
+    Witness().train(plain, Progress())
+    assert same_bits(unique_weights(trainer.model), unique_weights(plain.model))
+    for step, found in zip((4, 8, 11), seen, strict=True):
+        shares = torch.tensor([0.8 ** (step - 1 - i) for i in range(step)])
+        for name, value in found.items():
+            expected = sum(s * weights[name] for s, weights in zip(shares / shares.sum(), history, strict=False))
+            torch.testing.assert_close(value, expected)
+        assert same_bits(load_weights(tmp_path, step), found)
+    assert not same_bits(seen[-1], history[-1])
+
+
+def test_a_checkpoint_without_the_weights_beside_their_average_is_refused(
+    corpus: TokenisedCorpus, tmp_path: Path
+) -> None:
+    Witness(tmp_path).train(make_trainer(corpus), Progress())
+    with pytest.raises(CheckpointError, match="The weights beside their average are missing"):
+        restore(tmp_path, make_trainer(corpus, training=with_training(ema=0.8)))
 
 
 def test_a_kill_costs_only_the_work_since_the_last_checkpoint(corpus: TokenisedCorpus, tmp_path: Path) -> None:

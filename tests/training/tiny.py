@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transduce.bundle import load_weights_into, unique_weights
+from transduce.bundle import unique_weights
 from transduce.checkpoint import (
     DevResult,
     Progress,
@@ -106,7 +106,7 @@ class Witness:
         def save(after: Progress) -> None:
             self.saved.append(after)
             if self.run is not None:
-                save_checkpoint(self.run, after, unique_weights(trainer.model), trainer.optimizer.moments())
+                save_checkpoint(self.run, after, *trainer.state())
 
         def stop() -> bool:
             return self.steps[-1].step == stop_at
@@ -117,14 +117,15 @@ class Witness:
 def restore(run: Path, trainer: Trainer) -> Progress:
     """Bring a new trainer to the last checkpoint on disk."""
     step = saved_steps(run)[-1]
-    load_weights_into(trainer.model, load_weights(run, step), run)
-    trainer.optimizer.restore(load_optimizer(run, step), step)
+    trainer.restore(load_weights(run, step), load_optimizer(run, step), step, run)
     return load_progress(run, step)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Weights and moments, to be compared bit by bit."""
     parts: dict[str, Tensor] = unique_weights(trainer.model) | trainer.optimizer.moments()
+    if trainer.average is not None:
+        parts |= {f"average.{name}": value for name, value in trainer.average.weights.items()}
     return {name: value.clone() for name, value in parts.items()}
 
 

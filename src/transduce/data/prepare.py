@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -14,7 +14,8 @@ from transduce.data.augment import MADE, augmented, lexicon
 from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
-from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
+from transduce.data.resegment import Resegmented
+from transduce.data.shards import Corpus, ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.data.survey import examine
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
@@ -30,10 +31,13 @@ CHARACTERS_PER_PIECE = 1_000  # so many for each of its pieces, where that is mo
 @final
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` left in a folder. `dev` are the dev pairs as text; `manifest` says what all was made from."""
+    """What `prepare` left in a folder. `dev` are the dev pairs as text; `manifest` says what all was made from.
+
+    `epochs` is the corpus as training reads it: as it is, unless `with_drawn_pieces` says otherwise."""
 
     tokenizers: TokenizerPair
     corpus: TokenisedCorpus
+    epochs: Corpus
     dev: list[Pair]
     manifest: dict[str, Any]
 
@@ -152,7 +156,22 @@ def load_prepared(folder: Path) -> Prepared:
             raise ValueError("the tokenised pairs were made with another vocabulary")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
-    return Prepared(tokenizers, corpus, dev, manifest)
+    return Prepared(tokenizers, corpus, corpus, dev, manifest)
+
+
+def with_drawn_pieces(prepared: Prepared, tokenizer: TokenizerConfig, *, max_length: int, seed: int) -> Prepared:
+    """The same, where training reads pieces that are drawn anew in every epoch if `tokenizer` says so.
+
+    Raises:
+        ConfigError: the vocabulary is of a kind that has nothing to draw.
+    """
+    dropout, sampling = tokenizer.dropout, tokenizer.sampling
+    if dropout == sampling == 0:
+        return prepared
+    epochs = Resegmented(
+        prepared.corpus, prepared.tokenizers, dropout=dropout, sampling=sampling, max_length=max_length, seed=seed
+    )
+    return replace(prepared, epochs=epochs)
 
 
 def check_inputs(manifest: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Literal, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,31 @@ _WAITING = 10_000  # numbers written to a file at a time
 
 IdArray = npt.NDArray[np.integer[Any]]
 _Mapped = dict[str, tuple[IdArray, IdArray]]  # of each side: all ids, and where each sentence ends
+
+
+@runtime_checkable  # so that tests can check annotations at run time
+class Pairs(Protocol):
+    """Tokenised pairs by number. Lengths count pieces without special ids."""
+
+    source_lengths: npt.NDArray[np.int64]
+    target_lengths: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        ...
+
+    def pair(self, i: int) -> tuple[IdArray, IdArray]:
+        """Source ids and target ids of pair `i`, without special ids."""
+        ...
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """What is trained on, epoch by epoch."""
+
+    def of_epoch(self, epoch: int) -> Pairs:
+        """The pairs as they are read in one epoch: always the same ones, if not in the same pieces."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +134,15 @@ class TokenisedCorpus:
     def __len__(self) -> int:
         """Number of pairs."""
         return int(self._first[-1])
+
+    def of_epoch(self, epoch: int) -> Pairs:
+        """The same in every epoch."""
+        return self
+
+    def side(self, name: Literal["source", "target"]) -> tuple[IdArray, npt.NDArray[np.int64]]:
+        """All ids of a side, one sentence after the other, and the number of pieces of each. A copy, in memory."""
+        lengths = self.source_lengths if name == "source" else self.target_lengths
+        return np.concatenate([shard[name][0] for shard in self._shards]), lengths
 
     def pair(self, i: int) -> tuple[IdArray, IdArray]:
         """Source ids and target ids of pair `i`, without special ids; read-only. Raises `IndexError`."""

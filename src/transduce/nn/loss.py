@@ -1,4 +1,4 @@
-"""The training loss: label-smoothed cross entropy (section 5.4), as a sum and a count."""
+"""The training loss: label-smoothed cross entropy (section 5.4), as a sum and a count; and that of R-Drop."""
 
 from typing import Any
 
@@ -26,7 +26,31 @@ def label_smoothed_nll(
     """
     real = target_out.ne(pad).flatten().nonzero().squeeze(1)
     rows, targets = states.flatten(0, 1).index_select(0, real), target_out.flatten().index_select(0, real)
-    loss = _FusedNll.apply(rows, output_weight, targets, eps_ls)  # type: ignore[no-untyped-call]
+    loss = _FusedNll.apply(rows, output_weight, targets, eps_ls, 0.0)  # type: ignore[no-untyped-call]
+    return loss, len(real)
+
+
+def r_drop_nll(
+    states: Float[Tensor, "B2 T D"],
+    output_weight: Float[Tensor, "V D"],
+    target_out: Int[Tensor, "B T"],
+    eps_ls: float,
+    pad: int,
+    alpha: float,
+) -> tuple[Float[Tensor, ""], int]:
+    """R-Drop (Liang et al., 2021): the loss of two passes over the same targets, and how far they are from each other.
+
+    `states` are those of the first pass, then those of the second, whose dropout was another one. With p and q for
+    what they predict, the sum over the pieces of (nll_p + nll_q) / 2 + alpha / 4 (KL(p || q) + KL(q || p)): half of
+    their equations 2 to 4, so that it stays a loss for each piece. For `alpha` above 0.
+
+    Differs: the paper has one pass. `training.r_drop`, which is alpha, is 0 by default.
+    """
+    real = target_out.ne(pad).flatten().nonzero().squeeze(1)
+    both = torch.stack((real, real + target_out.numel()), 1).flatten()  # rows of a piece stand side by side
+    rows, targets = states.flatten(0, 1).index_select(0, both), target_out.flatten().index_select(0, real)
+    twice = targets.repeat_interleave(2)
+    loss = _FusedNll.apply(rows, output_weight, twice, eps_ls, alpha)  # type: ignore[no-untyped-call]
     return loss, len(real)
 
 
@@ -44,33 +68,51 @@ def reference_nll(
     return -((1 - eps_ls) * right + eps_ls * log_p.mean(-1).sum()), int(real.sum())
 
 
+def reference_r_drop(
+    states: Float[Tensor, "B2 T D"],
+    output_weight: Float[Tensor, "V D"],
+    target_out: Int[Tensor, "B T"],
+    eps_ls: float,
+    pad: int,
+    alpha: float,
+) -> tuple[Float[Tensor, ""], int]:
+    """What `r_drop_nll` computes, written as the formula: the reference it is tested against."""
+    real = target_out.ne(pad)
+    passes = states.chunk(2)
+    nll = [reference_nll(one, output_weight, target_out, eps_ls, pad)[0] for one in passes]
+    log_p, log_q = ((one[real] @ output_weight.T).float().log_softmax(-1) for one in passes)
+    divergence = log_p.exp() * (log_p - log_q) + log_q.exp() * (log_q - log_p)
+    return sum(nll) / 2 + alpha / 4 * divergence.sum(), int(real.sum())
+
+
 class _FusedNll(torch.autograd.Function):
     """The gradient of a sum of cross entropies is known with the probabilities, so forward computes it at once.
 
     The part of label smoothing that is the same for all pieces needs no pass over the logits: the mean logit of a row
-    is its product with the mean row of the weight.
+    is its product with the mean row of the weight. With `alpha` above 0, every two rows are R-Drop's passes over one
+    piece, and count half each.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float, alpha: float) -> Tensor:
         autocast = torch.is_autocast_enabled(rows.device.type)
         dtype = torch.get_autocast_dtype(rows.device.type) if autocast else rows.dtype
         x, w = rows.to(dtype), weight.to(dtype)
         needs_rows, needs_weight = ctx.needs_input_grad[:2]
         grad_rows = torch.empty_like(rows) if needs_rows else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        uniform, every = eps_ls * weight.mean(0), x.sum(0, dtype=weight.dtype)
+        together = 1 if alpha == 0 else 2
+        uniform, every = eps_ls / together * weight.mean(0), x.sum(0, dtype=weight.dtype)
         sums = [-(uniform * every).sum(0, keepdim=True)]
-        chunk, block = max(1, LOGITS // len(w)), max(1, WIDE // len(w))
+        chunk, block = (max(1, numbers // len(w) // together) * together for numbers in (LOGITS, WIDE))
         logits = torch.empty(min(chunk, len(x)), len(w), dtype=dtype, device=rows.device)
         with torch.autocast(rows.device.type, enabled=False):
             for first in range(0, len(x), chunk):
                 part = slice(first, first + chunk)
                 z = torch.mm(x[part], w.T, out=logits[: len(x[part])])
                 blocks = (torch.split(t, block) for t in (z, x[part], targets[part]))
-                sums += [
-                    _to_gradient_(z_b, x_b, w, y_b[:, None], eps_ls) for z_b, x_b, y_b in zip(*blocks, strict=True)
-                ]
+                for z_b, x_b, y_b in zip(*blocks, strict=True):
+                    sums.append(_to_gradient_(z_b, x_b, y_b, w, eps_ls, alpha))
                 if grad_rows is not None:
                     grad_rows[part] = z @ w
                 if grad_weight is not None:
@@ -78,36 +120,66 @@ class _FusedNll(torch.autograd.Function):
         if grad_rows is not None:
             grad_rows -= uniform
         if grad_weight is not None:
-            grad_weight -= every * (eps_ls / len(w))
+            grad_weight -= every * (eps_ls / together / len(w))
         ctx.save_for_backward(grad_rows, grad_weight)
         wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
         return torch.cat(sums).sum(dtype=wide).float()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_rows, grad_weight = ctx.saved_tensors
         scale = grads[0]
         rows = None if grad_rows is None else grad_rows * scale
-        return rows, None if grad_weight is None else grad_weight * scale, None, None
+        return rows, None if grad_weight is None else grad_weight * scale, None, None, None
 
 
 def _to_gradient_(
-    z: Float[Tensor, "N V"], x: Float[Tensor, "N D"], w: Float[Tensor, "V D"], y: Int[Tensor, "N 1"], eps_ls: float
-) -> Float[Tensor, " N"]:
-    """Of each row of logits z = x w^T: the loss without its part -eps mean_v z; `z` becomes p - (1 - eps) [v = y].
+    z: Float[Tensor, "N V"],
+    x: Float[Tensor, "N D"],
+    targets: Int[Tensor, " N"],
+    w: Float[Tensor, "V D"],
+    eps_ls: float,
+    alpha: float,
+) -> Float[Tensor, " M"]:
+    """Losses that sum to that of these rows of logits z = x w^T; `z` itself becomes the gradient of their sum.
 
+    Both without what label smoothing adds for every piece alike. Without R-Drop the gradient is p - (1 - eps) [v = y].
     The normaliser follows from the probability of the right piece, where that is not too small to be exact; else from
     the largest. (exp(z - max) underflows slowly, softmax alone flushes, and a maximum costs a third of a softmax.)
     """
-    right = z.gather(1, y).float() if z.dtype != torch.float64 else z.gather(1, y)
-    p = torch.softmax(z, -1, out=z) if z.dtype in (torch.float32, torch.float64) else z.float().softmax(-1)
+    y = targets[:, None]
+    wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
+    right = wide.gather(1, y)
+    p = torch.softmax(wide, -1, out=wide) if alpha == 0 else wide.softmax(-1)
     log_z = right - p.gather(1, y).log_()
     far = (log_z - right > FAR).nonzero()[:, 0]
     if len(far):
         top, piece = p.index_select(0, far).max(-1)
         log_z[far, 0] = (x[far].to(p.dtype) * w[piece]).sum(-1) - top.log_()
-    p.scatter_add_(1, y, torch.full_like(right, eps_ls - 1))
+    losses, hit = (log_z - (1 - eps_ls) * right).squeeze(1), torch.full_like(right, eps_ls - 1)
+    if alpha == 0:
+        p.scatter_add_(1, y, hit)
+    else:
+        apart, gradient = _divergence(wide - log_z, p)
+        losses = losses.view(-1, 2).mean(1) + alpha / 4 * apart
+        p.scatter_add_(1, y, hit).mul_(0.5).add_(gradient, alpha=alpha / 4)
     if p is not z:
         z.copy_(p)
-    return (log_z - (1 - eps_ls) * right).squeeze(1)
+    return losses
+
+
+def _divergence(
+    log_p: Float[Tensor, "N V"], p: Float[Tensor, "N V"]
+) -> tuple[Float[Tensor, " M"], Float[Tensor, "N V"]]:
+    """KL(p || q) + KL(q || p) of rows p and q that stand side by side, and its gradient by the logits of both.
+
+    By those of p it is p (log p - log q - KL(p || q)) + p - q.
+    """
+    first, second = p.view(-1, 2, p.shape[1]).unbind(1)
+    logs = log_p.view(-1, 2, p.shape[1])
+    d = logs[:, 0] - logs[:, 1]
+    there, back = (first * d).sum(-1, keepdim=True), -(second * d).sum(-1, keepdim=True)
+    more = first - second
+    gradient = torch.stack((first * (d - there) + more, second * (-d - back) - more), 1)
+    return (there + back).squeeze(1), gradient.view_as(p)

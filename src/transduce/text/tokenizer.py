@@ -2,11 +2,15 @@
 
 Differs: SentencePiece (BPE, unigram, characters, words) instead of the byte-pair and word-piece tools of the paper; BPE
 is the same algorithm (Sennrich et al., 2016), with the space kept inside the piece, so that text comes back unchanged.
+
+Differs: with `tokenizer.dropout` or `tokenizer.sampling`, both off by default, every epoch of training reads other
+pieces of the same text (BPE-dropout, Provilkov et al., 2020; subword regularisation, Kudo, 2018).
 """
 
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -36,14 +40,21 @@ _LINE_CHARACTERS = 1000  # it also skips lines over 4,192 bytes; a character has
 class TokenizerConfig:
     """What kind of pieces each side has. `size` is an upper limit; small data may not support that many pieces.
 
+    Above 0, words are cut anew in every epoch of training: bpe with each merge left out with probability `dropout`;
+    unigram by drawing a segmentation with probability proportional to P(segmentation)^`sampling`. Sides of other kinds
+    stay as they are.
+
     Raises:
-        ConfigError: an unknown kind, a size below the reserved pieces, `joint` with two different kinds.
+        ConfigError: an unknown kind, a size below the reserved pieces, `joint` with two different kinds; `dropout` or
+            `sampling` that is out of range or that no side is of the kind for.
     """
 
     source: Kind = "bpe"
     target: Kind = "bpe"
     joint: bool = True
     size: int = 8000
+    dropout: float = 0.0
+    sampling: float = 0.0
 
     def __post_init__(self) -> None:
         for side, kind in (("source", self.source), ("target", self.target)):
@@ -58,6 +69,18 @@ class TokenizerConfig:
                 f"tokenizer.joint = true, but source is {self.source!r} and target is {self.target!r}. "
                 "One vocabulary has one kind: set tokenizer.joint = false, or the same kind for both sides."
             )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"tokenizer.dropout = {self.dropout}: a probability, at least 0 and below 1.")
+        if not 0.0 <= self.sampling <= 1.0:
+            raise ConfigError(
+                f"tokenizer.sampling = {self.sampling}: an exponent from 0 (off) to 1; 0.1 to 0.5 is usual."
+            )
+        for name, kind, value in (("dropout", "bpe", self.dropout), ("sampling", "unigram", self.sampling)):
+            if value > 0 and kind not in (self.source, self.target):
+                raise ConfigError(
+                    f"tokenizer.{name} = {value}: it is of {kind} pieces, but source is {self.source!r} and target is "
+                    f"{self.target!r}. Set tokenizer.{name} = 0, or a side to {kind!r}."
+                )
 
 
 @final
@@ -145,6 +168,45 @@ class Tokenizer:
         safe = [text.replace(_SPACE, mark) if mark else text for text, mark in zip(texts, stand_ins, strict=True)]
         rows: list[list[int]] = self._processor.encode([_utf8(text) for text in safe])
         return [self._put_back(row, mark) if mark else row for row, mark in zip(rows, stand_ins, strict=True)]
+
+    @property
+    def kind_of_draws(self) -> Literal["bpe", "unigram", "none"]:
+        """By what rule `draw` draws; `none` where a text has one segmentation only."""
+        try:
+            self._processor.sample_encode_as_ids("a", nbest_size=-1, alpha=0.5)
+        except RuntimeError:  # so the library says what a model cannot do; it has no other way to ask
+            return "none"
+        try:
+            self._processor.nbest_encode_as_ids("a", nbest_size=1)
+        except RuntimeError:
+            return "bpe"
+        return "unigram"
+
+    def draw(self, texts: Sequence[str], strength: float, seed: int) -> list[list[int]]:
+        """A random segmentation of each text, the same for the same texts and seed.
+
+        `strength` is the probability of leaving out a merge for bpe, the exponent of probabilities for unigram.
+        """
+
+        def drawn() -> list[list[int]]:
+            sentencepiece.set_random_generator_seed(seed)
+            rows: list[list[int]] = self._processor.encode(
+                [_utf8(text) for text in texts], enable_sampling=True, nbest_size=-1, alpha=strength, num_threads=1
+            )
+            return rows
+
+        # the library's generators are a thread's own, and take the seed when the thread first draws
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(drawn).result()
+
+    def are_parts_of_words(self) -> list[bool]:
+        """For each id whether it is an ordinary piece: not special, not a placeholder, not a byte."""
+        p, own = self._processor, frozenset(PLACEHOLDERS)
+        ids = range(self.size)
+        return [
+            not (p.is_control(i) or p.is_unknown(i) or p.is_byte(i) or p.is_unused(i) or p.id_to_piece(i) in own)
+            for i in ids
+        ]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Text of `ids`; special ids and tags give nothing, `unk` gives ⁇. Raises `IndexError` on ids out of range."""

@@ -1,6 +1,7 @@
 """The training loop: batches in, progress out. Files, clocks and decoding are the caller's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, final, runtime_checkable
@@ -9,16 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from transduce.bundle import load_weights_into, unique_weights
 from transduce.checkpoint import DevResult, Progress
 from transduce.data.batching import Numbers, rank_share, split_rows, token_batches
 from transduce.data.collate import Batch, collate
-from transduce.data.shards import TokenisedCorpus
+from transduce.data.shards import Corpus
 from transduce.device import Chosen, DeviceName, Precision, autocast
-from transduce.errors import ConfigError, TrainingError
+from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
-from transduce.nn.loss import label_smoothed_nll
+from transduce.nn.loss import label_smoothed_nll, r_drop_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
+from transduce.training.averaging import MovingAverage
 from transduce.training.optimizer import Adam, Optimizer
 from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
@@ -50,7 +53,10 @@ class TrainingConfig:
 
     `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
     one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
-    the last and of the best n checkpoints. `learning_rate` is the peak for `inverse_sqrt`; eq. 3 sets its own.
+    the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
+    the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt`;
+    eq. 3 sets its own. `ema` = 0 validates and saves the weights as they are; else a moving average of them with this
+    decay (`MovingAverage`).
     """
 
     max_steps: int = 100_000
@@ -66,6 +72,8 @@ class TrainingConfig:
     warmup: int = 4000
     clip: float = 0.0
     average: int = 5
+    r_drop: float = 0.0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("max_steps", 1), ("checkpoint_every", 1), ("warmup", 1), ("average", 1), ("seed", 0)):
@@ -73,20 +81,22 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}.")
         if self.seed >= 2**63:
             raise ConfigError(f"training.seed = {self.seed}: must be below 2^63.")
-        for name in ("minutes", "patience", "clip"):
+        for name in ("minutes", "patience", "clip", "r_drop"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(
                     f"training.{name} = {getattr(self, name)}: must be finite and not negative (0 switches it off)."
                 )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError(f"training.label_smoothing = {self.label_smoothing}: at least 0 and below 1.")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"training.ema = {self.ema}: at least 0 (off) and below 1; 0.99 to 0.9999 is usual.")
         if not 0.0 < self.learning_rate < float("inf"):
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0 and finite.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """One update. `loss` is nats per target piece, with smoothing; the tokens are those that were not padding."""
+    """One update. `loss` is nats per target piece, with smoothing and R-Drop; the tokens were not padding."""
 
     step: int
     epoch: int
@@ -109,6 +119,7 @@ class Listener(Protocol):
         ...
 
 
+_TRAINED = "trained."  # weights as the optimizer left them, where a checkpoint's own are their average
 Validate = Callable[[Transformer, int], DevResult]
 Save = Callable[[Progress], None]
 
@@ -128,22 +139,27 @@ def train_step(
     clip: float,
     precision: Chosen,
     seed: int = 0,
+    r_drop: float = 0.0,
     lanes: int = 1,
     threads: int = 1,
 ) -> tuple[float, int]:
     """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
 
     Returns the loss per target piece and the number of pieces. When the loss or its gradient is not finite nothing is
-    updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). `lanes` of
-    them are computed at once, with `threads` in all.
+    updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). With `r_drop`
+    above 0, its loss is that of R-Drop. `lanes` of them are computed at once, with `threads` in all.
     """
     n_global = sum(batch.n_target_tokens for batch in micro_batches)
 
     def differentiate(parameters: list[nn.Parameter], number: int) -> tuple[Tensor, Gradients]:
         batch = micro_batches[number]
+        target, weight = batch.target_out, model.output_weight
         with autocast(precision, batch.source.device), seeded(step_seed(seed, number, 0)):
-            states = model(batch.source, batch.target_in)
-            nll, _ = label_smoothed_nll(states, model.output_weight, batch.target_out, eps_ls, model.pad)
+            if r_drop == 0:
+                nll, _ = label_smoothed_nll(model(batch.source, batch.target_in), weight, target, eps_ls, model.pad)
+            else:
+                states = model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))
+                nll, _ = r_drop_nll(states, weight, target, eps_ls, model.pad, r_drop)
         return nll.detach(), torch.autograd.grad(nll / n_global, parameters, allow_unused=True)
 
     sums = set_gradients(model, len(micro_batches), differentiate, lanes, threads)
@@ -166,7 +182,7 @@ class Trainer:
         self,
         model: Transformer,
         optimizer: Adam,
-        corpus: TokenisedCorpus,
+        corpus: Corpus,
         rate: Callable[[int], float],
         batching: BatchingConfig,
         training: TrainingConfig,
@@ -183,13 +199,38 @@ class Trainer:
         self.precision: Chosen = precision
         self.world = world
         self.threads = threads
+        self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
         self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What a checkpoint holds: the weights to validate and use, and what only going on needs."""
+        weights, rest = unique_weights(self.model), self.optimizer.moments()
+        if self.average is None:
+            return weights, rest
+        return self.average.weights, rest | {_TRAINED + name: weight for name, weight in weights.items()}
+
+    def restore(self, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor], step: int, where: object) -> None:
+        """Put back what `state` gave after `step` updates; `where` it was saved is for messages.
+
+        Raises:
+            BundleError, CheckpointError: they are of another model, or some are missing.
+        """
+        load_weights_into(self.model, weights, where)
+        self.optimizer.restore(rest, step)
+        if self.average is None:
+            return
+        self.average = MovingAverage(self.model, self.training.ema)
+        trained = {name.removeprefix(_TRAINED): value for name, value in rest.items() if name.startswith(_TRAINED)}
+        if trained.keys() != weights.keys():
+            raise CheckpointError("The weights beside their average are missing. Start over with --fresh.")
+        load_weights_into(self.model, trained, where)
 
     def epoch_batches(self, epoch: int) -> Sequence[Numbers]:
         """This rank's batches of one epoch, as pair numbers; they follow from (seed, epoch) alone."""
+        pairs = self.corpus.of_epoch(epoch)
         batches = token_batches(
-            self.corpus.source_lengths + 1,
-            self.corpus.target_lengths + 1,
+            pairs.source_lengths + 1,
+            pairs.target_lengths + 1,
             max_tokens=self.batching.max_tokens,
             seed=self.training.seed,
             epoch=epoch,
@@ -225,7 +266,8 @@ class Trainer:
         torch.manual_seed(seed)
         self.model.train()
         parts = [part for n in numbers for part in split_rows(n, -(-self.lanes // len(numbers)))]
-        batches = [collate([self.corpus.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
+        epoch = self.corpus.of_epoch(progress.epoch - (progress.batch == 0))  # the last update of an epoch ends it
+        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
         rate = self.rate(progress.step)
         loss, n = train_step(
             self.model,
@@ -236,6 +278,7 @@ class Trainer:
             clip=self.training.clip,
             precision=self.precision,
             seed=seed,
+            r_drop=self.training.r_drop,
             lanes=self.lanes,
             threads=self.threads,
         )
@@ -246,6 +289,8 @@ class Trainer:
                 f"holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
                 f"({rate:.2g} now), lengthen training.warmup, or set training.clip = 1."
             )
+        if self.average is not None:
+            self.average.update(progress.step)
         source_tokens = sum(int(batch.source.ne(self.model.pad).sum()) for batch in batches)
         return StepResult(
             step=progress.step,
@@ -270,7 +315,8 @@ class Trainer:
             progress = replace(after, interim=False, history=progress.history)
             due = progress.step % self.training.checkpoint_every == 0 or progress.step == self.training.max_steps
             if due:
-                result = validate(self.model, progress.step)
+                with nullcontext() if self.average is None else self.average.in_use():
+                    result = validate(self.model, progress.step)
                 progress = replace(progress, history=(*progress.history, result))
                 listener.validated(result, progress)
                 progress = replace(progress, finished=self._over(progress))
