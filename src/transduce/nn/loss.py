@@ -138,7 +138,7 @@ def _to_gradient_(z: Float[Tensor, "N V"], y: Int[Tensor, "N 1"], eps_ls: float,
     if alpha == 0:
         z.copy_(_smoothed_(p, y, eps_ls))
         return nll
-    apart, gradient = _divergence(wide - log_z, p)
+    apart, gradient = _divergence(wide, log_z, p)
     z.copy_(_smoothed_(p, y, eps_ls).mul_(0.5).add_(gradient, alpha=alpha / 4))
     return nll.view(-1, 2).mean(1) + alpha / 4 * apart
 
@@ -149,16 +149,17 @@ def _smoothed_(p: Float[Tensor, "N V"], y: Int[Tensor, "N 1"], eps_ls: float) ->
 
 
 def _divergence(
-    log_p: Float[Tensor, "N V"], p: Float[Tensor, "N V"]
+    z: Float[Tensor, "N V"], log_z: Float[Tensor, "N 1"], p: Float[Tensor, "N V"]
 ) -> tuple[Float[Tensor, " M"], Float[Tensor, "N V"]]:
     """KL(p || q) + KL(q || p) of rows p and q that stand side by side, and its gradient by the logits of both.
 
     By those of p it is p (log p - log q - KL(p || q)) + p - q.
     """
-    first, second = p.view(-1, 2, p.shape[1]).unbind(1)
-    logs = log_p.view(-1, 2, p.shape[1])
-    d = logs[:, 0] - logs[:, 1]
+    (z_p, z_q), (log_z_p, log_z_q), (first, second) = (x.view(-1, 2, x.shape[1]).unbind(1) for x in (z, log_z, p))
+    d = (z_p - z_q).sub_(log_z_p - log_z_q)  # log p - log q
     there, back = (first * d).sum(-1, keepdim=True), -(second * d).sum(-1, keepdim=True)
-    more = first - second
-    gradient = torch.stack((first * (d - there) + more, second * (-d - back) - more), 1)
-    return (there + back).squeeze(1), gradient.view_as(p)
+    gradient = torch.empty_like(p)
+    by_first, by_second = gradient.view(-1, 2, p.shape[1]).unbind(1)
+    torch.sub(d, there - 1, out=by_first).mul_(first).sub_(second)
+    torch.sub(1 - back, d, out=by_second).mul_(second).sub_(first)
+    return (there + back).squeeze(1), gradient
