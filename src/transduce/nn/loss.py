@@ -161,7 +161,7 @@ def _to_gradient_(
     if alpha == 0:
         p.scatter_add_(1, y, hit)
     else:
-        apart, gradient = _divergence(wide - log_z, p)
+        apart, gradient = _divergence(wide, log_z, p)
         losses = losses.view(-1, 2).mean(1) + alpha / 4 * apart
         p.scatter_add_(1, y, hit).mul_(0.5).add_(gradient, alpha=alpha / 4)
     if p is not z:
@@ -170,16 +170,17 @@ def _to_gradient_(
 
 
 def _divergence(
-    log_p: Float[Tensor, "N V"], p: Float[Tensor, "N V"]
+    z: Float[Tensor, "N V"], log_z: Float[Tensor, "N 1"], p: Float[Tensor, "N V"]
 ) -> tuple[Float[Tensor, " M"], Float[Tensor, "N V"]]:
     """KL(p || q) + KL(q || p) of rows p and q that stand side by side, and its gradient by the logits of both.
 
     By those of p it is p (log p - log q - KL(p || q)) + p - q.
     """
-    first, second = p.view(-1, 2, p.shape[1]).unbind(1)
-    logs = log_p.view(-1, 2, p.shape[1])
-    d = logs[:, 0] - logs[:, 1]
+    (z_p, z_q), (log_z_p, log_z_q), (first, second) = (x.view(-1, 2, x.shape[1]).unbind(1) for x in (z, log_z, p))
+    d = (z_p - z_q).sub_(log_z_p - log_z_q)  # log p - log q
     there, back = (first * d).sum(-1, keepdim=True), -(second * d).sum(-1, keepdim=True)
-    more = first - second
-    gradient = torch.stack((first * (d - there) + more, second * (-d - back) - more), 1)
-    return (there + back).squeeze(1), gradient.view_as(p)
+    gradient = torch.empty_like(p)
+    by_first, by_second = gradient.view(-1, 2, p.shape[1]).unbind(1)
+    torch.sub(d, there - 1, out=by_first).mul_(first).sub_(second)
+    torch.sub(1 - back, d, out=by_second).mul_(second).sub_(first)
+    return (there + back).squeeze(1), gradient
