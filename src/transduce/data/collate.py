@@ -33,12 +33,12 @@ class Batch:
         return int((self.target_out != IDS.pad).sum())
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on another device."""
-        return type(self)(
-            source=self.source.to(device, non_blocking=True),
-            target_in=self.target_in.to(device, non_blocking=True),
-            target_out=self.target_out.to(device, non_blocking=True),
-        )
+        """The same batch on another device. To a GPU the copy goes on while the processor does something else."""
+
+        def there(ids: Tensor) -> Tensor:
+            return (ids.pin_memory() if device.type == "cuda" else ids).to(device, non_blocking=True)
+
+        return type(self)(source=there(self.source), target_in=there(self.target_in), target_out=there(self.target_out))
 
 
 def pad_rows(rows: Sequence[Ids], *, before: tuple[int, ...] = (), after: tuple[int, ...] = ()) -> Int[Tensor, "B S"]:

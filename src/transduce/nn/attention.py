@@ -171,8 +171,16 @@ class MultiHeadAttention(nn.Module):
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B T D"]:
         """Concat(head_1, ..., head_h) W^O for queries, keys and values that were projected before."""
-        heads, _ = scaled_dot_product_attention(q, kv, mask, self.dropout)
-        return self.w_o(join_heads(heads))  # type: ignore[no-any-return]
+        return self.w_o(join_heads(self._heads(q, kv, mask)))  # type: ignore[no-any-return]
+
+    def _heads(
+        self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
+    ) -> Float[Tensor, "B H T Kv"]:
+        if q.device.type == "cpu":
+            return scaled_dot_product_attention(q, kv, mask, self.dropout)[0]
+        dropped = self.dropout.p if self.training else 0.0  # elsewhere PyTorch's kernels know better
+        visible = None if mask is None else mask[:, None]  # B T L -> B 1 T L
+        return nn.functional.scaled_dot_product_attention(q, kv.k, kv.v, visible, dropped)
 
     def _project(self, x: Float[Tensor, "B L D"], projections: Sequence[nn.Linear]) -> list[Float[Tensor, "B H L K"]]:
         """Several projections of the same positions, as one product: it is larger, and so is its gradient's."""
