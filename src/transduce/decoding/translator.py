@@ -301,6 +301,7 @@ class Translator:
         top_k: int = 0,
         *,
         window: int = 2000,
+        first: int = 1,
         warn: Warn = warn_python,
     ) -> Iterator[Translation]:
         """Draw an output for every line from the model's distribution (`sampling.sample`), as `translate_stream` does.
@@ -334,7 +335,7 @@ class Translator:
                 sources, lambda rows: draw([sources[i] for i in rows]), 1, self._batch_tokens, self._batch_rows
             )
 
-        return (outputs[0] for outputs in self._stream(lines, decode, window, warn))
+        return (outputs[0] for outputs in self._stream(lines, decode, window, warn, first))
 
     def attention(self, source: str, target: str) -> Attention:
         """Every head's weights for `source` and `target` (an output, or any text), cut into pieces as for training.

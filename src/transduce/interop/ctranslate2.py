@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +14,7 @@ from torch import nn
 from transduce.bundle import Bundle
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, SaveError
 from transduce.files import atomic_folder
 from transduce.nn import Transformer, TransformerConfig
 from transduce.nn.attention import Attention, MultiHeadAttention, SelfAttention
@@ -146,12 +148,22 @@ def weights_hash(folder: Path) -> str:
 
 
 def cached_conversion(folder: Path, bundle: Bundle, cache: Path) -> Path:
-    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does."""
+    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does.
+
+    Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
+    """
     path = cache / weights_hash(folder)
     if not (path / "model.bin").is_file():
         sides = bundle.tokenizers.source, bundle.tokenizers.target
         source, target = (side.pieces(range(side.size)) for side in sides)
-        convert(path, bundle.config.model, bundle.model, source, target)
+        own = path.with_name(f"{path.name}.{os.getpid()}")
+        convert(own, bundle.config.model, bundle.model, source, target)
+        try:
+            own.rename(path)
+        except OSError as error:
+            shutil.rmtree(own, ignore_errors=True)
+            if not (path / "model.bin").is_file():
+                raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Remove it.") from error
     return path
 
 
