@@ -96,6 +96,17 @@ def test_n_best_gives_at_most_n_outputs_best_first(transduce: Transduce, run: Pa
     assert rows[0][1] == transduce("translate", run, "green bird sees", "--beam", 3).out.strip()
 
 
+def test_diverse_outputs_differ_more_and_are_best_first(transduce: Transduce, run: Path) -> None:
+    options = ("--n-best", 4, "--scores", "--diverse")
+    said = transduce("translate", run, "green bird sees", *options, 2.0)
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert len({text for _, text in rows}) == len(rows) == 4
+    assert [float(score) for score, _ in rows] == sorted((float(score) for score, _ in rows), reverse=True)
+    plain = transduce("translate", run, "green bird sees", "--n-best", 4).out.splitlines()
+    assert len({text.split()[0] for _, text in rows}) > len({text.split()[0] for text in plain})
+    assert transduce("translate", run, "green bird sees", *options, 2.0, "--engine", "auto").out == said.out
+
+
 def test_more_outputs_than_the_usual_beam_widen_it(transduce: Transduce, run: Path) -> None:
     assert len(transduce("translate", run, "the dog", "--n-best", 6).out.splitlines()) == 6
 
@@ -203,6 +214,12 @@ def test_auto_says_which_engine_it_took_and_why(
         (["--precision", "int8", "--sample"], "--sample and --precision int8: only the plain model draws."),
         (["--input", "x.aa"], "A text and --input: give one of them."),
         (["--sample", "--prefix", "x.bb"], "--prefix x.bb: --sample draws one output a line"),
+        (["--sample", "--diverse", 0.5], "--diverse 0.5: --sample draws one output a line"),
+        (["--diverse", 0.5], "--diverse 0.5: one output has nothing to differ from. Give --n-best 2 or more."),
+        (["--diverse", -1, "--n-best", 2], "strength = -1.0: must be from 0"),
+        (["--diverse", 0.5, "--n-best", 2, "--beam", 3], "beam = 3 for 2 diverse outputs"),
+        (["--diverse", 0.5, "--n-best", 2, "--precision", "int8"], "--diverse and --precision int8: only the plain"),
+        (["--diverse", 1, "--n-best", 2, "--engine", "ctranslate2"], "--diverse and --engine ctranslate2: only the"),
         (["--workers", 0], "--workers 0: must be at least 1."),
         (["--workers", 2], "--workers 2: they are for many lines. Leave it out, or give --input."),
     ],

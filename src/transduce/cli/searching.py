@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -37,7 +38,10 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """What `translate` was asked for. `draw` is temperature and seed, in the place of a search."""
+    """What `translate` was asked for.
+
+    `draw` is temperature and seed, in the place of a search; `diverse` the strength of a diverse one.
+    """
 
     bundle: Path
     device: str
@@ -48,6 +52,7 @@ class Search:
     n_best: int
     to: str | None
     draw: tuple[float, int] | None
+    diverse: float | None
     workers: int
 
     def translator(self, threads: int, speak: bool) -> "Translator":
@@ -66,6 +71,10 @@ class Search:
         if self.to is not None and self.to not in translator.tokenizers.tags:
             known = ", ".join(translator.tokenizers.tags) or "none"
             raise ConfigError(f"--to {self.to}: the tags of this model are: {known}.")
+        if self.diverse is not None:
+            from transduce.decoding.diverse import check_diversity
+
+            check_diversity(translator.config.beam, self.n_best, self.diverse)
         if self.workers > 1 and translator.device.type != "cpu":
             raise ConfigError(
                 f"--workers {self.workers}: they share processors, and the device is {translator.device.type}. "
@@ -81,12 +90,15 @@ class Search:
         """The same with a model that is loaded."""
         if self.draw is not None:
             return self._drawing(translator, *self.draw)
+        if self.diverse is not None:
+            stream = partial(translator.diverse_stream, n=self.n_best, strength=self.diverse)
+        else:
+            stream = partial(translator.translate_stream, n_best=self.n_best)
 
         def work(chunk: Chunk) -> Answer:
             warnings: list[str] = []
-            found = translator.translate_stream(
+            found = stream(
                 chunk.lines,
-                n_best=self.n_best,
                 prefixes=chunk.prefixes,
                 window=len(chunk.lines),
                 first=chunk.first,

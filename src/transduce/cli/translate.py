@@ -55,6 +55,10 @@ def translate(
         Path | None,
         typer.Option(metavar="F", help="What the output of each line begins with; blank lines leave it free."),
     ] = None,
+    diverse: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="With --n-best n: outputs that differ more, by diverse beam search; try 0.5."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the lines and the threads; for long files.")
     ] = 1,
@@ -68,6 +72,7 @@ def translate(
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
       transduce translate runs/mine "A dog runs." --attention attention.html
       transduce translate runs/seed1,runs/seed2,runs/seed3 --input a.en
+      transduce translate runs/mine "A dog runs." --n-best 4 --diverse 0.5
       transduce translate runs/mine --input a.en --prefix begun.de --output a.de
       transduce translate runs/mine --input a.en --output a.de --workers 4
     """
@@ -82,10 +87,22 @@ def translate(
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     if sample:
-        _check_sample({"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha, "prefix": prefix})
+        _check_sample(
+            {
+                "n-best": None if n_best == 1 else n_best,
+                "beam": beam,
+                "alpha": alpha,
+                "prefix": prefix,
+                "diverse": diverse,
+            }
+        )
         _check_plain("--sample: only the plain model draws", engine, precision)
     else:
         _check_search({"temperature": temperature, "seed": seed})
+    if diverse is not None:
+        _check_plain("--diverse: only the plain model searches so", engine, precision)
+        if n_best < 2:
+            raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
     if workers != 1:
@@ -94,12 +111,13 @@ def translate(
         bundle=bundle,
         device=device,
         precision=precision,
-        engine=engine,
+        engine="torch" if engine == "auto" and (sample or diverse is not None) else engine,
         beam=beam if n_best == 1 or beam is not None else n_best,
         alpha=alpha,
         n_best=n_best,
         to=to,
         draw=(1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None,
+        diverse=diverse,
         workers=workers,
     )
     translator = search.translator(threads(), speak=True) if workers == 1 else None

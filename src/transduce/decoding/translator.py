@@ -15,6 +15,7 @@ from transduce.data.collate import collate, pad_rows
 from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig
+from transduce.decoding.diverse import check_diversity, diverse_beam_search
 from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
 from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches, cut, windows
@@ -245,6 +246,51 @@ class Translator:
                 forbidden=self._tags,
                 prefixes=begins if any(begins) else (),
             )
+
+        return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+
+    def diverse_stream(
+        self,
+        lines: Iterable[str],
+        *,
+        n: int,
+        strength: float = 0.5,
+        prefixes: Iterable[str] | None = None,
+        window: int = 2000,
+        first: int = 1,
+        warn: Warn = warn_python,
+    ) -> Iterator[list[Translation]]:
+        """At most `n` outputs of every line that differ as diverse beam search has it (`diverse.diverse_beam_search`),
+        best score first; `n` groups share the beam. The plain model searches, whatever the engine. The rest is as in
+        `translate_stream`.
+
+        Raises:
+            ConfigError: as `check_diversity`; a window below 1.
+            DataError: as `translate_stream`.
+        """
+        step: Step[Any] = self.model.step
+        search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
+        _check_window(window)
+        check_diversity(search.beam, n, strength)
+
+        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            def of(rows: Sequence[int]) -> list[list[Hypothesis]]:
+                chosen, begun = [sources[i] for i in rows], [begins[i] for i in rows]
+                with self._computing():
+                    return diverse_beam_search(
+                        step,
+                        self.model.start(self._batch(chosen), search.beam),
+                        self._limits(chosen, begun),
+                        config=search,
+                        groups=n,
+                        strength=strength,
+                        ids=IDS,
+                        forbidden=self._tags,
+                        prefixes=begun,
+                        device=self.device,
+                    )
+
+            return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
 
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
