@@ -4,14 +4,16 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Transduce
-from tests.tiny import write_lines
+from tests.tiny import sentences, write_lines
 from transduce.decoding.translator import Translator
 
 pytestmark = pytest.mark.unit
@@ -92,6 +94,17 @@ def test_n_best_gives_at_most_n_outputs_best_first(transduce: Transduce, run: Pa
     scores = [float(score) for score, _ in rows]
     assert scores == sorted(scores, reverse=True)
     assert rows[0][1] == transduce("translate", run, "green bird sees", "--beam", 3).out.strip()
+
+
+def test_diverse_outputs_differ_more_and_are_best_first(transduce: Transduce, run: Path) -> None:
+    options = ("--n-best", 4, "--scores", "--diverse")
+    said = transduce("translate", run, "green bird sees", *options, 2.0)
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert len({text for _, text in rows}) == len(rows) == 4
+    assert [float(score) for score, _ in rows] == sorted((float(score) for score, _ in rows), reverse=True)
+    plain = transduce("translate", run, "green bird sees", "--n-best", 4).out.splitlines()
+    assert len({text.split()[0] for _, text in rows}) > len({text.split()[0] for text in plain})
+    assert transduce("translate", run, "green bird sees", *options, 2.0, "--engine", "auto").out == said.out
 
 
 def test_more_outputs_than_the_usual_beam_widen_it(transduce: Transduce, run: Path) -> None:
@@ -200,11 +213,104 @@ def test_auto_says_which_engine_it_took_and_why(
         (["--engine", "ctranslate2", "--sample"], "--sample and --engine ctranslate2: only the plain model draws."),
         (["--precision", "int8", "--sample"], "--sample and --precision int8: only the plain model draws."),
         (["--input", "x.aa"], "A text and --input: give one of them."),
+        (["--sample", "--prefix", "x.bb"], "--prefix x.bb: --sample draws one output a line"),
+        (["--sample", "--diverse", 0.5], "--diverse 0.5: --sample draws one output a line"),
+        (["--diverse", 0.5], "--diverse 0.5: one output has nothing to differ from. Give --n-best 2 or more."),
+        (["--diverse", -1, "--n-best", 2], "strength = -1.0: must be from 0"),
+        (["--diverse", 0.5, "--n-best", 2, "--beam", 3], "beam = 3 for 2 diverse outputs"),
+        (["--diverse", 0.5, "--n-best", 2, "--precision", "int8"], "--diverse and --precision int8: only the plain"),
+        (["--diverse", 1, "--n-best", 2, "--engine", "ctranslate2"], "--diverse and --engine ctranslate2: only the"),
+        (["--workers", 0], "--workers 0: must be at least 1."),
+        (["--workers", 2], "--workers 2: they are for many lines. Leave it out, or give --input."),
     ],
     ids=str,
 )
 def test_impossible_options(transduce: Transduce, run: Path, options: list[object], message: str) -> None:
     transduce("translate", run, "the dog", *options).refused(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", 2, "--sample"], "--workers 2: --sample draws line after line. Leave one of them out."),
+        (["--workers", 2, "--attention", "x.html"], "--workers 2: --attention looks into one model."),
+        (["--workers", 4], "--workers 4: there are 3 threads to share, and each needs one. Use at most 3, or set OMP"),
+        (["--workers", 2, "--to", "de"], "--to de: the tags of this model are: none."),
+        (["--workers", 2, "--beam", 0], "beam = 0"),
+    ],
+    ids=str,
+)
+def test_where_several_processes_make_no_sense(
+    transduce: Transduce, run: Path, options: list[object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    transduce("translate", run, *options, stdin="the dog\n").refused(message)
+
+
+def test_outputs_begin_with_given_text(transduce: Transduce, run: Path, outputs: list[str], tmp_path: Path) -> None:
+    begun = write_lines(tmp_path / "begun.bb", ["TAC", "", "", "NEERG DRIB", "", "SNUR"])
+    said = transduce("translate", run, "--prefix", begun, stdin="".join(line + "\n" for line in LINES))
+    found = said.out.split("\n")[:-1]
+    assert said.status == 0
+    assert [found[i] for i in (1, 2, 4)] == [outputs[i] for i in (1, 2, 4)]
+    assert found[0].startswith("TAC")
+    assert found[3] == outputs[3]  # what it would have begun with anyway
+    assert found[5].startswith("SNUR")
+    alone = write_lines(tmp_path / "alone.bb", ["TAC"])
+    assert transduce("translate", run, LINES[0], "--prefix", alone).out == found[0] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "message"),
+    [
+        (["GOD"], "begun.bb: it ends before line 2 of the input. Give one prefix for every line; it may be blank."),
+        (["GOD", "", "TAC"], "begun.bb:3: the input has no such line."),
+        (["GOD", "WOLF"], "line 2: the prefix 'WOLF' has characters that this model never writes."),
+        (["GOD " * 99, ""], "line 1: a prefix of 99 pieces, but this model writes 62. Shorten it."),
+    ],
+)
+def test_prefixes_that_do_not_fit(
+    transduce: Transduce, run: Path, tmp_path: Path, prefixes: list[str], message: str
+) -> None:
+    begun, out = write_lines(tmp_path / "begun.bb", prefixes), tmp_path / "out.bb"
+    said = transduce("translate", run, "--prefix", begun, "--output", out, stdin="the dog\nthe cat\n")
+    said.refused(message)
+    assert not out.exists()
+
+
+def test_what_an_ensemble_cannot_do(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    three = f"{run},{run / 'model'},{run}"
+    assert transduce("translate", three, "the dog").status == 0
+    transduce("translate", three, "the dog", "--precision", "int8").refused(
+        "precision = 'int8' is for one model, not for an ensemble. Use 'bf16' or 'fp32'."
+    )
+    transduce("translate", three, "the dog", "--engine", "ctranslate2").refused(
+        "--engine ctranslate2 runs one model, not an ensemble. Use --engine torch."
+    )
+    transduce("translate", three, "the dog", "--attention", tmp_path / "x.html").refused("--attention: of one model")
+    transduce("translate", f"{run},{tmp_path / 'none'}", "the dog").refused(f"{tmp_path / 'none'}: no such folder")
+    said = transduce("translate", three, "the dog", "--engine", "auto")
+    assert said.err == "engine torch: CTranslate2 runs no ensembles\n"
+
+
+def test_models_of_different_vocabularies_are_no_ensemble(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    import torch
+
+    from transduce.bundle import load_bundle, save_bundle, unique_weights
+    from transduce.text.tokenizer import Tokenizer, TokenizerPair
+
+    bundle = load_bundle(run, torch.device("cpu"))
+    size = bundle.tokenizers.target.size
+    names = " ".join(f"W{i}" for i in range(size))
+    other = TokenizerPair(bundle.tokenizers.source, Tokenizer.train([names] * 2, "words", size, pretokenised=False))
+    assert other.target.size == size
+    save_bundle(tmp_path / "other", bundle.config, unique_weights(bundle.model), other, "")
+    transduce("translate", f"{run},{tmp_path / 'other'}", "the dog").refused(
+        f"{tmp_path / 'other'}: not the vocabulary of {run}, so they cannot be an ensemble. Train its models"
+    )
 
 
 def test_a_model_that_is_not_there(transduce: Transduce, tmp_path: Path) -> None:
@@ -258,6 +364,97 @@ def test_broken_models_are_refused(transduce: Transduce, run: Path, tmp_path: Pa
 
 
 # ---- as a program
+
+
+def program(run: Path, *options: object, threads: int = 1) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "transduce", "translate", str(run), *map(str, options)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        start_new_session=True,  # so that an interruption reaches its processes as the terminal's does, and not ours
+    )
+
+
+def children(process: int) -> list[int]:
+    """Processes that a process has started, as the kernel lists them."""
+    found = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+    return [int(child) for child in found]
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and has not ended, waiting for somebody to take note."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_writes_slowly_gets_every_answer_at_once(run: Path, outputs: list[str], workers: int) -> None:
+    with program(run, "--workers", workers, threads=2) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for line, output in zip(LINES, outputs, strict=True):
+            running.stdin.write(line + "\n")
+            running.stdin.flush()
+            assert running.stdout.readline() == output + "\n"  # before the next line is written
+        running.stdin.close()
+        assert running.stdout.read() == ""
+    assert running.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interruption_leaves_whole_lines_and_no_process(run: Path, tmp_path: Path, workers: int) -> None:
+    lines = write_lines(tmp_path / "in.aa", ["the dog runs"] * 200_000)
+    with program(run, "--input", lines, "--workers", workers, threads=2) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        written = running.stdout.readline()  # it is at work
+        started = children(running.pid)
+        assert len(started) >= (2 if workers == 2 else 0)
+        os.killpg(running.pid, signal.SIGINT)
+        written += running.stdout.read()
+        assert "Traceback" not in running.stderr.read()
+    assert running.returncode == 130
+    assert written.endswith("\n")
+    assert set(written.splitlines()) == {written.splitlines()[0]}
+    deadline = time.monotonic() + 10  # one that only looks after the others ends by itself when it notices
+    while (left := [child for child in started if runs(child)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def test_a_reader_that_goes_away_ends_all_processes(run: Path, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "in.aa", ["the dog runs"] * 200_000)
+    with program(run, "--input", lines, "--workers", 2, threads=2) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 0
+
+
+def test_several_processes_find_what_one_finds(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr("transduce.cli.translate._LINES", 7)
+    long = " ".join(["dog", "cat"] * 15)
+    lines = write_lines(tmp_path / "in.aa", [*sentences(30, 5), "", long, *sentences(9, 6)])
+    begun = write_lines(tmp_path / "begun.bb", [*[""] * 35, "GOD", *[""] * 5])
+    options = ("--input", lines, "--precision", "fp32", "--n-best", 3, "--json", "--prefix", begun)
+    one = transduce("translate", run, *options)
+    several = transduce("translate", run, *options, "--workers", 2)
+    assert several == one
+    assert one.status == 0
+    assert one.err.startswith("warning: line 32: 30 pieces")
+    assert json.loads(one.out.splitlines()[35])["translation"].startswith("GOD")
 
 
 def test_as_a_program_in_a_pipe(run: Path, outputs: list[str]) -> None:

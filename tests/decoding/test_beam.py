@@ -20,7 +20,13 @@ TINY = TransformerConfig(n_layers=2, d_model=16, d_ff=32, n_heads=2, d_k=8, d_v=
 
 
 def search(
-    model: TinyModel, limits: Sequence[int], beam: int, alpha: float, n_best: int = 1, forbidden: Sequence[int] = ()
+    model: TinyModel,
+    limits: Sequence[int],
+    beam: int,
+    alpha: float,
+    n_best: int = 1,
+    forbidden: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     return beam_search(
         model.step,
@@ -30,6 +36,7 @@ def search(
         ids=IDS,
         n_best=n_best,
         forbidden=forbidden,
+        prefixes=prefixes,
     )
 
 
@@ -44,10 +51,15 @@ def transformer(size: int, seed: int, sharpness: float = 1.0) -> Transformer:
 
 @torch.no_grad()
 def search_transformer(
-    model: Transformer, sources: Sequence[Sequence[int]], limits: Sequence[int], config: BeamConfig, n_best: int = 1
+    model: Transformer,
+    sources: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    config: BeamConfig,
+    n_best: int = 1,
+    prefixes: Sequence[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     state = model.start(pad_rows([[*source, IDS.eos] for source in sources]), config.beam)
-    return beam_search(model.step, state, limits, config=config, ids=IDS, n_best=n_best)
+    return beam_search(model.step, state, limits, config=config, ids=IDS, n_best=n_best, prefixes=prefixes)
 
 
 def random_sources(n: int, size: int, longest: int) -> list[list[int]]:
@@ -184,6 +196,57 @@ def test_forbidden_and_special_ids_never_appear_and_nothing_is_renormalised() ->
         assert [h.log_prob for h in hypotheses] == pytest.approx(
             [model.log_prob(source, h.ids) for h in hypotheses], abs=1e-4
         )
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("prefix", [[], [5], [4, 6], [6, 6, 5]])
+def test_with_a_prefix_it_finds_what_exhaustive_search_finds_among_outputs_that_begin_so(
+    prefix: list[int], alpha: float
+) -> None:
+    model, limit = TinyModel(len(prefix)), 4
+    begin = [h for h in exhaustive_search(model, 0, limit, alpha) if list(h.ids[: len(prefix)]) == prefix]
+    beam = 3 ** (limit - len(prefix))
+    [found] = search(model, [limit], beam, alpha, n_best=beam, prefixes=[prefix])
+    assert_same(found, begin[:beam])
+
+
+def test_prefixes_in_a_batch_are_each_sentences_own_and_count_in_its_score() -> None:
+    model, limits = TinyModel(3, sources=5, size=9, ending=1.0), [6, 3, 9, 0, 4]
+    prefixes: list[list[int]] = [[4, 5], [8, 8, 8], [], [], [7]]
+    found = search(model, limits, beam=3, alpha=0.6, n_best=3, forbidden=[6], prefixes=prefixes)
+    without = search(model, limits, beam=3, alpha=0.6, n_best=3, forbidden=[6])
+    for source, (hypotheses, prefix) in enumerate(zip(found, prefixes, strict=True)):
+        assert all(list(h.ids[: len(prefix)]) == prefix for h in hypotheses)
+        assert [h.log_prob for h in hypotheses] == pytest.approx(
+            [model.log_prob(source, h.ids) for h in hypotheses], abs=1e-4
+        )
+        if not prefix:
+            assert hypotheses == without[source]
+    assert [h.ids for h in found[1]] == [(8, 8, 8)]
+
+
+def test_the_beginning_of_what_was_found_changes_nothing() -> None:
+    model = TinyModel(4, sources=6, size=12, ending=1.0)
+    limits = [12] * 6
+    best = [h[0] for h in search(model, limits, beam=1, alpha=0.6)]
+    for n in range(4):
+        again = search(model, limits, beam=1, alpha=0.6, prefixes=[h.ids[:n] for h in best])
+        assert_same([h[0] for h in again], best)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "message"),
+    [
+        ([[4], [5]], "2 of them for 1 sources. Give one for each"),
+        ([[4, 4, 4, 4]], "4 pieces, but the limit is 3. Raise the limit"),
+        ([[4, IDS.eos]], f"piece {IDS.eos} is never produced"),
+        ([[IDS.unk]], f"piece {IDS.unk} is never produced"),
+        ([[5, 6]], "piece 6 is never produced inside an output. Leave it out"),
+    ],
+)
+def test_impossible_prefixes(prefixes: list[list[int]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        search(TinyModel(0), [3], beam=2, alpha=0.6, forbidden=[6], prefixes=prefixes)
 
 
 def test_everything_but_the_end_forbidden() -> None:

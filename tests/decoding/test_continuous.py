@@ -31,11 +31,20 @@ def search(
     n_best: int = 1,
     places: int = 3,
     forbidden: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     packed = PackedTransformer(model, "fp32")
     ended = [[*source, IDS.eos] for source in sources]
     return continuous_beam_search(
-        packed, ended, limits, config=config, ids=IDS, n_best=n_best, places=places, forbidden=forbidden
+        packed,
+        ended,
+        limits,
+        config=config,
+        ids=IDS,
+        n_best=n_best,
+        places=places,
+        forbidden=forbidden,
+        prefixes=prefixes,
     )
 
 
@@ -101,3 +110,21 @@ def test_a_broken_model_is_an_error() -> None:
     model.target.table.weight.data.fill_(math.nan)
     with pytest.raises(TransduceError, match="not finite"):
         search(model, [[4, 5]], [3])
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_prefixes_as_the_plain_search_has_them(beam: int) -> None:
+    model = transformer(12, seed=beam, sharpness=4.0)
+    sources = random_sources(9, 12, 9)
+    prefixes: list[list[int]] = [[], [5], [6, 7, 8, 9, 10], [4] * 3, [], [11], [5, 5], [9], [10, 4]]
+    limits = [max(len(source), len(prefix)) for source, prefix in zip(sources, prefixes, strict=True)]
+    config = BeamConfig(beam=beam)
+    expected = search_transformer(model, sources, limits, config, beam, prefixes)
+    for places in (1, 3, 20):
+        found = search(model, sources, limits, config, beam, places, prefixes=prefixes)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    pairs = [(source, h.ids) for source, outputs in zip(sources, expected, strict=True) for h in outputs]
+    assert [h.log_prob for outputs in expected for h in outputs] == pytest.approx(
+        score_pairs(model, collate(pairs)), abs=1e-4
+    )

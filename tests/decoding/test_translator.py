@@ -328,3 +328,57 @@ def test_impossible_settings(model: Transformer, tokenizers: TokenizerPair, tran
         translator.translate_stream(["a dog"], window=0)
     with pytest.raises(ConfigError, match="window = 0"):
         translator.score_stream([("a dog", "a cat")], window=0)
+
+
+def test_outputs_begin_with_their_prefixes(translator: Translator) -> None:
+    texts = [sentence(3), sentence(9), "", sentence(1), sentence(4)]
+    prefixes = ["the", "", " ", "a green dog sees the big tree and the small house.", "bi"]
+    found = translator.translate_n_best(texts, 3, prefixes=prefixes)
+    assert translator.translate(texts, prefixes=prefixes) == [outputs[0].text for outputs in found]
+    free = translator.translate_n_best(texts, 3)
+    assert (found[1], found[2]) == (free[1], free[2])
+    for prefix, outputs in zip(prefixes, found, strict=True):
+        assert all(output.text.startswith(prefix.strip()) for output in outputs)
+    stream = translator.translate_stream(iter(texts), n_best=3, prefixes=iter(prefixes), window=2)
+    for one, other in zip(stream, found, strict=True):
+        assert_close(one, other)
+
+
+def test_scores_count_the_prefix() -> None:
+    words = Tokenizer.train([" ".join(WORDS)] * 3, "words", 100, pretokenised=False)
+    translator = Translator(tiny(TokenizerPair(words, words)), TokenizerPair(words, words), SHORT)
+    texts = [" ".join(WORDS[: 2 * n]) for n in (1, 2, 3, 1, 2, 3)]
+    found = translator.translate_n_best(texts, 3, prefixes=["the dog", "a", "big", "small small", "green", ""])
+    spelt = [
+        (text, o) for text, each in zip(texts, found, strict=True) for o in each if set(o.text.split()) <= {*WORDS}
+    ]
+    assert len(spelt) > 6
+    expected = translator.score([text for text, _ in spelt], [o.text for _, o in spelt])
+    assert [o.log_prob for _, o in spelt] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_prefix_begins_the_first_part_of_a_line_that_is_cut(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=10)
+    long = sentence(8) + " " + sentence(8)
+    free = translator.translate([long], warn=lambda message: None)[0]
+    begun = translator.translate([long], prefixes=["green"], warn=lambda message: None)[0]
+    assert begun.startswith("green")
+    assert begun.count("green") <= free.count("green") + 1
+
+
+def test_prefixes_that_no_output_can_begin_with(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_target_length=12)
+    with pytest.raises(DataError, match="line 2: no prefix. Give one for every line"):
+        translator.translate(["a dog", "a cat"], prefixes=["the"])
+    with pytest.raises(DataError, match="line 2: a prefix, but no line"):
+        translator.translate(["a dog"], prefixes=["the", "a"])
+    with pytest.raises(DataError, match="line 3: a prefix for a blank line"):
+        list(translator.translate_stream(["a dog", "a cat", " "], prefixes=["", "", "the"], window=2))
+    with pytest.raises(DataError, match=r"line 1: a prefix of \d+ pieces, but this model writes 12. Shorten it"):
+        translator.translate(["a dog"], prefixes=[sentence(20)])
+    words = Tokenizer.train(["the dog runs"] * 3, "words", 100, pretokenised=False)
+    torch.manual_seed(0)
+    config = TransformerConfig(n_layers=1, d_model=16, d_ff=32, n_heads=2, d_k=8, d_v=8)
+    unknowing = Translator(build(config, words.size, words.size, 0), TokenizerPair(words, words), SHORT)
+    with pytest.raises(DataError, match="line 7: the prefix 'the wolf' has characters that this model never writes"):
+        list(unknowing.translate_stream(["the dog"], prefixes=["the wolf"], first=7))

@@ -92,6 +92,28 @@ def test_what_is_forbidden_is_not_given(tmp_path: Path) -> None:
     assert {i for outputs in found for h in outputs for i in h.ids} <= {4, 11}
 
 
+def test_prefixes_begin_outputs_and_count_in_their_scores(tmp_path: Path) -> None:
+    config = replace(TINY, share_embeddings="none")
+    ours = model(config)
+    theirs = engine(tmp_path / "converted", ours, config)
+    sources = [source for source, _ in random_pairs(5)]
+    prefixes: list[list[int]] = [[5], [], [6, 6, 6, 6], [11, 4], [7]]
+    limits = [7, 7, 4, 7, 5]
+    found = theirs.search(sources, limits, config=BeamConfig(beam=9), n_best=4, forbidden=[], prefixes=prefixes)
+    pairs, log_probs = [], []
+    for i, outputs in enumerate(found):
+        assert outputs
+        for h in outputs:
+            assert list(h.ids[: len(prefixes[i])]) == prefixes[i]
+            if len(h.ids) < limits[i]:  # came to its end
+                pairs.append((sources[i], list(h.ids)))
+                log_probs.append(h.log_prob)
+    assert len(pairs) > 8
+    assert log_probs == pytest.approx(score_pairs(ours, collate(pairs)), abs=1e-4)
+    with pytest.raises(ConfigError, match="piece 8 is never produced"):
+        theirs.search(sources, limits, config=BeamConfig(), n_best=1, forbidden=[8], prefixes=[[8]] * 5)
+
+
 def test_each_source_keeps_to_its_own_limit(tmp_path: Path) -> None:
     theirs = engine(tmp_path / "converted", model(TINY), TINY)
     limits = [0, 7, 2, 5, 1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.grid import parse_grid, show_grid
+from transduce.cli.searching import members, searching_translator, threads
 from transduce.cli.testset import (
     Lines,
     Options,
@@ -16,7 +17,7 @@ from transduce.cli.testset import (
     run_dev,
     same_length,
 )
-from transduce.cli.translate import Engine, members, searching_translator
+from transduce.cli.translate import Engine
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _decode(
     from transduce.cli.console import err, warn
 
     assert test.sources is not None
-    translator = searching_translator(bundle, device, precision, engine, beam, alpha)
+    translator = searching_translator(bundle, device, precision, engine, beam, alpha, threads=threads())
     found = translator.translate_stream(test.sources, window=500, warn=warn)
     shown = track(
         found, "translating", total=len(test.sources), console=err, disable=not err.is_terminal, transient=True

@@ -1,28 +1,121 @@
 """Lines in and out: files (plain, .gz, .xz), standard input and output."""
 
+import contextlib
+import io
+import os
+import select
+import stat
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO, final, runtime_checkable
 
 from transduce.errors import DataError, SaveError
 
+PACKED = (".gz", ".xz")
+_BLOCK = 2**16
 
-def read_input(path: str) -> Iterator[str]:
-    """Lines of a file, or of standard input for `-`, as they come. Raises `DataError` with path and line."""
-    from transduce.data.corpus import read_lines
 
-    if path != "-":
-        yield from read_lines(Path(path))
-        return
-    for number, line in enumerate(sys.stdin.buffer, start=1):
+@final
+class Lines:
+    """Lines of a file, or of standard input for `-`, as they come.
+
+    `size` is the number of bytes in all, 0 where nobody can know. Raises `DataError` with path and line.
+    """
+
+    def __init__(self, path: str) -> None:
+        from transduce.data.corpus import read_lines
+
+        self.size = 0
+        self._standard = StandardInput(sys.stdin.buffer) if path == "-" else None
+        self._lines = iter(self._standard or read_lines(Path(path)))
+        with contextlib.suppress(OSError):
+            status = os.fstat(sys.stdin.fileno()) if path == "-" else Path(path).stat()
+            if stat.S_ISREG(status.st_mode) and Path(path).suffix not in PACKED:
+                self.size = status.st_size
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def ready(self) -> bool:
+        """Whether the next line can be had without waiting for anybody."""
+        return self._standard is None or self._standard.ready()
+
+
+@runtime_checkable  # so that tests can check annotations at run time
+class Stream(Protocol):
+    """What standard input is, and what stands for it."""
+
+    def fileno(self) -> int:
+        """The file behind it. Raises io.UnsupportedOperation where there is none."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        ...
+
+
+@final
+class StandardInput:
+    """Lines of a stream that may be a file, a pipe or somebody who types."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"standard input:{number}: not UTF-8. Convert it with `iconv -f latin1 -t utf-8`."
-            ) from error
+            self._file: int | None = stream.fileno()
+        except io.UnsupportedOperation:  # in memory
+            self._file = None
+        self._lines: deque[bytes] = deque()  # read and not yet given
+        self._begun: list[bytes] = []  # of the line after them
+        self._ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        number = 0
+        while True:
+            while not (self._lines or self._ended):
+                self._read()
+            if not self._lines:
+                return
+            number += 1
+            line = self._lines.popleft()
+            try:
+                text = line.removesuffix(b"\r").decode()
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"standard input:{number}: not UTF-8. Convert it with `iconv -f latin1 -t utf-8`."
+                ) from error
+            yield text
+
+    def ready(self) -> bool:
+        """Whether a whole line, or the end, is there already."""
+        while not (self._lines or self._ended):
+            if self._file is not None and not _readable(self._file):
+                return False
+            self._read()
+        return True
+
+    def _read(self) -> None:
+        """What is there, or the next that comes."""
+        block = self._stream.read(_BLOCK) if self._file is None else os.read(self._file, _BLOCK)
+        *lines, rest = block.split(b"\n")
+        if lines:
+            self._lines.append(b"".join([*self._begun, lines[0]]))
+            self._lines.extend(lines[1:])
+            self._begun = []
+        self._begun.append(rest)
+        if not block:
+            self._ended = True
+            if last := b"".join(self._begun):
+                self._lines.append(last)
+
+
+def _readable(file: int) -> bool:
+    try:
+        return bool(select.select([file], [], [], 0)[0])
+    except OSError:  # a pipe on Windows: nobody can know
+        return False
 
 
 def read_all(path: Path) -> list[str]:

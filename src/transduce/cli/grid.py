@@ -46,7 +46,7 @@ def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precisi
     from dataclasses import replace
 
     from transduce.cli.console import err, print_json, say, warn
-    from transduce.cli.translate import load_translator
+    from transduce.cli.searching import load_translator
     from transduce.decoding.translator import DecodingConfig
     from transduce.evaluation.metrics import evaluate, higher_is_better
 

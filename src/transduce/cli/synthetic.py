@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.searching import load_translator, members
 from transduce.cli.train import Minutes, PresetName, Settings, own_command, train
-from transduce.cli.translate import Bundles, Device, Precision, load_translator, members
+from transduce.cli.translate import Bundles, Device, Precision
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:

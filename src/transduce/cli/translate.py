@@ -1,19 +1,19 @@
 """`transduce translate` and `transduce score`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.searching import Chunk, Search, load_translator, members, threads
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from transduce.decoding.engines import DecodingPrecision
     from transduce.decoding.translator import Translation, Translator
-    from transduce.device import DeviceName
-    from transduce.device import Precision as WantedPrecision
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -25,10 +25,8 @@ Engine = Annotated[
 Bundles = Annotated[
     Path, typer.Argument(metavar="BUNDLE[,BUNDLE...]", help="A model or run directory; several vote, as an ensemble.")
 ]
-DEVICES: "tuple[DeviceName, ...]" = ("auto", "cpu", "cuda", "mps")
-PRECISIONS: "tuple[WantedPrecision, ...]" = ("auto", "fp32", "bf16")
-FORMS: "tuple[DecodingPrecision, ...]" = (*PRECISIONS, "int8")
-Choice = TypeVar("Choice", bound=str)
+_LINES = 2000  # translated together: among so many, lines of like length share batches
+_CHARACTERS = 2**22
 
 
 def translate(
@@ -53,6 +51,17 @@ def translate(
     device: Device = "auto",
     precision: Form = "auto",
     engine: Engine = "torch",
+    prefix: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="What the output of each line begins with; blank lines leave it free."),
+    ] = None,
+    diverse: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="With --n-best n: outputs that differ more, by diverse beam search; try 0.5."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Processes that share the lines and the threads; for long files.")
+    ] = 1,
 ) -> None:
     """Translate text: one line in, one line out (n lines with --n-best n), in order.
 
@@ -63,8 +72,12 @@ def translate(
       echo "A dog runs." | transduce translate runs/mine --n-best 4 --scores
       transduce translate runs/mine "A dog runs." --attention attention.html
       transduce translate runs/seed1,runs/seed2,runs/seed3 --input a.en
+      transduce translate runs/mine "A dog runs." --n-best 4 --diverse 0.5
+      transduce translate runs/mine --input a.en --prefix begun.de --output a.de
+      transduce translate runs/mine --input a.en --output a.de --workers 4
     """
-    from transduce.cli.files import open_output, read_input
+    from transduce.cli.files import Lines, open_output
+    from transduce.cli.progress import counting
     from transduce.text.form import put_tag
 
     if text is not None and input_file != "-":
@@ -73,37 +86,107 @@ def translate(
         raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
-    search = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
-    for name, value in (search if sample else {"temperature": temperature, "seed": seed}).items():
-        if value is not None:
-            why = "--sample draws one output a line and searches nothing" if sample else "it is for --sample"
-            raise ConfigError(f"--{name} {value}: {why}. Leave one of them out.")
+    if sample:
+        _check_sample(
+            {
+                "n-best": None if n_best == 1 else n_best,
+                "beam": beam,
+                "alpha": alpha,
+                "prefix": prefix,
+                "diverse": diverse,
+            }
+        )
+        _check_plain("--sample: only the plain model draws", engine, precision)
+    else:
+        _check_search({"temperature": temperature, "seed": seed})
+    if diverse is not None:
+        _check_plain("--diverse: only the plain model searches so", engine, precision)
+        if n_best < 2:
+            raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
-    if sample and (engine == "ctranslate2" or precision == "int8"):
-        what = "--engine ctranslate2" if engine == "ctranslate2" else "--precision int8"
-        raise ConfigError(f"--sample and {what}: only the plain model draws. Leave one of them out.")
-    beam = beam if n_best == 1 or beam is not None else n_best
-    translator = searching_translator(bundle, device, precision, engine, beam, alpha, n_best)
-    if to is not None and to not in translator.tokenizers.tags:
-        known = ", ".join(translator.tokenizers.tags) or "none"
-        raise ConfigError(f"--to {to}: the tags of this model are: {known}.")
-    typed = input_file == "-" and sys.stdin.isatty()  # someone who types wants every answer at once
-    lines = text.split("\n") if text is not None else _watched(read_input(input_file), typed)
+    if workers != 1:
+        _check_workers(workers, text, input_file, sample, attention)
+    search = Search(
+        bundle=bundle,
+        device=device,
+        precision=precision,
+        engine="torch" if engine == "auto" and (sample or diverse is not None) else engine,
+        beam=beam if n_best == 1 or beam is not None else n_best,
+        alpha=alpha,
+        n_best=n_best,
+        to=to,
+        draw=(1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None,
+        diverse=diverse,
+        workers=workers,
+    )
+    translator = search.translator(threads(), speak=True) if workers == 1 else None
+    given = None if text is not None else Lines(input_file)
+    lines: Iterable[str] = (text or "").split("\n") if given is None else given
     if to is not None:
         lines = (put_tag(line, to) for line in lines)
-    draw = (1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None
+    found = _outputs(search, translator, lines, prefix, lambda: given is None or given.ready())
     looked_at: list[tuple[str, str]] = []
-    with open_output(output_file) as out:
-        for source, outputs in _outputs(translator, lines, n_best, draw, 1 if typed else 2000):
+    shown = given is not None and not (output_file == "-" and sys.stdout.isatty()) and not _typed(input_file)
+    with (
+        open_output(output_file) as out,
+        closing(found),
+        counting(0 if given is None else given.size, shown) as count,
+    ):
+        for source, outputs in found:
             if attention is not None and source.strip() and outputs[0].text.strip():
                 looked_at.append((source, outputs[0].text))
-            for line in _format(source, outputs, scores, as_json):
-                out.write(line + "\n")
-            if output_file == "-" and sys.stdout.isatty():
-                out.flush()
-    if attention is not None:
+            out.write("".join(line + "\n" for line in _format(source, outputs, scores, as_json)))
+            if output_file == "-":
+                out.flush()  # whoever reads gets every answer whole, as soon as it is there
+            count(source)
+    if attention is not None and translator is not None:
         _write_attention(translator, bundle, looked_at, attention)
+
+
+def _check_sample(searching: dict[str, object]) -> None:
+    for name, value in searching.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{name} {value}: --sample draws one output a line and searches nothing. Leave one of them out."
+            )
+
+
+def _check_search(drawing: dict[str, object]) -> None:
+    for name, value in drawing.items():
+        if value is not None:
+            raise ConfigError(f"--{name} {value}: it is for --sample. Leave one of them out.")
+
+
+def _check_plain(what: str, engine: str, precision: str) -> None:
+    """Raise `ConfigError` where something is asked for, `what`, that only the plain model does."""
+    option, _, why = what.partition(": ")
+    for name, value, other in (("engine", engine, "ctranslate2"), ("precision", precision, "int8")):
+        if value == other:
+            raise ConfigError(f"{option} and --{name} {value}: {why}. Leave one of them out.")
+
+
+def _typed(input_file: str) -> bool:
+    return input_file == "-" and sys.stdin.isatty()
+
+
+def _check_workers(workers: int, text: str | None, input_file: str, sample: bool, attention: Path | None) -> None:
+    """Raise `ConfigError` where several processes make no sense."""
+    if workers < 1:
+        raise ConfigError(f"--workers {workers}: must be at least 1.")
+    if text is not None:
+        raise ConfigError(f"--workers {workers}: they are for many lines. Leave it out, or give --input.")
+    if _typed(input_file):
+        raise ConfigError(f"--workers {workers}: nobody types so fast. Leave it out, or give --input.")
+    if sample:
+        raise ConfigError(f"--workers {workers}: --sample draws line after line. Leave one of them out.")
+    if attention is not None:
+        raise ConfigError(f"--workers {workers}: --attention looks into one model. Leave one of them out.")
+    if workers > (most := threads()):
+        raise ConfigError(
+            f"--workers {workers}: there are {most} threads to share, and each needs one. "
+            f"Use at most {most}, or set OMP_NUM_THREADS."
+        )
 
 
 def score(
@@ -135,83 +218,6 @@ def score(
         raise
 
 
-def members(bundle: Path) -> list[Path]:
-    """The models that a BUNDLE argument names: one, or several between commas."""
-    if bundle.exists():
-        return [bundle]
-    return [Path(name) for name in str(bundle).split(",") if name]
-
-
-def load_translator(
-    bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
-) -> "Translator":
-    """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
-    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, PRECISIONS)
-    from transduce.decoding.translator import Translator
-
-    _tune_process()
-    return Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
-
-
-def searching_translator(
-    bundle: Path,
-    device: str,
-    precision: str,
-    engine: str,
-    beam: int | None,
-    alpha: float | None,
-    n_best: int = 1,
-) -> "Translator":
-    """The model or ensemble and the engine behind a command that searches.
-
-    Raises `ConfigError`, `BundleError` and `SaveError`.
-    """
-    from transduce.interop import engines
-
-    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, FORMS)
-    asked = _chosen("engine", engine, engines.ENGINES)
-    from transduce.cli.console import say
-
-    _tune_process()
-    translator, which = engines.load_translator(
-        members(bundle),
-        engine=asked,
-        device=place,
-        precision=form,
-        beam=beam,
-        alpha=alpha,
-        cache=_cache(),
-    )
-    if n_best > translator.config.beam:
-        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
-    if engine == "auto":
-        say(f"engine {which}")
-    return translator
-
-
-def _chosen(name: str, value: str, known: tuple[Choice, ...]) -> Choice:
-    """The one of `known` that `value` is. Raises `ConfigError` where it is none."""
-    for choice in known:
-        if choice == value:
-            return choice
-    raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
-
-
-def _tune_process() -> None:
-    from transduce.device import tune_process
-    from transduce.training.world import default_threads, environment
-
-    tune_process(default_threads(environment()))
-
-
-def _cache() -> Path:
-    """Where conversions are kept: $XDG_CACHE_HOME/transduce, by default ~/.cache/transduce."""
-    import os
-
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "transduce" / "ctranslate2"
-
-
 def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[str, str]], path: Path) -> None:
     from transduce.cli.console import say
     from transduce.files import write_atomically
@@ -227,29 +233,51 @@ def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[s
 
 
 def _outputs(
-    translator: "Translator", lines: Iterable[str], n_best: int, draw: tuple[float, int] | None, window: int
-) -> Iterator[tuple[str, list["Translation"]]]:
+    search: Search,
+    translator: "Translator | None",
+    lines: Iterable[str],
+    prefix: Path | None,
+    ready: Callable[[], bool],
+) -> Generator[tuple[str, list["Translation"]], None, None]:
+    """Every line and its outputs, from this `translator` or, where there is none, from several processes."""
     from transduce.cli.console import warn
+    from transduce.cli.workers import in_processes
 
-    sources: list[str] = []
-
-    def remembered() -> Iterator[str]:
-        for line in lines:
-            sources.append(line)
-            yield line
-
-    found: Iterator[list[Translation]]
-    if draw is not None:
-        import torch
-
-        temperature, seed = draw
-        generator = torch.Generator(translator.device).manual_seed(seed)
-        drawn = translator.sample_stream(remembered(), generator, temperature, window=window, warn=warn)
-        found = ([one] for one in drawn)
+    chunks = _chunks(lines, prefix, ready)
+    if translator is None:
+        found = in_processes(search.load, chunks, search.workers, ready=ready, name=_name)
     else:
-        found = translator.translate_stream(remembered(), n_best=n_best, window=window, warn=warn)
-    for outputs in found:
-        yield sources.pop(0), outputs
+        work = search.on(translator)
+        found = ((chunk, work(chunk)) for chunk in chunks)
+    with closing(found):
+        for chunk, answer in found:
+            for warning in answer.warnings:
+                warn(warning)
+            yield from zip(chunk.lines, answer.outputs, strict=True)
+
+
+def _chunks(lines: Iterable[str], prefix: Path | None, ready: Callable[[], bool]) -> Iterator[Chunk]:
+    """Lines in chunks, with the lines of `prefix`. Raises `DataError` where there are not as many of these."""
+    from transduce.data.corpus import read_lines
+    from transduce.decoding.lines import windows
+
+    first = 1
+    prefixes = iter(()) if prefix is None else read_lines(prefix)
+    for texts in windows(lines, most_lines=_LINES, most_characters=_CHARACTERS, ready=ready):
+        begins = list(islice(prefixes, len(texts)))
+        if prefix is not None and len(begins) < len(texts):
+            raise DataError(
+                f"{prefix}: it ends before line {first + len(begins)} of the input. "
+                "Give one prefix for every line; it may be blank."
+            )
+        yield Chunk(first, texts, None if prefix is None else begins)
+        first += len(texts)
+    if next(prefixes, None) is not None:
+        raise DataError(f"{prefix}:{first}: the input has no such line. Give one prefix for every line.")
+
+
+def _name(chunk: Chunk) -> str:
+    return f"lines {chunk.first:,} to {chunk.first + len(chunk.lines) - 1:,}"
 
 
 def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bool) -> Iterator[str]:
@@ -262,20 +290,3 @@ def _format(source: str, outputs: list["Translation"], scores: bool, as_json: bo
         return
     for o in outputs:
         yield f"{o.score:.4f}\t{o.text}" if scores else o.text
-
-
-def _watched(lines: Iterator[str], typed: bool) -> Iterator[str]:
-    """The same lines, with a counter on a terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from transduce.cli.console import err
-
-    if not err.is_terminal or typed:
-        yield from lines
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} lines read"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        for line in lines:
-            bar.advance(task)
-            yield line

@@ -54,7 +54,7 @@ def beam_search_alphas(
     if not limits or not alphas:
         return [[] for _ in limits]
     penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
-    beams = _start(limits, beam, 1, device)
+    beams = _start(limits, [()] * len(limits), beam, 1, ids.eos, device)
     pools = [beams.finished for _ in alphas]
     previous = torch.full((len(limits) * beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):

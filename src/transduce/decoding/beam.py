@@ -19,6 +19,7 @@ from transduce.decoding.search import (
     Step,
     check_finite,
     check_limits,
+    check_prefixes,
     length_penalty,
     never_produced,
     running_sum_dtype,
@@ -27,6 +28,8 @@ from transduce.decoding.vocabulary import best_pieces
 from transduce.errors import ConfigError
 from transduce.shapes import Bool, Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
+
+_FREE = -1  # in a table of forced pieces: anything may come here
 
 __all__ = ["BeamConfig", "DecodeState", "Hypothesis", "Step", "beam_search", "length_penalty"]
 
@@ -58,6 +61,7 @@ def beam_search(
     ids: SpecialIds,
     n_best: int = 1,
     forbidden: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] = (),
     device: torch.device = CPU,
 ) -> list[list[Hypothesis]]:
     """Find the `n_best` outputs of every source, distinct and best first (fewer where no more exist).
@@ -71,21 +75,24 @@ def beam_search(
         ids: Padding, unknown and begin symbol are never produced.
         n_best: Number of outputs wanted, at most the beam.
         forbidden: Further ids that are never produced. What is allowed keeps its probability: no renormalising.
+        prefixes: The pieces that every output begins with, per source; they count in its probability, length and limit
+            as any others. None where empty.
         device: Where `step` wants its pieces.
 
     Raises:
-        ConfigError: n_best outside 1 to beam, a negative limit, the end symbol forbidden.
+        ConfigError: n_best outside 1 to beam, a negative limit, the end symbol forbidden, an impossible prefix.
         TransduceError: a source has no output of finite probability, because logits are NaN.
     """
     if not 1 <= n_best <= config.beam:
         raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {config.beam}. Raise the beam for more.")
     check_limits(limits)
     banned = never_produced(ids, forbidden, device)
+    prefixes = check_prefixes(prefixes, limits, banned, ids.eos)
     found: list[list[Hypothesis]] = [[] for _ in limits]
     if not limits:
         return found
     penalties = _penalties(max(limits) + 1, config.alpha, device)
-    beams = _start(limits, config.beam, n_best, device)
+    beams = _start(limits, prefixes, config.beam, n_best, ids.eos, device)
     previous = torch.full((len(limits) * config.beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
         logits, state = step(previous, state)
@@ -125,6 +132,7 @@ class _Beams:
 
     sources: Int[Tensor, " B"]
     limits: Int[Tensor, " B"]
+    forced: Int[Tensor, "B L"]  # the one piece that may come at each place; _FREE where any may
     ids: Int[Tensor, "B W T"]
     log_probs: Float[Tensor, "B W"]
     finished: _Finished
@@ -133,6 +141,7 @@ class _Beams:
         return _Beams(
             self.sources[sentences],
             self.limits[sentences],
+            self.forced[sentences],
             self.ids[sentences],
             self.log_probs[sentences],
             self.finished.keep(sentences),
@@ -155,7 +164,23 @@ def _penalties(longest: int, alpha: float, device: torch.device) -> Float[Tensor
     return torch.tensor(table, dtype=running_sum_dtype(device), device=device)
 
 
-def _start(limits: Sequence[int], beam: int, n_best: int, device: torch.device) -> _Beams:
+def _forced(prefixes: Sequence[Sequence[int]], limits: Sequence[int], eos: int) -> Int[Tensor, "B L"]:
+    """What an output has to begin with, and its end at the limit."""
+    table = torch.full((len(limits), max(limits) + 1), _FREE)
+    for row, prefix, limit in zip(table, prefixes, limits, strict=True):
+        row[: len(prefix)] = torch.tensor(prefix, dtype=torch.long)
+        row[limit] = eos
+    return table
+
+
+def _start(
+    limits: Sequence[int],
+    prefixes: Sequence[Sequence[int]],
+    beam: int,
+    n_best: int,
+    eos: int,
+    device: torch.device,
+) -> _Beams:
     """One empty prefix a sentence. The other rows have probability 0: they would only repeat the first."""
     b, dtype = len(limits), running_sum_dtype(device)
     log_probs = torch.full((b, beam), -math.inf, dtype=dtype, device=device)
@@ -164,6 +189,7 @@ def _start(limits: Sequence[int], beam: int, n_best: int, device: torch.device) 
     return _Beams(
         sources=torch.arange(b, device=device),
         limits=torch.tensor(limits, device=device),
+        forced=_forced(prefixes, limits, eos).to(device),
         ids=torch.empty(b, beam, 0, dtype=torch.long, device=device),
         log_probs=log_probs,
         finished=_Finished(
@@ -178,7 +204,7 @@ def _start(limits: Sequence[int], beam: int, n_best: int, device: torch.device) 
 def _candidates(
     logits: Float[Tensor, "N V"], beams: _Beams, length: int, beam: int, eos: int, banned: Int[Tensor, " X"]
 ) -> _Candidates:
-    """The 2 W best continuations of each sentence's prefixes; of a sentence at its limit, the ends of its prefixes.
+    """The 2 W best continuations of each sentence's prefixes; where a piece is forced, these alone.
 
     A beam of 1 looks at the best one only. With two, an end that is not the best continuation would be kept as well,
     and the search would not be greedy.
@@ -187,11 +213,12 @@ def _candidates(
     per_row, pieces, normaliser = best_pieces(logits, min(width, logits.shape[1]), banned)
     per_row = per_row.view(-1, beam, per_row.shape[1])  # (B W) K -> B W K
     pieces = pieces.view_as(per_row)
-    at_limit = (beams.limits == length)[:, None, None]
-    end = (logits[:, eos].float() - normaliser).view(-1, beam, 1)
-    only_end = torch.where(torch.arange(per_row.shape[2], device=end.device) == 0, end, -math.inf)
-    per_row = torch.where(at_limit, only_end, per_row)
-    pieces = pieces.masked_fill(at_limit, eos)
+    piece = beams.forced[:, length, None, None]  # B 1 1
+    of_rows = piece.clamp(min=0).expand(-1, beam, 1).reshape(-1, 1)  # B 1 1 -> (B W) 1
+    only = (logits.gather(1, of_rows).float() - normaliser[:, None]).view(-1, beam, 1)
+    only = torch.where(torch.arange(per_row.shape[2], device=only.device) == 0, only, -math.inf)
+    per_row = torch.where(piece == _FREE, per_row, only)
+    pieces = torch.where(piece == _FREE, pieces, piece)
     totals = (beams.log_probs[:, :, None] + per_row).flatten(1)  # B W K -> B (W K)
     log_probs, order = totals.sort(dim=-1, descending=True, stable=True)
     log_probs, order = log_probs[:, :width], order[:, :width]
@@ -230,7 +257,7 @@ def _advance(beams: _Beams, finished: _Finished, candidates: _Candidates) -> tup
     longer = torch.cat([_take(beams.ids, parents), pieces[:, :, None]], dim=2)
     room = torch.nn.functional.pad(finished.ids, (0, 1))
     finished = _Finished(room, finished.lengths, finished.log_probs, finished.scores)
-    return _Beams(beams.sources, beams.limits, longer, log_probs, finished), parents
+    return _Beams(beams.sources, beams.limits, beams.forced, longer, log_probs, finished), parents
 
 
 def _done(beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:

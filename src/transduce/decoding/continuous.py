@@ -12,7 +12,15 @@ from typing import NamedTuple, final
 import torch
 
 from transduce.decoding.beam import BeamConfig
-from transduce.decoding.search import CPU, Hypothesis, check_finite, check_limits, length_penalty, never_produced
+from transduce.decoding.search import (
+    CPU,
+    Hypothesis,
+    check_finite,
+    check_limits,
+    check_prefixes,
+    length_penalty,
+    never_produced,
+)
 from transduce.decoding.vocabulary import best_pieces
 from transduce.errors import ConfigError
 from transduce.nn.inference import Encoded, Memories, PackedTransformer
@@ -32,6 +40,7 @@ def continuous_beam_search(
     ids: SpecialIds,
     n_best: int = 1,
     forbidden: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] = (),
     places: int = 32,
 ) -> list[list[Hypothesis]]:
     """The `n_best` outputs of every source, as `beam_search` finds them.
@@ -44,6 +53,7 @@ def continuous_beam_search(
         ids: Padding, unknown and begin symbol are never produced.
         n_best: Number of outputs wanted, at most the beam.
         forbidden: Further ids that are never produced.
+        prefixes: The pieces that every output begins with, per source; none where empty.
         places: Sentences that are decoded at the same time.
 
     Raises:
@@ -56,6 +66,7 @@ def continuous_beam_search(
         raise ConfigError(f"places = {places}: must be at least 1.")
     check_limits(limits)
     banned = never_produced(ids, forbidden, CPU)
+    prefixes = check_prefixes(prefixes, limits, banned, ids.eos)
     found: list[list[Hypothesis]] = [[] for _ in sources]
     if not sources:
         return found
@@ -71,7 +82,7 @@ def continuous_beam_search(
                 break
             source, encoded, which = joined
             memory.join(place, encoded, which)
-            batch[place] = _Sentence(source, limits[source], config.beam)
+            batch[place] = _Sentence(source, limits[source], prefixes[source], config.beam, ids.eos)
         going = [i for i, sentence in enumerate(batch) if sentence is not None]
         if not going:
             return found
@@ -125,15 +136,16 @@ def _step(
     best, order = totals.sort(dim=1, descending=True, stable=True)
     best, order = best[:, :width], order[:, :width]
     chosen = pieces.view(-1, beam * k).gather(1, order)
-    ends = (logits[:, ids.eos].float() - normaliser).view(-1, beam)
+    forced = torch.tensor([ids.eos if s is None or s.forced is None else s.forced for s in batch])
+    only = logits.gather(1, forced.repeat_interleave(beam)[:, None]).squeeze(1).float() - normaliser
     rows = []
-    for place, (sentence, *of_sentence, end) in enumerate(
-        zip(batch, best.tolist(), (order // k).tolist(), chosen.tolist(), ends.tolist(), strict=True)
+    for place, (sentence, *of_sentence, of_forced) in enumerate(
+        zip(batch, best.tolist(), (order // k).tolist(), chosen.tolist(), only.view(-1, beam).tolist(), strict=True)
     ):
         parents = list(range(beam))
         if sentence is not None:
             candidates = list(zip(*of_sentence, strict=True))
-            parents = sentence.advance(candidates, end, ids.eos, penalties)
+            parents = sentence.advance(candidates, of_forced, ids.eos, penalties)
         rows += [place * beam + parent for parent in parents]
     return torch.tensor(rows)
 
@@ -155,23 +167,29 @@ class _Output(NamedTuple):
 class _Sentence:
     """A sentence in its place: its prefixes and the outputs that it has found, both best first."""
 
-    def __init__(self, source: int, limit: int, beam: int) -> None:
+    def __init__(self, source: int, limit: int, prefix: Sequence[int], beam: int, eos: int) -> None:
         self.source = source
         self.limit = limit
+        self._forced = {**dict(enumerate(prefix)), limit: eos}
         self.length = 0  # pieces of every prefix
         self.pieces = [IDS.bos] * beam
         self.log_probs = [0.0] + [-math.inf] * (beam - 1)  # the others would only repeat the first
         self._prefixes: list[_Prefix | None] = [None] * beam
         self._finished: list[_Output] = []
 
+    @property
+    def forced(self) -> int | None:
+        """The one piece that may come next; none where any may."""
+        return self._forced.get(self.length)
+
     def advance(
-        self, candidates: list[tuple[float, int, int]], ends: list[float], eos: int, penalties: Sequence[float]
+        self, candidates: list[tuple[float, int, int]], only: list[float], eos: int, penalties: Sequence[float]
     ) -> list[int]:
-        """Go on with the best of `candidates`: log-probability, prefix and piece of each, best first. `ends` are the
-        log-probabilities of the end symbol. Returns the prefix that each new one continues."""
+        """Go on with the best of `candidates`: log-probability, prefix and piece of each, best first. `only` are the
+        log-probabilities of the `forced` piece. Returns the prefix that each new one continues."""
         beam = len(self.pieces)
-        if self.length == self.limit:  # nothing but the end
-            candidates = [(self.log_probs[w] + ends[w], w, eos) for w in range(beam)]
+        if (forced := self.forced) is not None:
+            candidates = [(self.log_probs[w] + only[w], w, forced) for w in range(beam)]
         going = []
         for log_prob, parent, piece in candidates:
             if piece != eos:

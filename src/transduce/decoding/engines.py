@@ -53,8 +53,12 @@ class Engine(Protocol):
         config: BeamConfig,
         n_best: int,
         forbidden: Sequence[int],
+        prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
-        """The `n_best` outputs of every source (ids without end symbol), distinct and best first; see `beam_search`."""
+        """The `n_best` outputs of every source (ids without end symbol), distinct and best first; see `beam_search`.
+
+        `prefixes` has one row a source, or none.
+        """
         ...
 
 
@@ -87,6 +91,7 @@ class PlainEngine:
         config: BeamConfig,
         n_best: int,
         forbidden: Sequence[int],
+        prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
 
@@ -103,6 +108,7 @@ class PlainEngine:
                     ids=IDS,
                     n_best=n_best,
                     forbidden=forbidden,
+                    prefixes=[prefixes[i] for i in rows] if prefixes else (),
                     device=self._device,
                 )
 
@@ -149,6 +155,7 @@ class PackedEngine:
         config: BeamConfig,
         n_best: int,
         forbidden: Sequence[int],
+        prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
         ended = [[*ids, IDS.eos] for ids in sources]
@@ -165,6 +172,7 @@ class PackedEngine:
                     ids=IDS,
                     n_best=n_best,
                     forbidden=forbidden,
+                    prefixes=[prefixes[i] for i in rows] if prefixes else (),
                     places=places,
                 )
             for i, hypotheses in zip(rows, outputs, strict=True):

@@ -10,17 +10,20 @@ _SENTENCE_END = re.compile(
 _SPACE = re.compile(r"\s+")
 
 
-def windows(lines: Iterable[str], *, most_lines: int, most_characters: int) -> Iterator[list[str]]:
+def windows(
+    lines: Iterable[str], *, most_lines: int, most_characters: int, ready: Callable[[], bool] = lambda: True
+) -> Iterator[list[str]]:
     """Consecutive lines in lists that are bounded both ways, read only as far as needed.
 
-    A list holds at least one line, so a line beyond `most_characters` stands alone or ends its list.
+    A list holds at least one line, so a line beyond `most_characters` stands alone or ends its list. Where the next
+    line is not `ready`, nothing waits for it: a list is what has come.
     """
     window: list[str] = []
     characters = 0
     for line in lines:
         window.append(line)
         characters += len(line)
-        if len(window) >= most_lines or characters >= most_characters:
+        if len(window) >= most_lines or characters >= most_characters or not ready():
             yield window
             window, characters = [], 0
     if window:

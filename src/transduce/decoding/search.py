@@ -59,6 +59,28 @@ def check_limits(limits: Sequence[int]) -> None:
         raise ConfigError(f"limits: {min(limits)} pieces are impossible. Give 0 (only the end symbol) or more.")
 
 
+def check_prefixes(
+    prefixes: Sequence[Sequence[int]], limits: Sequence[int], never: Int[Tensor, " X"], eos: int
+) -> Sequence[Sequence[int]]:
+    """The pieces that every output begins with, one row a source; none where `prefixes` is empty.
+
+    Raises ConfigError where a source could have no such output: a row longer than its limit, or with a piece that is
+    never produced, or with the end symbol; and where there are not as many rows as limits.
+    """
+    if not prefixes:
+        return [()] * len(limits)
+    if len(prefixes) != len(limits):
+        raise ConfigError(f"prefixes: {len(prefixes)} of them for {len(limits)} sources. Give one for each, or none.")
+    impossible = {eos, *never.tolist()}
+    for i, (prefix, limit) in enumerate(zip(prefixes, limits, strict=True)):
+        if len(prefix) > limit:
+            raise ConfigError(f"prefixes[{i}]: {len(prefix)} pieces, but the limit is {limit}. Raise the limit.")
+        if not impossible.isdisjoint(prefix):
+            piece = next(piece for piece in prefix if piece in impossible)
+            raise ConfigError(f"prefixes[{i}]: piece {piece} is never produced inside an output. Leave it out.")
+    return prefixes
+
+
 def never_produced(ids: SpecialIds, forbidden: Sequence[int], device: torch.device) -> Int[Tensor, " X"]:
     """Ids that no search may choose: padding, unknown, the begin symbol and `forbidden`, each once, ascending."""
     if ids.eos in forbidden:

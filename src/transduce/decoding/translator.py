@@ -15,6 +15,7 @@ from transduce.data.collate import collate, pad_rows
 from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig
+from transduce.decoding.diverse import check_diversity, diverse_beam_search
 from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
 from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.lines import batches, cut, windows
@@ -32,7 +33,8 @@ from transduce.text.tokenizer import TokenizerPair
 
 Precision = Literal["fp32", "bf16"]
 Warn = Callable[[str], None]
-_Decode = Callable[[Sequence[list[int]]], list[list[Hypothesis]]]  # sources -> outputs of each, best first
+# sources and what their outputs begin with -> outputs of each, best first
+_Decode = Callable[[Sequence[list[int]], Sequence[list[int]]], list[list[Hypothesis]]]
 
 _WINDOW_CHARACTERS = 2**22
 
@@ -192,16 +194,27 @@ class Translator:
             engine=engine,
         )
 
-    def translate(self, texts: Sequence[str], *, warn: Warn = warn_python) -> list[str]:
+    def translate(
+        self, texts: Sequence[str], *, prefixes: Sequence[str] | None = None, warn: Warn = warn_python
+    ) -> list[str]:
         """The best output of every text, in order; blank texts give empty ones. See `translate_stream`."""
-        return [outputs[0].text for outputs in self.translate_stream(texts, warn=warn)]
+        return [outputs[0].text for outputs in self.translate_stream(texts, prefixes=prefixes, warn=warn)]
 
-    def translate_n_best(self, texts: Sequence[str], n: int, *, warn: Warn = warn_python) -> list[list[Translation]]:
+    def translate_n_best(
+        self, texts: Sequence[str], n: int, *, prefixes: Sequence[str] | None = None, warn: Warn = warn_python
+    ) -> list[list[Translation]]:
         """At most `n` different outputs of every text, best first. See `translate_stream`."""
-        return list(self.translate_stream(texts, n_best=n, warn=warn))
+        return list(self.translate_stream(texts, n_best=n, prefixes=prefixes, warn=warn))
 
     def translate_stream(
-        self, lines: Iterable[str], *, n_best: int = 1, window: int = 2000, warn: Warn = warn_python
+        self,
+        lines: Iterable[str],
+        *,
+        n_best: int = 1,
+        prefixes: Iterable[str] | None = None,
+        window: int = 2000,
+        first: int = 1,
+        warn: Warn = warn_python,
     ) -> Iterator[list[Translation]]:
         """Translate lines as they come, in order and in bounded memory: the outputs of each.
 
@@ -210,20 +223,76 @@ class Translator:
         its parts are translated apart and joined with a space, and `warn` is told. Outputs of different pieces but the
         same text are given once, so there may be fewer than `n_best`.
 
+        `prefixes` has a text for every line that its outputs begin with (a blank one leaves the line free). It is cut
+        into pieces by itself and the rest is searched for; scores count it as any other part of the output. Of a line
+        that is cut, it begins the first part. `first` is the number of the first line in messages.
+
         Raises:
             ConfigError: n_best outside 1 to the beam, a window below 1.
-            DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know.
+            DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know; not as
+                many prefixes as lines, or one that is too long, cannot be written or belongs to a blank line.
         """
         _check_window(window)
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
-        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            limits = self._limits(sources)
-            return self._engine.search(sources, limits, config=search, n_best=n_best, forbidden=self._tags)
+        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            return self._engine.search(
+                sources,
+                self._limits(sources, begins),
+                config=search,
+                n_best=n_best,
+                forbidden=self._tags,
+                prefixes=begins if any(begins) else (),
+            )
 
-        return self._stream(lines, decode, window, warn)
+        return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+
+    def diverse_stream(
+        self,
+        lines: Iterable[str],
+        *,
+        n: int,
+        strength: float = 0.5,
+        prefixes: Iterable[str] | None = None,
+        window: int = 2000,
+        first: int = 1,
+        warn: Warn = warn_python,
+    ) -> Iterator[list[Translation]]:
+        """At most `n` outputs of every line that differ as diverse beam search has it (`diverse.diverse_beam_search`),
+        best score first; `n` groups share the beam. The plain model searches, whatever the engine. The rest is as in
+        `translate_stream`.
+
+        Raises:
+            ConfigError: as `check_diversity`; a window below 1.
+            DataError: as `translate_stream`.
+        """
+        step: Step[Any] = self.model.step
+        search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
+        _check_window(window)
+        check_diversity(search.beam, n, strength)
+
+        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
+            def of(rows: Sequence[int]) -> list[list[Hypothesis]]:
+                chosen, begun = [sources[i] for i in rows], [begins[i] for i in rows]
+                with self._computing():
+                    return diverse_beam_search(
+                        step,
+                        self.model.start(self._batch(chosen), search.beam),
+                        self._limits(chosen, begun),
+                        config=search,
+                        groups=n,
+                        strength=strength,
+                        ids=IDS,
+                        forbidden=self._tags,
+                        prefixes=begun,
+                        device=self.device,
+                    )
+
+            return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
+
+        return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
     def translate_alphas(
         self, texts: Sequence[str], alphas: Sequence[float], *, warn: Warn = warn_python
@@ -278,6 +347,7 @@ class Translator:
         top_k: int = 0,
         *,
         window: int = 2000,
+        first: int = 1,
         warn: Warn = warn_python,
     ) -> Iterator[Translation]:
         """Draw an output for every line from the model's distribution (`sampling.sample`), as `translate_stream` does.
@@ -306,12 +376,12 @@ class Translator:
                 )
             return [[hypothesis] for hypothesis in found]
 
-        def decode(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
+        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
             return in_batches(
                 sources, lambda rows: draw([sources[i] for i in rows]), 1, self._batch_tokens, self._batch_rows
             )
 
-        return (outputs[0] for outputs in self._stream(lines, decode, window, warn))
+        return (outputs[0] for outputs in self._stream(lines, decode, window, warn, first))
 
     def attention(self, source: str, target: str) -> Attention:
         """Every head's weights for `source` and `target` (an output, or any text), cut into pieces as for training.
@@ -382,20 +452,38 @@ class Translator:
                 found[i] = score
         return found
 
-    def _stream(self, lines: Iterable[str], decode: _Decode, window: int, warn: Warn) -> Iterator[list[Translation]]:
-        first = 1
+    def _stream(
+        self,
+        lines: Iterable[str],
+        decode: _Decode,
+        window: int,
+        warn: Warn,
+        first: int = 1,
+        prefixes: Iterator[str] | None = None,
+    ) -> Iterator[list[Translation]]:
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
-            yield from self._translate_window([self._line(text) for text in texts], first, decode, warn)
+            begins = [""] * len(texts) if prefixes is None else list(islice(prefixes, len(texts)))
+            if len(begins) < len(texts):
+                raise DataError(f"line {first + len(begins)}: no prefix. Give one for every line; it may be blank.")
+            yield from self._translate_window([self._line(text) for text in texts], begins, first, decode, warn)
             first += len(texts)
+        if prefixes is not None and next(prefixes, None) is not None:
+            raise DataError(f"line {first}: a prefix, but no line. Give one prefix for every line.")
 
     def _line(self, text: str) -> str:
         return normalise(one_line(text), self._normal)
 
     def _translate_window(
-        self, texts: Sequence[str], first: int, decode: _Decode, warn: Warn
+        self, texts: Sequence[str], prefixes: Sequence[str], first: int, decode: _Decode, warn: Warn
     ) -> list[list[Translation]]:
         parts = self._parts(texts, first, warn)
-        found = [self._texts(hypotheses) for hypotheses in decode([ids for line in parts for ids in line])]
+        begins: list[list[int]] = []
+        for number, (line, prefix) in enumerate(zip(parts, self._prefixes(prefixes, first), strict=True), start=first):
+            if prefix and not line:
+                raise DataError(f"line {number}: a prefix for a blank line. Leave the prefix blank too.")
+            begins += [prefix, *([] for _ in line[1:])] if line else []
+        decoded = decode([ids for line in parts for ids in line], begins)
+        found = [self._texts(hypotheses) for hypotheses in decoded]
         remaining = iter(found)
         return [_join(list(islice(remaining, len(line)))) for line in parts]
 
@@ -417,6 +505,23 @@ class Translator:
                 found.append([part[: self._max_source] for part in encode(pieces)])
         return found
 
+    def _prefixes(self, texts: Sequence[str], first: int) -> list[list[int]]:
+        """The pieces of every prefix. Raises `DataError` where no output of this model begins with them."""
+        never = {IDS.pad, IDS.unk, IDS.bos, IDS.eos, *self._tags}
+        found = self.tokenizers.target.encode_batch([self._line(text).strip() for text in texts])
+        for number, (text, ids) in enumerate(zip(texts, found, strict=True), start=first):
+            if len(ids) > self._max_target:
+                raise DataError(
+                    f"line {number}: a prefix of {len(ids)} pieces, but this model writes {self._max_target}. "
+                    "Shorten it."
+                )
+            if not never.isdisjoint(ids):
+                raise DataError(
+                    f"line {number}: the prefix {text!r} has characters that this model never writes. "
+                    "Write them otherwise, or leave it blank."
+                )
+        return found
+
     def _cut(self, text: str) -> list[str]:
         """The parts of a line that is too long, each with its tag."""
         tag, rest = self.tokenizers.split_tag(text)
@@ -429,8 +534,10 @@ class Translator:
     def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
         return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
 
-    def _limits(self, sources: Sequence[list[int]]) -> list[int]:
-        return [min(len(ids) + self.config.extra_length, self._max_target) for ids in sources]
+    def _limits(self, sources: Sequence[list[int]], prefixes: Sequence[list[int]] = ()) -> list[int]:
+        """Most pieces of each output: so many more than its input has, or its prefix where that is longer."""
+        lengths = [max(len(row) for row in rows) for rows in zip(sources, prefixes or sources, strict=True)]
+        return [min(length + self.config.extra_length, self._max_target) for length in lengths]
 
     def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
         """Outputs as text, each text once, at its best score."""

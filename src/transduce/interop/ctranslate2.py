@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -11,8 +13,8 @@ from torch import nn
 
 from transduce.bundle import Bundle
 from transduce.decoding.beam import BeamConfig
-from transduce.decoding.search import Hypothesis, length_penalty
-from transduce.errors import ConfigError
+from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
+from transduce.errors import ConfigError, SaveError
 from transduce.files import atomic_folder
 from transduce.nn import Transformer, TransformerConfig
 from transduce.nn.attention import Attention, MultiHeadAttention, SelfAttention
@@ -146,12 +148,22 @@ def weights_hash(folder: Path) -> str:
 
 
 def cached_conversion(folder: Path, bundle: Bundle, cache: Path) -> Path:
-    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does."""
+    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does.
+
+    Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
+    """
     path = cache / weights_hash(folder)
     if not (path / "model.bin").is_file():
         sides = bundle.tokenizers.source, bundle.tokenizers.target
         source, target = (side.pieces(range(side.size)) for side in sides)
-        convert(path, bundle.config.model, bundle.model, source, target)
+        own = path.with_name(f"{path.name}.{os.getpid()}")
+        convert(own, bundle.config.model, bundle.model, source, target)
+        try:
+            own.rename(path)
+        except OSError as error:
+            shutil.rmtree(own, ignore_errors=True)
+            if not (path / "model.bin").is_file():
+                raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Remove it.") from error
     return path
 
 
@@ -190,17 +202,35 @@ class CTranslate2Engine:
         config: BeamConfig,
         n_best: int,
         forbidden: Sequence[int],
+        prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
         never = frozenset((IDS.pad, IDS.unk, IDS.bos, *forbidden))
+        prefixes = check_prefixes(prefixes, limits, torch.tensor(sorted(never)), IDS.eos)
+        before = self._prefix_log_probs(sources, prefixes)
         found: list[list[Hypothesis]] = [[] for _ in sources]
         left = list(range(len(sources)))
         for suppressed in ([], [[self._target[i]] for i in sorted(never)]):
             left.sort(key=lambda i: (-limits[i], i))
-            for i, result in self._results(left, sources, limits, config.beam, suppressed):
-                allowed = [h for h in self._hypotheses(result, limits[i], config.alpha) if never.isdisjoint(h.ids)]
+            for i, result in self._results(left, sources, limits, prefixes, config.beam, suppressed):
+                hypotheses = self._hypotheses(result, limits[i], before[i], config.alpha)
+                allowed = [h for h in hypotheses if never.isdisjoint(h.ids)]
                 found[i] = sorted(allowed, key=lambda h: -h.score)[:n_best]
             left = [i for i in left if not found[i]]
+        return found
+
+    def _prefix_log_probs(self, sources: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probability of every prefix, which CTranslate2 leaves out of an output's score; 0 where there is none."""
+        found = [0.0] * len(sources)
+        if rows := [i for i, prefix in enumerate(prefixes) if prefix]:
+            scored = self._translator.score_batch(
+                [[self._source[piece] for piece in sources[i]] for i in rows],
+                [[self._target[piece] for piece in prefixes[i]] for i in rows],
+                max_batch_size=_BATCH,
+                max_input_length=0,
+            )
+            for i, one in zip(rows, scored, strict=True):
+                found[i] = sum(one.log_probs[:-1])  # the last is the end symbol's
         return found
 
     def _results(
@@ -208,6 +238,7 @@ class CTranslate2Engine:
         order: Sequence[int],
         sources: Sequence[Sequence[int]],
         limits: Sequence[int],
+        prefixes: Sequence[Sequence[int]],
         beam: int,
         suppressed: list[list[str]],
     ) -> Iterator[tuple[int, Any]]:
@@ -215,6 +246,7 @@ class CTranslate2Engine:
         running = [
             self._translator.translate_batch(
                 [[self._source[piece] for piece in sources[i]] for i in rows],
+                [[self._target[piece] for piece in prefixes[i]] for i in rows],
                 asynchronous=True,
                 beam_size=beam,
                 num_hypotheses=beam,
@@ -231,10 +263,11 @@ class CTranslate2Engine:
         for rows, results in zip(batches, running, strict=True):
             yield from zip(rows, (one.result() for one in results), strict=True)
 
-    def _hypotheses(self, result: Any, limit: int, alpha: float) -> list[Hypothesis]:
+    def _hypotheses(self, result: Any, limit: int, before: float, alpha: float) -> list[Hypothesis]:
         """The outputs that came to their end within the limit; if none did, the best one up to there."""
         found = []
-        for pieces, log_prob in zip(result.hypotheses, result.scores, strict=True):
+        for pieces, after in zip(result.hypotheses, result.scores, strict=True):
+            log_prob = before + after
             ids = tuple(self._ids[piece] for piece in pieces)
             ended = ids[-1:] == (IDS.eos,)
             ids = ids[:-1] if ended else ids

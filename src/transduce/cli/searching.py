@@ -1,0 +1,210 @@
+"""From options to a model that searches: the part of a command that other processes can do as well."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from transduce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transduce.decoding.engines import DecodingPrecision
+    from transduce.decoding.translator import Translation, Translator
+    from transduce.device import DeviceName
+    from transduce.device import Precision as WantedPrecision
+
+DEVICES: "tuple[DeviceName, ...]" = ("auto", "cpu", "cuda", "mps")
+PRECISIONS: "tuple[WantedPrecision, ...]" = ("auto", "fp32", "bf16")
+FORMS: "tuple[DecodingPrecision, ...]" = (*PRECISIONS, "int8")
+Choice = TypeVar("Choice", bound=str)
+
+
+class Chunk(NamedTuple):
+    """Lines that are translated together: the number of the first, and what their outputs begin with, if anything."""
+
+    first: int
+    lines: list[str]
+    prefixes: list[str] | None
+
+
+class Answer(NamedTuple):
+    """The outputs of every line of a chunk, and what there was to warn of."""
+
+    outputs: "list[list[Translation]]"
+    warnings: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """What `translate` was asked for.
+
+    `draw` is temperature and seed, in the place of a search; `diverse` the strength of a diverse one.
+    """
+
+    bundle: Path
+    device: str
+    precision: str
+    engine: str
+    beam: int | None
+    alpha: float | None
+    n_best: int
+    to: str | None
+    draw: tuple[float, int] | None
+    diverse: float | None
+    workers: int
+
+    def translator(self, threads: int, speak: bool) -> "Translator":
+        """The model behind it; `speak`: say which engine `auto` took. Raises as `searching_translator` does."""
+        translator = searching_translator(
+            self.bundle,
+            self.device,
+            self.precision,
+            self.engine,
+            self.beam,
+            self.alpha,
+            self.n_best,
+            threads=threads,
+            speak=speak,
+        )
+        if self.to is not None and self.to not in translator.tokenizers.tags:
+            known = ", ".join(translator.tokenizers.tags) or "none"
+            raise ConfigError(f"--to {self.to}: the tags of this model are: {known}.")
+        if self.diverse is not None:
+            from transduce.decoding.diverse import check_diversity
+
+            check_diversity(translator.config.beam, self.n_best, self.diverse)
+        if self.workers > 1 and translator.device.type != "cpu":
+            raise ConfigError(
+                f"--workers {self.workers}: they share processors, and the device is {translator.device.type}. "
+                "Leave it out, or use --device cpu."
+            )
+        return translator
+
+    def load(self, worker: int) -> Callable[[Chunk], Answer]:
+        """What one of the `workers`, numbered from 0, does with a chunk."""
+        return self.on(self.translator(max(1, threads() // self.workers), speak=worker == 0))
+
+    def on(self, translator: "Translator") -> Callable[[Chunk], Answer]:
+        """The same with a model that is loaded."""
+        if self.draw is not None:
+            return self._drawing(translator, *self.draw)
+        if self.diverse is not None:
+            stream = partial(translator.diverse_stream, n=self.n_best, strength=self.diverse)
+        else:
+            stream = partial(translator.translate_stream, n_best=self.n_best)
+
+        def work(chunk: Chunk) -> Answer:
+            warnings: list[str] = []
+            found = stream(
+                chunk.lines,
+                prefixes=chunk.prefixes,
+                window=len(chunk.lines),
+                first=chunk.first,
+                warn=warnings.append,
+            )
+            return Answer(list(found), warnings)
+
+        return work
+
+    def _drawing(self, translator: "Translator", temperature: float, seed: int) -> Callable[[Chunk], Answer]:
+        import torch
+
+        generator = torch.Generator(translator.device).manual_seed(seed)
+
+        def work(chunk: Chunk) -> Answer:
+            warnings: list[str] = []
+            drawn = translator.sample_stream(
+                chunk.lines,
+                generator,
+                temperature,
+                window=len(chunk.lines),
+                first=chunk.first,
+                warn=warnings.append,
+            )
+            return Answer([[one] for one in drawn], warnings)
+
+        return work
+
+
+def threads() -> int:
+    """How many this process computes with."""
+    from transduce.training.world import default_threads, environment
+
+    return default_threads(environment())
+
+
+def members(bundle: Path) -> list[Path]:
+    """The models that a BUNDLE argument names: one, or several between commas."""
+    if bundle.exists():
+        return [bundle]
+    return [Path(name) for name in str(bundle).split(",") if name]
+
+
+def load_translator(
+    bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
+) -> "Translator":
+    """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
+    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, PRECISIONS)
+    from transduce.decoding.translator import Translator
+    from transduce.device import tune_process
+
+    tune_process(threads())
+    return Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
+
+
+def searching_translator(
+    bundle: Path,
+    device: str,
+    precision: str,
+    engine: str,
+    beam: int | None,
+    alpha: float | None,
+    n_best: int = 1,
+    *,
+    threads: int,
+    speak: bool = True,
+) -> "Translator":
+    """The model or ensemble and the engine behind a command that searches, with so many threads.
+
+    `speak`: say which engine `auto` took, and why.
+
+    Raises `ConfigError`, `BundleError` and `SaveError`.
+    """
+    from transduce.interop import engines
+
+    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, FORMS)
+    asked = _chosen("engine", engine, engines.ENGINES)
+    from transduce.cli.console import say
+    from transduce.device import tune_process
+
+    tune_process(threads)
+    translator, which = engines.load_translator(
+        members(bundle),
+        engine=asked,
+        device=place,
+        precision=form,
+        beam=beam,
+        alpha=alpha,
+        cache=_cache(),
+    )
+    if n_best > translator.config.beam:
+        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
+    if engine == "auto" and speak:
+        say(f"engine {which}")
+    return translator
+
+
+def _chosen(name: str, value: str, known: Sequence[Choice]) -> Choice:
+    """The one of `known` that `value` is. Raises `ConfigError` where it is none."""
+    for choice in known:
+        if choice == value:
+            return choice
+    raise ConfigError(f"--{name} {value}: choose one of {', '.join(known)}.")
+
+
+def _cache() -> Path:
+    """Where conversions are kept: $XDG_CACHE_HOME/transduce, by default ~/.cache/transduce."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "transduce" / "ctranslate2"
