@@ -1,25 +1,28 @@
-"""Does the memory of `transduce translate` grow with its input? Peak memory and time for 5,000 to 40,000 short lines.
+"""Does the memory of `transduce translate` grow with its input? What it holds while 40,000 short lines pass through.
 
     python -m benchmarks.stream_memory
     OMP_NUM_THREADS=2 python -m benchmarks.stream_memory --workers 2
 
-A tiny model with random weights translates each file in a process of its own (and its workers). Prints a JSON line for
-each, then the slope of a straight line through them in bytes a line, and what a million lines add by it.
+A tiny model with random weights reads lines from a pipe. Prints a JSON line for every tenth of them: bytes that the
+process and its workers hold, and seconds so far. The last is the slope of a straight line through the second half in
+bytes a line, and what a million lines add by it.
 """
 
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-LINES = (5_000, 10_000, 20_000, 40_000)
+LINES = 40_000
+PARTS = 10
 WORDS = [a + b + c for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
 
 
@@ -42,55 +45,55 @@ def write_model(folder: Path) -> None:
     save_bundle(folder, settings, unique_weights(model), TokenizerPair(words, words), "")
 
 
-def write_lines(path: Path, n: int) -> None:
+def lines(n: int) -> Iterator[bytes]:
     """Lines of 1 to 6 words."""
     choose = random.Random(1)
-    with path.open("w", encoding="utf-8") as file:
-        for _ in range(n):
-            file.write(" ".join(choose.choices(WORDS, k=choose.randint(1, 6))) + "\n")
+    for _ in range(n):
+        yield (" ".join(choose.choices(WORDS, k=choose.randint(1, 6))) + "\n").encode()
 
 
-def translate(folder: Path, workers: int) -> dict[str, float]:
-    """Translate the file in `folder`, in this process, as the command does."""
-    from transduce.cli.main import run
-
-    start = time.perf_counter()
-    files = ["--input", str(folder / "in"), "--output", str(folder / "out"), "--workers", str(workers)]
-    if status := run(["translate", str(folder / "model"), *files]):
-        raise SystemExit(status)
-    return {
-        "written": (folder / "out").read_bytes().count(b"\n"),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "largest_worker_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
-        "seconds": round(time.perf_counter() - start, 1),
-    }
+def resident(pid: int) -> int:
+    """Bytes that process `pid` and its children hold now (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    own = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return own + sum(resident(int(child)) for child in children)
 
 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, nargs="+", default=LINES)
+    parser.add_argument("--lines", type=int, default=LINES)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # what a process of its own is given
     a = parser.parse_args()
-    if a.folder is not None:
-        print(json.dumps(translate(a.folder, a.workers)), flush=True)
-        return
-    peaks = []
-    for n in a.lines:
-        with tempfile.TemporaryDirectory() as folder:
-            write_model(Path(folder) / "model")
-            write_lines(Path(folder) / "in", n)
-            command = [sys.executable, "-m", "benchmarks.stream_memory", "--folder", folder]
-            command += ["--workers", str(a.workers)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-        result = {"lines": n, "workers": a.workers} | json.loads(done.stdout)
-        peaks.append(result["peak_rss_bytes"] + a.workers * (a.workers > 1) * result["largest_worker_bytes"])
-        print(json.dumps(result), flush=True)
-    if len(peaks) > 1:
-        slope = float(np.polyfit(a.lines, peaks, 1)[0])
-        found = {"slope_bytes_per_line": round(slope, 1), "million_lines_add_mib": round(slope * 1e6 / 2**20, 1)}
-        print(json.dumps(found), flush=True)
+    held: list[tuple[int, int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder))
+        command = [sys.executable, "-m", "transduce", "translate", folder, "--workers", str(a.workers)]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        feeding = threading.Thread(target=_feed, args=(process, a.lines))
+        feeding.start()
+        for n, _ in enumerate(process.stdout, start=1):
+            if n % max(1, a.lines // PARTS) == 0:
+                held.append((n, resident(process.pid)))
+                seconds = round(time.perf_counter() - start, 1)
+                print(json.dumps({"lines": n, "resident_bytes": held[-1][1], "seconds": seconds}), flush=True)
+        feeding.join()
+        if process.wait() or n != a.lines:
+            raise SystemExit(f"translate ended with {process.returncode} after {n} of {a.lines} lines")
+    late = np.array(held[len(held) // 2 :], dtype=np.float64)
+    slope = float(np.polyfit(late[:, 0], late[:, 1], 1)[0])
+    found = {"workers": a.workers, "slope_bytes_a_line": round(slope, 1)}
+    print(json.dumps(found | {"a_million_lines_add_mib": round(slope * 1e6 / 2**20, 1)}), flush=True)
+
+
+def _feed(process: "subprocess.Popen[bytes]", n: int) -> None:
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.writelines(lines(n))
 
 
 if __name__ == "__main__":
