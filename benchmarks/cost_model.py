@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from transduce.checkpoint import Progress
+from transduce.cli.main import LIBRARIES
 from transduce.cost import KEPT, WEIGHT_MOVES, Work, count, kept_bytes, kernels, step_memory, update_seconds
 from transduce.data.shards import ShardReport, TokenisedCorpus
 from transduce.device import Chosen, tune_process
@@ -168,7 +169,7 @@ def main() -> None:
     if a.here:
         print(json.dumps(measure(a.case, a.precision, a.seconds, a.threads)), flush=True)
         return
-    env = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", **environment()}  # as the command line has it
+    env = {**LIBRARIES, **environment()}  # as the command line has it
     precisions: list[Chosen] = [a.precision] if a.precision else ["fp32", "bf16"]
     for precision in precisions:
         lines = []

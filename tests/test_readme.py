@@ -133,7 +133,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return load_recipe(recipe, [*settings, *small(STEPS, 1)])
 
     monkeypatch.delenv("TRANSDUCE_DATA", raising=False)
-    for name in ("OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    for name in ("OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         monkeypatch.setenv(name, "")  # the commands set them where they are not; this takes it back afterwards
     monkeypatch.setattr(transduce, "load_recipe", load_small)
     monkeypatch.setitem(residual.BUDGETS, "quick", SMALL_LABORATORY)

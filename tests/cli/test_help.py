@@ -92,7 +92,7 @@ def test_the_program_is_installed_under_its_name() -> None:
 def test_what_libraries_read_is_set_where_nobody_did(monkeypatch: pytest.MonkeyPatch) -> None:
     from transduce.cli.main import run
 
-    names = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
+    names = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
     for name in names:
         monkeypatch.setenv(name, "9")
     run(["--help"])

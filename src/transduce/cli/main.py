@@ -14,9 +14,9 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 EPILOG = "Start with `transduce demo`, then `transduce train --source a.en --target a.de --out runs/mine`."
 
 # Libraries read these when torch loads them, which is later than here; docs/log.md has the measurements. Threads that
-# wait by spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, a
-# third of a training's memory, and uses few of them again.
-LIBRARIES = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
+# wait by spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, and
+# PyTorch's layer above it 1,024 more (LRU_CACHE_CAPACITY): half of a training's memory, and few are used again.
+LIBRARIES = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
 
 app = typer.Typer(
     name="transduce",
