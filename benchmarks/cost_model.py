@@ -21,7 +21,7 @@ import torch
 
 from transduce.checkpoint import Progress
 from transduce.cli.main import LIBRARIES
-from transduce.cost import KEPT, WEIGHT_MOVES, Work, count, kept_bytes, kernels, step_memory, update_seconds
+from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, step_memory, update_seconds
 from transduce.data.shards import ShardReport, TokenisedCorpus
 from transduce.device import Chosen, tune_process
 from transduce.machine import measure_machine, peak_resident, resident
@@ -96,9 +96,7 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
             break
     counted = count(case.model, *sizes, work)
     weights = (16 + 4 * (width - 1)) * counted.weights
-    memory = (
-        base + weights + kernels(work, precision, width) + step_memory(case.model, sizes[1], work, precision, width)
-    )
+    memory = base + weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision, width)
     return {
         "case": name,
         "precision": precision,
@@ -108,7 +106,7 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
         "memory_predicted": round(memory),
         "memory_measured": peak_resident(),
         "kept": kept_bytes(case.model, work),
-        "kernels": kernels(work, precision, width),
+        "kernels": KERNELS[precision],
         "base": base,
         "counted": counted._asdict(),
         "machine": asdict(machine),

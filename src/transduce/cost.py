@@ -37,10 +37,8 @@ SCORE = 0.7  # trainings on a pair that its loss takes
 DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
 
 # Of memory
-SHAPES = 200  # of the batches of data that nobody has looked at
 KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
-KERNELS = {"fp32": 140_000_000, "bf16": 650_000_000}  # bytes of what a lane loads and compiles, decoding included
-SHAPE = {"fp32": 0, "bf16": 1_900_000}  # bytes of what is compiled for batches of another shape, and stays
+KERNELS = {"fp32": 140_000_000, "bf16": 430_000_000}  # bytes of what the libraries load and compile, decoding included
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
 COPIES = 4  # of the weights: they, their gradient and two moments; one more with `training.ema`
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
@@ -50,7 +48,7 @@ CHOOSING = 24  # bytes a weight, beside those of training, when candidates for t
 class Work:
     """An average update: padded `source` and `target` positions in `batches` batches, and the length that an average
     position is padded to. `largest` and `longest` are of the worst batch: positions of a side, and their length.
-    `pairs` are in an update, `updates` in an epoch, and so many `shapes` of batches."""
+    `pairs` are in an update and `updates` in an epoch."""
 
     source: float
     target: float
@@ -60,7 +58,6 @@ class Work:
     longest: float
     pairs: float
     updates: int
-    shapes: int
 
     @classmethod
     def of(cls, corpus: Corpus, batching: BatchingConfig, seed: int) -> Self:
@@ -82,7 +79,6 @@ class Work:
             longest=float(longer.max()),
             pairs=len(pairs) / updates,
             updates=updates,
-            shapes=len(set(zip(rows, source, target, strict=True))),
         )
 
     @classmethod
@@ -98,7 +94,6 @@ class Work:
             longest=2 * SENTENCE,
             pairs=n / SENTENCE,
             updates=1,
-            shapes=SHAPES,
         )
 
 
@@ -161,12 +156,7 @@ def training_memory(
     needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
     step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
-    return round(base + 4 * copies * weights + kernels(work, precision, lanes) + max(step, CHOOSING * weights))
-
-
-def kernels(work: Work, precision: Chosen, lanes: int = 1) -> int:
-    """Bytes of the library's own: what it loads, and compiles for the shapes that it meets, which it never lets go."""
-    return lanes * KERNELS[precision] + work.shapes * SHAPE[precision]
+    return round(base + 4 * copies * weights + KERNELS[precision] + max(step, CHOOSING * weights))
 
 
 def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen, lanes: int = 1) -> float:
