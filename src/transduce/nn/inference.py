@@ -324,7 +324,7 @@ class _EncoderLayer:
         self, x: Float[Tensor, "BS D"], sentences: int, mask: Float[Tensor, "B 1 1 S"] | None
     ) -> Float[Tensor, "BS D"]:
         qkv = self._qkv(self._around.before(x)).view(sentences, -1, sum(self._sizes))
-        q, k, v = torch.split(qkv, self._sizes, -1)
+        q, k, v = qkv.split_with_sizes(self._sizes, -1)
         heads = _attend(q, _heads(k, self._h).flatten(0, 1).transpose(1, 2), _heads(v, self._h).flatten(0, 1), mask)
         return self._feed_forward(self._around.after(x, self._out(heads)))
 
@@ -356,12 +356,12 @@ class _DecoderLayer:
     def keys_values(self, x: Float[Tensor, "BS D"], sentences: int) -> tuple[Tensor, Tensor]:
         """What this layer reads of the encoder's output."""
         kv = self._cross_kv(x).view(sentences, -1, sum(self._sizes[1:]))
-        k, v = torch.split(kv, self._sizes[1:], -1)
+        k, v = kv.split_with_sizes(self._sizes[1:], -1)
         return _heads(k, self.n_heads), _heads(v, self.n_heads)
 
     def __call__(self, x: Float[Tensor, "N D"], index: int, memory: Memories) -> Float[Tensor, "N D"]:
         b, w, h = memory.places, memory.beam, self.n_heads
-        q, k, v = torch.split(self._qkv(self._around.before(x)).view(b, w, -1), self._sizes, -1)
+        q, k, v = self._qkv(self._around.before(x)).view(b, w, -1).split_with_sizes(self._sizes, -1)
         memory.write(index, _heads(k, h), _heads(v, h))
         n = memory.read
         k, v = memory.k[index][..., :n], memory.v[index][:, :n]
