@@ -27,6 +27,7 @@ from benchmarks.cases import SHAPES
 from benchmarks.compare_engines import options
 from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
+from transduce.data.shortlist import Shortlist, load_shortlist
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.continuous import continuous_beam_search
 from transduce.decoding.engines import share
@@ -63,7 +64,16 @@ def random_sentences(n: int, size: int) -> Outputs:
     return [random.integers(4, size, length).tolist() for length in lengths]
 
 
-def ours(model: Transformer, a: argparse.Namespace, steps: Callable[[int], int]) -> Callable[[Outputs], Outputs]:
+def random_shortlist(size: int) -> Shortlist:
+    """Lists as long as those of news: 100 pieces, and 60 for each piece of the source."""
+    random = np.random.default_rng(3)
+    frequent = random.choice(np.arange(4, size, dtype=np.int32), 100, replace=False)
+    return Shortlist(frequent, random.integers(4, size, (size, 60), dtype=np.int32))
+
+
+def ours(
+    model: Transformer, a: argparse.Namespace, steps: Callable[[int], int], shortlist: Shortlist | None
+) -> Callable[[Outputs], Outputs]:
     """Our search; `steps` gives the most pieces of an output, by the length of its source."""
     packed = PackedTransformer(model, a.precision)
     config = BeamConfig(beam=a.beam, alpha=ALPHA)
@@ -76,7 +86,9 @@ def ours(model: Transformer, a: argparse.Namespace, steps: Callable[[int], int])
             ended = [[*sources[i], IDS.eos] for i in rows]
             limits = [steps(len(sources[i])) for i in rows]
             with torch.no_grad():
-                outputs = continuous_beam_search(packed, ended, limits, config=config, ids=IDS, places=a.batch)
+                outputs = continuous_beam_search(
+                    packed, ended, limits, config=config, ids=IDS, places=a.batch, shortlist=shortlist
+                )
             for i, (best, *_) in zip(rows, outputs, strict=True):
                 found[i] = list(best.ids)
 
@@ -176,6 +188,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             model, config, pieces = random_model(a.model)
             sources = random_sentences(a.sentences, len(pieces))
             least, steps = a.out_len, lambda length: a.out_len - 1
+            listed = random_shortlist(len(pieces)) if a.shortlist else None
         else:
             bundle = load_bundle(bundle_folder(a.bundle), torch.device("cpu"))
             model, config, extra = bundle.model.eval(), bundle.config.model, bundle.config.extra_length
@@ -184,8 +197,9 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             lines = a.source.read_text(encoding="utf-8").splitlines()[: a.sentences]
             sources = bundle.tokenizers.encode_sources(lines)
             least, steps = 0, lambda length: length + extra
+            listed = load_shortlist(bundle_folder(a.bundle), bundle.tokenizers) if a.shortlist else None
         if a.engine == "torch":
-            decode = ours(model, a, steps)
+            decode = ours(model, a, steps, listed)
         else:
             if not (folder / "model.bin").is_file():
                 convert(folder, config, model, pieces, pieces)
@@ -198,6 +212,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             "batch": a.batch,
             "threads": a.threads,
             "workers": a.workers,
+            "shortlist": a.shortlist,
         } | measure(decode, sources, a)
     record["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES // 2**20
     if a.mode == "latency" and a.bundle is None:
@@ -222,6 +237,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--shortlist", action="store_true", help="the bundle's, or a random one; torch only")
     parser.add_argument("--conversion", type=Path, help="where CTranslate2's model is, or is put")
     parser.add_argument("--outputs", type=Path, help="write the outputs there, as JSON")
     return parser
@@ -233,6 +249,8 @@ def main() -> None:
     a = command.parse_args()
     if a.bundle is not None and a.source is None:
         command.error("--bundle needs --source")
+    if a.shortlist and a.engine != "torch":
+        command.error("--shortlist is for --engine torch")
     if a.mode == "latency":
         a.batch = 1
     record = run(a)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 SNAPSHOT = Path(__file__).with_name("help.txt")
 COMMANDS = (
     *("train", "prepare", "translate", "score", "evaluate", "compare", "average", "distil", "backtranslate", "info"),
-    *("lab", "fetch", "demo"),
+    *("shortlist", "lab", "fetch", "demo"),
 )
 HEAVY = {"torch", "numpy", "sacrebleu", "safetensors", "sentencepiece", "tensorboard", "rich.progress"}
 

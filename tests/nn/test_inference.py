@@ -49,7 +49,7 @@ def walk(plain: Transformer, form: Format, steps: int) -> list[tuple[Tensor, Ten
     found = []
     for position in range(steps):
         expected, state = plain.step(previous, state)
-        found.append((packed.step(previous, [position] * len(SOURCES), memory), expected))
+        found.append((packed.logits(packed.step(previous, [position] * len(SOURCES), memory)), expected))
         parents = torch.randint(BEAM, (len(SOURCES), BEAM)) + BEAM * torch.arange(len(SOURCES))[:, None]
         memory.select(parents.flatten())
         state = state.select(parents.flatten())
@@ -82,9 +82,9 @@ def test_a_sentence_that_joins_reads_nothing_of_the_one_before() -> None:
     for position in range(3):
         packed.step(torch.tensor([4, 5]), [position] * 2, memory)
     memory.join(0, encoded, 2)
-    first = packed.step(torch.tensor([IDS.bos, 6]), [0, 3], memory)[0]
+    first = packed.logits(packed.step(torch.tensor([IDS.bos, 6]), [0, 3], memory))[0]
     memory.keep([0])
-    second = packed.step(torch.tensor([7]), [1], memory)[0]
+    second = packed.logits(packed.step(torch.tensor([7]), [1], memory))[0]
     state = plain.start(pad_rows([SOURCES[2]]))
     for piece, found in ((IDS.bos, first), (7, second)):
         expected, state = plain.step(torch.tensor([piece]), state)

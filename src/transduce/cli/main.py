@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transduce.cli import demo, evaluate, fetch, info, lab, synthetic, train, translate
+from transduce.cli import demo, evaluate, fetch, info, lab, shortlist, synthetic, train, translate
 from transduce.cli.errors import report
 
 # click's own class or, in later versions of typer, that of typer's copy of click
@@ -35,6 +35,7 @@ for command in (
     evaluate.evaluate,
     evaluate.compare,
     train.average,
+    shortlist.shortlist,
     synthetic.distil,
     synthetic.backtranslate,
     info.info,

@@ -54,6 +54,7 @@ class Search:
     draw: tuple[float, int] | None
     diverse: float | None
     workers: int
+    shortlist: bool
 
     def translator(self, threads: int, speak: bool) -> "Translator":
         """The model behind it; `speak`: say which engine `auto` took. Raises as `searching_translator` does."""
@@ -67,6 +68,7 @@ class Search:
             self.n_best,
             threads=threads,
             speak=speak,
+            shortlist=self.shortlist,
         )
         if self.to is not None and self.to not in translator.tokenizers.tags:
             known = ", ".join(translator.tokenizers.tags) or "none"
@@ -165,12 +167,13 @@ def searching_translator(
     *,
     threads: int,
     speak: bool = True,
+    shortlist: bool = False,
 ) -> "Translator":
     """The model or ensemble and the engine behind a command that searches, with so many threads.
 
-    `speak`: say which engine `auto` took, and why.
+    `speak`: say which engine `auto` took, and why. `shortlist`: outputs are made of the pieces on the bundle's.
 
-    Raises `ConfigError`, `BundleError` and `SaveError`.
+    Raises `ConfigError`, `BundleError`, `DataError` and `SaveError`.
     """
     from transduce.interop import engines
 
@@ -187,6 +190,7 @@ def searching_translator(
         precision=form,
         beam=beam,
         alpha=alpha,
+        shortlist=shortlist,
         cache=_cache(),
     )
     if n_best > translator.config.beam:

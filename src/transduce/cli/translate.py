@@ -62,6 +62,9 @@ def translate(
     workers: Annotated[
         int, typer.Option(metavar="N", help="Processes that share the lines and the threads; for long files.")
     ] = 1,
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="Faster: outputs of likely pieces only (`transduce shortlist`).")
+    ] = False,
 ) -> None:
     """Translate text: one line in, one line out (n lines with --n-best n), in order.
 
@@ -75,6 +78,7 @@ def translate(
       transduce translate runs/mine "A dog runs." --n-best 4 --diverse 0.5
       transduce translate runs/mine --input a.en --prefix begun.de --output a.de
       transduce translate runs/mine --input a.en --output a.de --workers 4
+      transduce shortlist runs/mine; transduce translate runs/mine --input a.en --shortlist
     """
     from transduce.cli.files import Lines, open_output
     from transduce.cli.progress import counting
@@ -97,6 +101,8 @@ def translate(
             }
         )
         _check_plain("--sample: only the plain model draws", engine, precision)
+        if shortlist:
+            raise ConfigError("--shortlist: it is for searching, and --sample draws. Leave one of them out.")
     else:
         _check_search({"temperature": temperature, "seed": seed})
     if diverse is not None:
@@ -119,6 +125,7 @@ def translate(
         draw=(1.0 if temperature is None else temperature, 1 if seed is None else seed) if sample else None,
         diverse=diverse,
         workers=workers,
+        shortlist=shortlist,
     )
     translator = search.translator(threads(), speak=True) if workers == 1 else None
     given = None if text is not None else Lines(input_file)

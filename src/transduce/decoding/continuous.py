@@ -11,7 +11,9 @@ from typing import NamedTuple, final
 
 import torch
 
+from transduce.data.shortlist import Shortlist
 from transduce.decoding.beam import BeamConfig
+from transduce.decoding.choices import Choices, EveryPiece, Shortlisted
 from transduce.decoding.search import (
     CPU,
     Hypothesis,
@@ -42,6 +44,7 @@ def continuous_beam_search(
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
     places: int = 32,
+    shortlist: Shortlist | None = None,
 ) -> list[list[Hypothesis]]:
     """The `n_best` outputs of every source, as `beam_search` finds them.
 
@@ -55,6 +58,8 @@ def continuous_beam_search(
         forbidden: Further ids that are never produced.
         prefixes: The pieces that every output begins with, per source; none where empty.
         places: Sentences that are decoded at the same time.
+        shortlist: Each output is made of what it has for the source (and of its prefix) and nothing else, and
+            probabilities sum to 1 over that.
 
     Raises:
         ConfigError: as `beam_search`; places below 1.
@@ -75,6 +80,9 @@ def continuous_beam_search(
     waiting = _encoded(model, sources, order, places)
     places = min(places, len(sources))
     memory = Memories(model, places, config.beam, len(sources[order[0]]))
+    choices: Choices = EveryPiece(model, banned)
+    if shortlist is not None:
+        choices = Shortlisted(model, banned, shortlist, sources, prefixes, places, ids.eos)
     batch: list[_Sentence | None] = [None] * places
     while True:
         for place in [i for i, sentence in enumerate(batch) if sentence is None]:
@@ -82,14 +90,16 @@ def continuous_beam_search(
                 break
             source, encoded, which = joined
             memory.join(place, encoded, which)
+            choices.join(place, source)
             batch[place] = _Sentence(source, limits[source], prefixes[source], config.beam, ids.eos)
         going = [i for i, sentence in enumerate(batch) if sentence is not None]
         if not going:
             return found
         if len(going) <= 3 * len(batch) // 4:
             memory.keep(going)
+            choices.keep(going)
             batch = [batch[i] for i in going]
-        rows = _step(model, memory, batch, ids, banned, penalties)
+        rows = _step(model, memory, choices, batch, ids, penalties)
         for place, sentence in enumerate(batch):
             if sentence is not None and sentence.done(n_best, penalties):
                 found[sentence.source] = sentence.outputs(n_best)
@@ -118,25 +128,26 @@ def _encoded(
 def _step(
     model: PackedTransformer,
     memory: Memories,
+    choices: Choices,
     batch: Sequence["_Sentence | None"],
     ids: SpecialIds,
-    banned: Int[Tensor, " X"],
     penalties: Sequence[float],
 ) -> Int[Tensor, " N"]:
     """One more piece for every prefix. Returns the row that each row continues; empty places stay as they are."""
     beam = memory.beam
     nothing = [ids.bos] * beam, [0.0] * beam
     previous = [s.pieces if s else nothing[0] for s in batch]
-    logits = model.step(torch.tensor(previous).flatten(), [s.length if s else 0 for s in batch], memory)
+    states = model.step(torch.tensor(previous).flatten(), [s.length if s else 0 for s in batch], memory)
+    logits = choices.logits(states)
     width = 1 if beam == 1 else 2 * beam
-    per_row, pieces, normaliser = best_pieces(logits, min(width, logits.shape[1]), banned)
+    per_row, columns, normaliser = best_pieces(logits, min(width, logits.shape[1]), choices.never)
     k = per_row.shape[1]
     log_probs = torch.tensor([s.log_probs if s else nothing[1] for s in batch], dtype=torch.float64)
     totals = (log_probs[:, :, None] + per_row.view(-1, beam, k)).flatten(1)  # B W K -> B (W K)
     best, order = totals.sort(dim=1, descending=True, stable=True)
     best, order = best[:, :width], order[:, :width]
-    chosen = pieces.view(-1, beam * k).gather(1, order)
-    forced = torch.tensor([ids.eos if s is None or s.forced is None else s.forced for s in batch])
+    chosen = choices.pieces(columns.view(-1, beam * k).gather(1, order))
+    forced = choices.columns(torch.tensor([ids.eos if s is None or s.forced is None else s.forced for s in batch]))
     only = logits.gather(1, forced.repeat_interleave(beam)[:, None]).squeeze(1).float() - normaliser
     rows = []
     for place, (sentence, *of_sentence, of_forced) in enumerate(

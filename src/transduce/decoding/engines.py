@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, final, runtime_checkable
 import torch
 
 from transduce.data.collate import pad_rows
+from transduce.data.shortlist import Shortlist
 from transduce.decoding.beam import BeamConfig, beam_search
 from transduce.decoding.continuous import continuous_beam_search
 from transduce.decoding.ensemble import Ensemble
@@ -136,14 +137,15 @@ class PackedEngine:
     """Packed weights on a processor; see `continuous_beam_search`. They are packed by the first search.
 
     Many sentences are shared out among as many threads as PyTorch is set to, each with a batch of its own. Few go
-    through one batch, each of whose products takes all threads.
+    through one batch, each of whose products takes all threads. With a `shortlist` outputs are made of what it has.
 
     Raises:
         ConfigError: as `check_packed`.
     """
 
-    def __init__(self, model: Transformer, form: Format) -> None:
+    def __init__(self, model: Transformer, form: Format, shortlist: Shortlist | None = None) -> None:
         check_packed(model, form)
+        self._shortlist = shortlist
         self._pack = cache(lambda: PackedTransformer(model, form))
         self._rows = 256 if form == "bf16" else 128
 
@@ -174,6 +176,7 @@ class PackedEngine:
                     forbidden=forbidden,
                     prefixes=[prefixes[i] for i in rows] if prefixes else (),
                     places=places,
+                    shortlist=self._shortlist,
                 )
             for i, hypotheses in zip(rows, outputs, strict=True):
                 found[i] = hypotheses

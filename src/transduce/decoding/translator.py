@@ -10,8 +10,9 @@ from typing import Any, Literal, Self, final
 
 import torch
 
-from transduce.bundle import Bundle, load_bundle
+from transduce.bundle import Bundle, bundle_folder, load_bundle
 from transduce.data.collate import collate, pad_rows
+from transduce.data.shortlist import load_shortlist
 from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
 from transduce.decoding.beam import BeamConfig
@@ -151,17 +152,20 @@ class Translator:
         beam: int | None = None,
         alpha: float | None = None,
         engine: Engine | None = None,
+        shortlist: bool = False,
     ) -> Self:
         """The translator of a bundle, or of a run; of several, an ensemble. Beam and alpha are the (first) bundle's
         unless given.
 
         Unless there is an `engine`, outputs are searched for with packed weights where that is possible
-        (`PackedEngine`). int8 is for these searches: what else is computed is then computed in float32.
+        (`PackedEngine`). int8 and the bundle's `shortlist` are for these searches: what else is computed is then
+        computed in float32, and over the whole vocabulary.
 
         Raises:
             BundleError: `path` is missing, truncated or not a model of transduce.
             ConfigError: the device or precision is not there; beam or alpha impossible; models of an ensemble that do
-                not share their vocabulary.
+                not share their vocabulary; a shortlist for other searches than those.
+            DataError: the bundle has no shortlist, or a broken one.
         """
         place = choose_device(device)
         form, _ = choose_form(precision, place)
@@ -180,8 +184,15 @@ class Translator:
             extra_length=bundle.config.extra_length,
         )
         limit = min(one.config.max_length for one in bundles)
-        if engine is None and len(bundles) == 1 and (form == "int8" or runs_packed(bundle.model)):
-            engine = PackedEngine(bundle.model, form)
+        packed = engine is None and len(bundles) == 1 and (form == "int8" or runs_packed(bundle.model))
+        if shortlist and not packed:
+            raise ConfigError(
+                "shortlist: only packed weights search with one: one Transformer of self-attention layers, on the "
+                "processor, by our own engine. Leave it out."
+            )
+        if packed:
+            listed = load_shortlist(bundle_folder(Path(paths[0])), bundle.tokenizers) if shortlist else None
+            engine = PackedEngine(bundle.model, form, listed)
         return cls(
             bundle.model if len(bundles) == 1 else Ensemble([one.model for one in bundles]),
             bundle.tokenizers,

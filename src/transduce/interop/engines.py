@@ -64,6 +64,7 @@ def load_translator(
     precision: DecodingPrecision,
     beam: int | None,
     alpha: float | None,
+    shortlist: bool,
     cache: Path,
 ) -> tuple[Translator, str]:
     """The translator of a bundle, a run or several (an ensemble) with the engine that `choose_engine` names.
@@ -72,7 +73,8 @@ def load_translator(
 
     Raises:
         BundleError: one of `paths` is not a whole model of ours.
-        ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`.
+        ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`; a shortlist for CTranslate2.
+        DataError: as `Translator.load`.
         SaveError: the conversion cannot be written.
     """
     place = choose_device(device)
@@ -82,6 +84,10 @@ def load_translator(
         if engine == "ctranslate2":
             raise ConfigError("--engine ctranslate2 runs one model, not an ensemble. Use --engine torch.")
         name, why = "torch", "CTranslate2 runs no ensembles"
+    if shortlist:
+        if engine == "ctranslate2":
+            raise ConfigError("--shortlist is for our own engine. Use --engine torch, or leave it out.")
+        name, why = "torch", "the shortlist is for it"
     other = None
     if name == "ctranslate2":
         form, _ = choose_form(precision, place)
@@ -89,5 +95,7 @@ def load_translator(
             form = "fp32"
         converted = cached_conversion(folder, load_bundle(folder, place), cache)
         other = CTranslate2Engine(converted, form, torch.get_num_threads())
-    translator = Translator.load(paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other)
+    translator = Translator.load(
+        paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other, shortlist=shortlist
+    )
     return translator, f"{name}: {why}"

@@ -64,6 +64,8 @@ class Encoded:
 class PackedTransformer:
     """The weights of a `Transformer`, packed. They are copies (but for the embeddings): later training does not show.
 
+    `output_weight` is the output matrix as it was, for those who want some of its rows; `dtype` is that of states.
+
     Raises:
         ConfigError: as `check_packed`.
     """
@@ -78,6 +80,7 @@ class PackedTransformer:
             self.layers = [_DecoderLayer(layer, form) for layer in model.decoder.layers]
             self._encoder_norm = _Norm(model.encoder.norm, self.dtype)
             self._norm = _Norm(model.decoder.norm, self.dtype)
+            self.output_weight = model.output_weight.detach()  # V D
             self._output = pack(model.output_weight, None, form)
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Encoded:
@@ -97,8 +100,8 @@ class PackedTransformer:
         pairs = [layer.keys_values(x, len(sources)) for layer in self.layers]
         return Encoded([k for k, _ in pairs], [v for _, v in pairs], lengths)
 
-    def step(self, previous: Int[Tensor, " N"], positions: Sequence[int], memory: "Memories") -> Float[Tensor, "N V"]:
-        """Logits of the next piece after `previous`, which stands at its sentence's entry of `positions`.
+    def step(self, previous: Int[Tensor, " N"], positions: Sequence[int], memory: "Memories") -> Float[Tensor, "N D"]:
+        """Decoder states after `previous`, which stands at its sentence's entry of `positions`.
 
         Row b * W + w is prefix w of place b. `memory` takes the new positions in.
         """
@@ -108,7 +111,11 @@ class PackedTransformer:
         memory.open_slots()
         for i, layer in enumerate(self.layers):
             x = layer(x, i, memory)
-        return self._output(self._norm(x))
+        return self._norm(x)
+
+    def logits(self, states: Float[Tensor, "N D"]) -> Float[Tensor, "N V"]:
+        """Logits of the next piece."""
+        return self._output(states)
 
 
 @final
@@ -317,7 +324,7 @@ class _EncoderLayer:
         self, x: Float[Tensor, "BS D"], sentences: int, mask: Float[Tensor, "B 1 1 S"] | None
     ) -> Float[Tensor, "BS D"]:
         qkv = self._qkv(self._around.before(x)).view(sentences, -1, sum(self._sizes))
-        q, k, v = torch.split(qkv, self._sizes, -1)
+        q, k, v = qkv.split_with_sizes(self._sizes, -1)
         heads = _attend(q, _heads(k, self._h).flatten(0, 1).transpose(1, 2), _heads(v, self._h).flatten(0, 1), mask)
         return self._feed_forward(self._around.after(x, self._out(heads)))
 
@@ -349,12 +356,12 @@ class _DecoderLayer:
     def keys_values(self, x: Float[Tensor, "BS D"], sentences: int) -> tuple[Tensor, Tensor]:
         """What this layer reads of the encoder's output."""
         kv = self._cross_kv(x).view(sentences, -1, sum(self._sizes[1:]))
-        k, v = torch.split(kv, self._sizes[1:], -1)
+        k, v = kv.split_with_sizes(self._sizes[1:], -1)
         return _heads(k, self.n_heads), _heads(v, self.n_heads)
 
     def __call__(self, x: Float[Tensor, "N D"], index: int, memory: Memories) -> Float[Tensor, "N D"]:
         b, w, h = memory.places, memory.beam, self.n_heads
-        q, k, v = torch.split(self._qkv(self._around.before(x)).view(b, w, -1), self._sizes, -1)
+        q, k, v = self._qkv(self._around.before(x)).view(b, w, -1).split_with_sizes(self._sizes, -1)
         memory.write(index, _heads(k, h), _heads(v, h))
         n = memory.read
         k, v = memory.k[index][..., :n], memory.v[index][:, :n]

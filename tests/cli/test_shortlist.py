@@ -1,0 +1,66 @@
+"""`transduce shortlist` and `translate --shortlist`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Transduce
+from transduce.data.shortlist import FILE
+from transduce.decoding.translator import Translator
+from transduce.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+LINES = "the dog runs\nthe green bird sees the cat\n\n"
+
+
+@pytest.fixture
+def model(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run / "model", tmp_path / "model"))
+
+
+def test_it_travels_with_the_model(transduce: Transduce, run: Path, model: Path, tmp_path: Path) -> None:
+    plain = transduce("translate", model, "--json", stdin=LINES)
+    transduce("translate", model, "--shortlist", stdin=LINES).refused(f"{model / FILE}: this model has no shortlist.")
+    said = transduce("shortlist", run, "--out", model, "--translations", 2, "--frequent", 1)
+    assert (said.status, said.out) == (0, "")
+    assert said.err.startswith(f"{model / FILE}: ")
+    assert said.err.endswith("100.00% of the pieces of the development targets are on theirs\n")
+    moved = model.rename(tmp_path / "moved")
+    listed = transduce("translate", moved, "--shortlist", "--json", stdin=LINES)
+    assert (listed.status, listed.err) == (0, "")
+    answers = [[json.loads(line) for line in out.splitlines()] for out in (plain.out, listed.out)]
+    assert [one["translation"] for one in answers[1]] == [one["translation"] for one in answers[0]]
+    for one, other in zip(*answers, strict=True):  # the probability of what is not listed is shared out
+        assert other["outputs"][0]["log_prob"] > one["outputs"][0]["log_prob"] or not one["source"]
+
+
+def test_auto_takes_the_engine_that_has_it(transduce: Transduce, run: Path, model: Path) -> None:
+    transduce("shortlist", run, "--out", model)
+    said = transduce("translate", model, "the dog", "--shortlist", "--engine", "auto")
+    assert (said.status, said.err) == (0, "engine torch: the shortlist is for it\n")
+
+
+def test_where_it_cannot_be_honoured(transduce: Transduce, run: Path, model: Path) -> None:
+    transduce("shortlist", run, "--out", model)
+    for options, message in (
+        (("--engine", "ctranslate2"), "--shortlist is for our own engine. Use --engine torch, or leave it out."),
+        (("--sample",), "--shortlist: it is for searching, and --sample draws. Leave one of them out."),
+    ):
+        transduce("translate", model, "the dog", "--shortlist", *options).refused(message)
+    transduce("translate", f"{model},{run}", "the dog", "--shortlist").refused("shortlist: only packed weights")
+
+
+def test_models_that_cannot_be_packed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.decoding.translator.runs_packed", lambda model: False)
+    with pytest.raises(ConfigError, match="only packed weights search with one"):
+        Translator.load(model, precision="fp32", shortlist=True)
+
+
+def test_a_model_of_other_data(transduce: Transduce, run: Path, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["tokenizers"]["target"] = "0" * 64
+    (model / "config.json").write_text(json.dumps(config))
+    transduce("shortlist", run, "--out", model).refused(f"{model}: it has other pieces than the data of {run}.")
