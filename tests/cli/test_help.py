@@ -19,8 +19,19 @@ pytestmark = pytest.mark.unit
 
 SNAPSHOT = Path(__file__).with_name("help.txt")
 COMMANDS = (
-    *("train", "prepare", "translate", "score", "evaluate", "compare", "average", "distil", "backtranslate", "info"),
-    *("shortlist", "lab", "fetch", "demo"),
+    *(
+        "train",
+        "prepare",
+        "translate",
+        "score",
+        "evaluate",
+        "compare",
+        "average",
+        "shortlist",
+        "distil",
+        "backtranslate",
+    ),
+    *("info", "lab", "fetch", "demo"),
 )
 HEAVY = {"torch", "numpy", "sacrebleu", "safetensors", "sentencepiece", "tensorboard", "rich.progress"}
 
