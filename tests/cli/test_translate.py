@@ -376,7 +376,13 @@ def program(run: Path, *options: object, threads: int = 1) -> subprocess.Popen[s
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         start_new_session=True,  # so that an interruption reaches its processes as the terminal's does, and not ours
+        preexec_fn=heed_interruptions,
     )
+
+
+def heed_interruptions() -> None:
+    """What a shell starts in the background ignores them, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def children(process: int) -> list[int]:
