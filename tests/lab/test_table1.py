@@ -105,7 +105,7 @@ def test_a_departure_is_not_hidden(measured: Measured) -> None:
     found = said(measured)
     assert "Path lengths: not the closed form for convolution." in found.seen
     assert "Sequential operations: not exactly O(1) or O(n) for self-attention (layer)." in found.seen
-    assert table(found, "Sequential operations")["self-attention (layer)"][-3:] == ["no line", "16", "NO"]
+    assert table(found, "Sequential operations")["self-attention (layer)"][-3:] == ["no line", "17", "NO"]
     assert table(found, "Path")["convolution"][-1] == "NO"
 
 

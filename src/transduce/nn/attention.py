@@ -95,13 +95,15 @@ class _ScaledSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (weights,), length = ctx.saved_tensors, grads[0].shape[-1]
-        grad = grads[0]
-        if length < weights.shape[-1]:
-            grad = torch.zeros_like(weights)
-            grad[..., :length] = grads[0]
-        scores = torch._softmax_backward_data(grad, weights, -1, weights.dtype)[..., :length]
-        return (scores * ctx.scale).to(ctx.dtype), None, None
+        (weights,), (grad,) = ctx.saved_tensors, grads
+        length = grad.shape[-1]
+        if length == weights.shape[-1]:
+            scores = torch._softmax_backward_data(grad, weights, -1, weights.dtype) * ctx.scale
+        else:  # as many operations in a row
+            filled = torch.zeros_like(weights)
+            torch.mul(grad, ctx.scale, out=filled[..., :length])
+            scores = torch._softmax_backward_data(filled, weights, -1, weights.dtype)[..., :length]
+        return scores.to(ctx.dtype), None, None
 
 
 @final
