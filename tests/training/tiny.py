@@ -123,6 +123,7 @@ def restore(run: Path, trainer: Trainer) -> Progress:
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Weights and moments, to be compared bit by bit."""
+    assert isinstance(trainer.optimizer, Adam)
     parts: dict[str, Tensor] = unique_weights(trainer.model) | trainer.optimizer.moments()
     if trainer.average is not None:
         parts |= {f"average.{name}": value for name, value in trainer.average.weights.items()}

@@ -181,7 +181,7 @@ class Trainer:
     def __init__(
         self,
         model: Transformer,
-        optimizer: Adam,
+        optimizer: Optimizer,
         corpus: Corpus,
         rate: Callable[[int], float],
         batching: BatchingConfig,
@@ -203,7 +203,8 @@ class Trainer:
         self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What a checkpoint holds: the weights to validate and use, and what only going on needs."""
+        """What a checkpoint holds: the weights to validate and use, and what only going on needs. With `Adam` only."""
+        assert isinstance(self.optimizer, Adam)
         weights, rest = unique_weights(self.model), self.optimizer.moments()
         if self.average is None:
             return weights, rest
@@ -215,6 +216,7 @@ class Trainer:
         Raises:
             BundleError, CheckpointError: they are of another model, or some are missing.
         """
+        assert isinstance(self.optimizer, Adam)
         load_weights_into(self.model, weights, where)
         self.optimizer.restore(rest, step)
         if self.average is None:
