@@ -11,7 +11,7 @@ from tests.training.tiny import TINY, Witness, copying_corpus, make_trainer, tok
 from transduce.checkpoint import Progress
 from transduce.data.collate import Batch, collate
 from transduce.decoding.translator import DecodingConfig, Translator
-from transduce.device import choose_device, has_bf16
+from transduce.device import choose_device, choose_precision, has_bf16
 from transduce.nn.loss import label_smoothed_nll, reference_nll
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
@@ -28,7 +28,7 @@ ROWS = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), ([6
 def device() -> torch.device:
     found = choose_device("auto")
     if found.type == "cpu":
-        pytest.skip("no GPU that PyTorch can use")
+        pytest.fail("no GPU that PyTorch can use: leave `-m gpu` out")
     return found
 
 
@@ -84,7 +84,8 @@ def test_dropout_follows_from_the_step_and_runs_go_on_exactly(device: torch.devi
 
 def test_bf16_is_near_float32(device: torch.device) -> None:
     if not has_bf16(device):
-        pytest.skip(f"{device.type} has no bf16 units")
+        assert choose_precision("auto", device)[0] == "fp32"
+        return
     batch, m = collate(ROWS).to(device), model().to(device)
     bf16, _ = train_step(m, [batch], Adam(m), rate=0.0, eps_ls=0.1, clip=0.0, precision="bf16")
     fp32, _ = train_step(m, [batch], Adam(m), rate=0.0, eps_ls=0.1, clip=0.0, precision="fp32")

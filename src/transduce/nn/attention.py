@@ -173,7 +173,8 @@ class MultiHeadAttention(nn.Module):
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B T D"]:
         """Concat(head_1, ..., head_h) W^O for queries, keys and values that were projected before."""
-        return self.w_o(join_heads(self._heads(q, kv, mask)))  # type: ignore[no-any-return]
+        y: Tensor = self.w_o(join_heads(self._heads(q, kv, mask)))
+        return y
 
     def _heads(
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None

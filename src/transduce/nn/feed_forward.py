@@ -25,4 +25,5 @@ class FeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
         """The same network at every position."""
         # masks are not negative, so dropout before the ReLU is dropout after it, and there its input need not be kept
-        return self.w_2(self.dropout(self.w_1(x)).relu_())  # type: ignore[no-any-return]
+        y: Tensor = self.w_2(self.dropout(self.w_1(x)).relu_())
+        return y

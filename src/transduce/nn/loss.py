@@ -26,8 +26,7 @@ def label_smoothed_nll(
     """
     real = target_out.ne(pad).flatten().nonzero().squeeze(1)
     rows, targets = states.flatten(0, 1).index_select(0, real), target_out.flatten().index_select(0, real)
-    loss = _FusedNll.apply(rows, output_weight, targets, eps_ls, 0.0)  # type: ignore[no-untyped-call]
-    return loss, len(real)
+    return _fused_nll(rows, output_weight, targets, eps_ls, 0.0), len(real)
 
 
 def r_drop_nll(
@@ -49,9 +48,7 @@ def r_drop_nll(
     real = target_out.ne(pad).flatten().nonzero().squeeze(1)
     both = torch.stack((real, real + target_out.numel()), 1).flatten()  # rows of a piece stand side by side
     rows, targets = states.flatten(0, 1).index_select(0, both), target_out.flatten().index_select(0, real)
-    twice = targets.repeat_interleave(2)
-    loss = _FusedNll.apply(rows, output_weight, twice, eps_ls, alpha)  # type: ignore[no-untyped-call]
-    return loss, len(real)
+    return _fused_nll(rows, output_weight, targets.repeat_interleave(2), eps_ls, alpha), len(real)
 
 
 def reference_nll(
@@ -83,6 +80,11 @@ def reference_r_drop(
     log_p, log_q = ((one[real] @ output_weight.T).float().log_softmax(-1) for one in passes)
     divergence = log_p.exp() * (log_p - log_q) + log_q.exp() * (log_q - log_p)
     return sum(nll) / 2 + alpha / 4 * divergence.sum(), int(real.sum())
+
+
+def _fused_nll(rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float, alpha: float) -> Tensor:
+    loss: Tensor = _FusedNll.apply(rows, weight, targets, eps_ls, alpha)  # type: ignore[no-untyped-call]
+    return loss
 
 
 class _FusedNll(torch.autograd.Function):
