@@ -213,7 +213,10 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("training.minutes=inf", "here: training.minutes = inf: must be finite"),
         ("training.learning_rate=nan", "training.learning_rate = nan: must be above 0"),
         ("training.patience=-1", "training.patience = -1: must be finite and not negative"),
-        ("training.schedule=cosine", "training.schedule = \"cosine\": Input should be 'noam' or 'inverse_sqrt'."),
+        (
+            "training.schedule=cosine",
+            "training.schedule = \"cosine\": Input should be 'noam', 'inverse_sqrt' or 'linear'.",
+        ),
         ("training.label_smoothing=1.0", "training.label_smoothing = 1.0: at least 0 and below 1."),
         ("batching.max_tokens=0", "batching.max_tokens = 0: must be at least 1."),
         ("model.p_drop=1.5", "model.p_drop = 1.5: a probability"),

@@ -178,7 +178,7 @@ def train(
         reporter.say(_describe(config, prepared))
         if origin is not None:
             t = config.training
-            rate = f"at most {t.learning_rate:g}" if t.schedule == "inverse_sqrt" else f"of {t.schedule}"
+            rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
             reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
     chosen, world = _choose(run, config, prepared, origin, command, why, reporter)
     trainer = _trainer(resolve(config, chosen), chosen, world, prepared)
@@ -584,7 +584,9 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     tokenizers = prepared.tokenizers
     model = build(config.model, tokenizers.source.size, tokenizers.target.size, IDS.pad).to(world.device)
     t = config.training
-    rate = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
+    rate = learning_rate(
+        t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
+    )
     return Trainer(
         model, Adam(model), prepared.epochs, rate, config.batching, t, _precision(chosen), world, chosen.threads
     )

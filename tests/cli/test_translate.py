@@ -234,7 +234,10 @@ def test_impossible_options(transduce: Transduce, run: Path, options: list[objec
     [
         (["--workers", 2, "--sample"], "--workers 2: --sample draws line after line. Leave one of them out."),
         (["--workers", 2, "--attention", "x.html"], "--workers 2: --attention looks into one model."),
-        (["--workers", 4], "--workers 4: there are 3 threads to share, and each needs one. Use at most 3, or set OMP"),
+        (
+            ["--workers", 4],
+            "--workers 4: each needs a thread, and the number of threads is 3. Use at most 3, or set OMP",
+        ),
         (["--workers", 2, "--to", "de"], "--to de: the tags of this model are: none."),
         (["--workers", 2, "--beam", 0], "beam = 0"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transduce.training.schedule import inverse_sqrt, learning_rate, noam
+from transduce.training.schedule import inverse_sqrt, learning_rate, linear, noam
 
 pytestmark = pytest.mark.unit
 
@@ -39,7 +39,20 @@ def test_equation_3_is_the_inverse_square_root_with_its_own_height(step: int, wa
 
 
 def test_names_give_functions_of_the_step() -> None:
-    by_name = learning_rate("noam", d_model=64, peak=0.1, warmup=10)
+    by_name = learning_rate("noam", d_model=64, peak=0.1, warmup=10, steps=100)
     assert [by_name(step) for step in (1, 10, 99)] == [noam(step, 64, 10) for step in (1, 10, 99)]
-    by_name = learning_rate("inverse_sqrt", d_model=64, peak=0.1, warmup=10)
+    by_name = learning_rate("inverse_sqrt", d_model=64, peak=0.1, warmup=10, steps=100)
     assert [by_name(step) for step in (5, 10, 40)] == pytest.approx([0.05, 0.1, 0.05])
+    by_name = learning_rate("linear", d_model=64, peak=0.1, warmup=10, steps=99)
+    assert [by_name(step) for step in (5, 10, 55, 99)] == pytest.approx([0.05, 0.1, 0.05, 0.1 / 90])
+
+
+@given(steps=st.integers(1, 10**6), warmup=st.integers(1, 10**5), data=st.data())
+def test_linear_rises_to_its_peak_and_falls_towards_nothing(steps: int, warmup: int, data: st.DataObject) -> None:
+    step = data.draw(st.integers(1, steps))
+    rate = linear(step, 0.5, warmup, steps)
+    assert 0 < rate <= 0.5
+    assert rate <= 0.5 * step / warmup * (1 + 1e-12)
+    assert linear(steps + 1, 0.5, warmup, steps) == 0
+    if warmup <= step < steps:
+        assert linear(step + 1, 0.5, warmup, steps) < rate

@@ -191,7 +191,7 @@ def _check_workers(workers: int, text: str | None, input_file: str, sample: bool
         raise ConfigError(f"--workers {workers}: --attention looks into one model. Leave one of them out.")
     if workers > (most := threads()):
         raise ConfigError(
-            f"--workers {workers}: there are {most} threads to share, and each needs one. "
+            f"--workers {workers}: each needs a thread, and the number of threads is {most}. "
             f"Use at most {most}, or set OMP_NUM_THREADS."
         )
 

@@ -350,7 +350,9 @@ def _learning_rates(config: RunConfig | None) -> _Rates:
     ]
     if config is not None:
         t = config.training
-        own = learning_rate(t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup)
+        own = learning_rate(
+            t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
+        )
         curves.append((f"this run, {t.schedule}", own, t.max_steps))
     figure = drawing(4.0 * len(curves), 3.0)
     seen = []

@@ -54,9 +54,9 @@ class TrainingConfig:
     `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
     one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
     the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
-    the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt`;
-    eq. 3 sets its own. `ema` = 0 validates and saves the weights as they are; else a moving average of them with this
-    decay (`MovingAverage`).
+    the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt` and
+    `linear`; eq. 3 sets its own. `ema` = 0 validates and saves the weights as they are; else a moving average of them
+    with this decay (`MovingAverage`).
     """
 
     max_steps: int = 100_000
