@@ -27,7 +27,7 @@ def linear(step: int, peak: float, warmup: int, steps: int) -> float:
 
 
 def learning_rate(schedule: Schedule, *, d_model: int, peak: float, warmup: int, steps: int) -> Callable[[int], float]:
-    """The function of the step that `schedule` names. Eq. 3 sets its own `peak`; `steps` (all of them) are for `linear`."""
+    """The function of the step that `schedule` names. Eq. 3 sets its own `peak`; `steps`, all, are for `linear`."""
     match schedule:
         case "noam":
             return lambda step: noam(step, d_model, warmup)
