@@ -25,7 +25,9 @@ DATA := $(if $(TRANSDUCE_DATA),, and not data)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 LEFT_OUT := $(DATA)$(if $(CHROMIUM),, and not browser)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip --durations=5
-# The models in the tests are tiny: more threads only get in each other's way.
+# The models in the tests are tiny: more threads only get in each other's way, and processes do not. Each has
+# half of the files, so that what a file's tests share is mostly trained once; who is done early takes over from the other.
+PARALLEL := --numprocesses=auto --dist=worksteal
 test nightly: export OMP_NUM_THREADS ?= 1
 
 help:
@@ -43,7 +45,7 @@ check: $(VENV)/dev
 test: $(VENV)/dev
 	@$(if $(TRANSDUCE_DATA),,echo "TRANSDUCE_DATA is not set: leaving out the tests that read benchmark data")
 	@$(if $(CHROMIUM),,echo "no Chromium found: leaving out the tests that drive a browser")
-	$(PYTEST) -m "($(TIERS))$(LEFT_OUT)"
+	$(PYTEST) $(PARALLEL) -m "($(TIERS))$(LEFT_OUT)"
 
 nightly: check test
 	$(PYTEST) -o faulthandler_timeout=0 -m "(slow or parity)$(LEFT_OUT)"

@@ -130,6 +130,7 @@ def test_the_dictionary_s_file(tmp_path: Path) -> None:
         (b"\x1f\x8bno", AsIs(download=HERE), "damaged"),
         (gzip.compress(b"a B\n<b>404</b>\n"), Dictionary(download=HERE, part="dev"), ":2: not a word and its phones"),
     ],
+    ids=["cut archive", "no such member", "no archive", "cut part", "cut file", "no gzip", "web page"],
 )
 def test_damage_is_one_line_and_leaves_nothing(
     tmp_path: Path, download: bytes, content: AsIs | Joined | Dictionary, message: str
