@@ -11,6 +11,12 @@ pytestmark = pytest.mark.unit
 NONE = torch.tensor([], dtype=torch.long)
 
 
+@pytest.fixture(params=[0, 2**16], ids=["as many", "as few"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same logits as if they were many, and as if they were few."""
+    monkeypatch.setattr(vocabulary, "_FEW", request.param)
+
+
 @pytest.mark.parametrize("v", [5, 64, 640, 1000, 1087, 8000])
 @pytest.mark.parametrize("k", [1, 5])
 def test_top_k_is_torch_topk(v: int, k: int) -> None:
@@ -50,6 +56,7 @@ def test_log_normaliser_in_float32_of_half_precision() -> None:
     assert torch.allclose(log_normaliser(logits), logits.float().logsumexp(-1), atol=1e-5)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_best_pieces_keep_their_probability_without_the_forbidden() -> None:
     logits = torch.randn(7, 1500) * 4
     before = logits.clone()
@@ -61,6 +68,7 @@ def test_best_pieces_keep_their_probability_without_the_forbidden() -> None:
     assert torch.equal(logits, before)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_fewer_allowed_pieces_than_wanted() -> None:
     log_probs, pieces, _ = best_pieces(torch.zeros(1, 4), 4, torch.tensor([0, 2]))
     assert set(pieces[0, :2].tolist()) == {1, 3}
@@ -68,6 +76,7 @@ def test_fewer_allowed_pieces_than_wanted() -> None:
 
 
 def test_rows_are_independent_of_the_chunks_they_are_read_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "_FEW", 0)
     logits = torch.randn(10, 900)
     whole = best_pieces(logits, 4, NONE)
     for chunk in (1, 2000):

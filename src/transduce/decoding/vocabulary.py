@@ -14,6 +14,7 @@ from transduce.shapes import Float, Int, Tensor
 _GROUP = 64  # neighbouring pieces of which `top_k` first looks at the largest only
 _CHUNK_CPU = 2**18  # logits taken at once, 1 MB in float32: the passes over them then stay in the cache
 _CHUNK_OTHER = 2**26  # elsewhere only memory bounds it
+_FEW = 2**16  # up to so many logits in all, the plain calls are faster: every operator costs some microseconds
 _LOG2_E = 1 / math.log(2)
 _FLOOR = -100.0  # 2^-100: far from denormal (2^-126), and too little to change any sum that holds a 1
 
@@ -72,6 +73,10 @@ def best_pieces(
     Forbidden pieces are left out *after* normalising, so what remains keeps its true probability; where fewer than k
     pieces are allowed the rest has -inf. `logits` is left as it was.
     """
+    if logits.numel() <= _FEW:
+        normaliser = log_normaliser(logits)
+        best, pieces = logits.index_fill(-1, forbidden, -math.inf).topk(k, dim=-1)
+        return best.float() - normaliser[:, None], pieces, normaliser
     chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
     groups = logits.shape[1] // _GROUP
     maxima, normalisers = [], []

@@ -29,6 +29,7 @@ Kind = Literal["bpe", "unigram", "characters", "words", "tagged"]
 `tagged` is for lines such as `walk V;PST`, a lemma and what is wanted of it: characters, but each tag of the last word
 is a piece of its own."""
 
+_SHARED = 64  # so many texts are worth SentencePiece's own threads, which it makes for every list, even of one
 _N_RESERVED = 4 + len(TAGS) + len(PLACEHOLDERS)
 _N_BYTES = 256
 _SPACE = "\u2581"  # what SentencePiece writes for a space inside pieces
@@ -166,7 +167,11 @@ class Tokenizer:
         """`encode` of each text, using all processors; the result does not depend on their number."""
         stand_ins = [self._stand_in(text) for text in texts]
         safe = [text.replace(_SPACE, mark) if mark else text for text, mark in zip(texts, stand_ins, strict=True)]
-        rows: list[list[int]] = self._processor.encode([_utf8(text) for text in safe])
+        encode, rows = self._processor.encode, list[list[int]]()
+        if len(safe) < _SHARED:
+            rows = [encode(_utf8(text)) for text in safe]
+        else:
+            rows = encode([_utf8(text) for text in safe])
         return [self._put_back(row, mark) if mark else row for row, mark in zip(rows, stand_ins, strict=True)]
 
     @property
