@@ -167,11 +167,8 @@ class Tokenizer:
         """`encode` of each text, using all processors; the result does not depend on their number."""
         stand_ins = [self._stand_in(text) for text in texts]
         safe = [text.replace(_SPACE, mark) if mark else text for text, mark in zip(texts, stand_ins, strict=True)]
-        encode, rows = self._processor.encode, list[list[int]]()
-        if len(safe) < _SHARED:
-            rows = [encode(_utf8(text)) for text in safe]
-        else:
-            rows = encode([_utf8(text) for text in safe])
+        encode, utf8 = self._processor.encode, [_utf8(text) for text in safe]
+        rows: list[list[int]] = encode(utf8) if len(utf8) >= _SHARED else [encode(text) for text in utf8]
         return [self._put_back(row, mark) if mark else row for row, mark in zip(rows, stand_ins, strict=True)]
 
     @property
