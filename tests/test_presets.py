@@ -134,6 +134,11 @@ def test_text_with_spaces_gets_pairs_made_from_pairs() -> None:
     assert built(dictionary()).data.augment == 0.0
 
 
+@pytest.mark.parametrize(("minutes", "schedule"), [(3.0, "linear"), (0.0, "inverse_sqrt")])
+def test_the_rate_comes_down_to_nothing_where_the_end_is_known(minutes: float, schedule: str) -> None:
+    assert built(captions(), minutes=minutes).training.schedule == schedule
+
+
 def test_every_choice_says_why() -> None:
     choices = choose("auto", survey(captions()), 3.0)
     assert all(choice.why for choice in choices)

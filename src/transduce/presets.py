@@ -86,6 +86,7 @@ def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
         *_model(size, why, target.value),
         _dropout(size, pairs, certain),
         *_optimisation(size, target.value, certain),
+        _schedule(minutes),
         *_lengths(data, source.value, target.value),
         *_augment(data, source.value, target.value),
         *_stopping(minutes),
@@ -196,9 +197,15 @@ def _optimisation(size: str, target: str, certain: bool) -> list[Choice]:
         why = f"what {size} models do well with"
         values = {"batching.max_tokens": tokens, "training.warmup": warmup}
         values |= {"training.learning_rate": 0.003 if size == "tiny" and target != "bpe" else peak}
-    return [
-        Choice(key=key, value=value, why=why) for key, value in {**values, "training.schedule": "inverse_sqrt"}.items()
-    ]
+    return [Choice(key=key, value=value, why=why) for key, value in values.items()]
+
+
+def _schedule(minutes: float) -> Choice:
+    if minutes:
+        value, why = "linear", "the minutes say at which step the rate can be down to 0"
+    else:
+        value, why = "inverse_sqrt", "for as long as it takes: with --minutes the rate would come down to 0"
+    return Choice(key="training.schedule", value=value, why=why)
 
 
 def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
