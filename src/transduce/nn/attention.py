@@ -1,7 +1,7 @@
 """Multi-head attention, section 3.2."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, final
 
@@ -69,7 +69,8 @@ def scaled_dot_product_attention(
         None if mask is None else torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, -torch.inf)[:, None]
     )
     scale = 1.0 / math.sqrt(q.shape[-1])
-    weights: Tensor = _ScaledSoftmax.apply(q @ kv.k.transpose(-2, -1), hidden, scale)  # type: ignore[no-untyped-call]
+    apply: Callable[..., Tensor] = _ScaledSoftmax.apply  # PyTorch gives it no type
+    weights = apply(q @ kv.k.transpose(-2, -1), hidden, scale)
     return (weights if dropout is None else dropout(weights)) @ kv.v, weights
 
 

@@ -1,5 +1,6 @@
 """The training loss: label-smoothed cross entropy (section 5.4), as a sum and a count; and that of R-Drop."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,8 +84,8 @@ def reference_r_drop(
 
 
 def _fused_nll(rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float, alpha: float) -> Tensor:
-    loss: Tensor = _FusedNll.apply(rows, weight, targets, eps_ls, alpha)  # type: ignore[no-untyped-call]
-    return loss
+    apply: Callable[..., Tensor] = _FusedNll.apply  # PyTorch gives it no type
+    return apply(rows, weight, targets, eps_ls, alpha)
 
 
 class _FusedNll(torch.autograd.Function):
