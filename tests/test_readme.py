@@ -24,7 +24,7 @@ import torch
 
 import transduce
 from tools.pages import ROOT, blocks, commands, follow, section, tree
-from transduce.cli.main import run
+from transduce.cli.main import LIBRARIES, run
 from transduce.config import RunConfig, load_recipe
 from transduce.data.corpus import AlignedFiles, PairsFile, read_pairs
 from transduce.data.sources import find
@@ -133,8 +133,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return load_recipe(recipe, [*settings, *small(STEPS, 1)])
 
     monkeypatch.delenv("TRANSDUCE_DATA", raising=False)
-    for name in ("OMP_WAIT_POLICY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        monkeypatch.setenv(name, "")  # the commands set them where they are not; this takes it back afterwards
+    for name, value in LIBRARIES.items():
+        monkeypatch.setenv(name, value)  # as the commands do; this takes it back afterwards
     monkeypatch.setattr(transduce, "load_recipe", load_small)
     monkeypatch.setitem(residual.BUDGETS, "quick", SMALL_LABORATORY)
     monkeypatch.setitem(costs.BUDGETS, "quick", SMALL_GRID)

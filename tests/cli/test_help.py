@@ -105,14 +105,13 @@ def test_what_libraries_read_is_set_where_nobody_did(monkeypatch: pytest.MonkeyP
     from transduce.cli.main import run
 
     names = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
-    for name in names:
-        monkeypatch.setenv(name, "9")
-    run(["--help"])
-    assert {os.environ[name] for name in names} == {"9"}
-    for name in names:
-        monkeypatch.delenv(name)
-    run(["--help"])
-    assert {name: os.environ[name] for name in names} == names
+    for found, then in ("9", dict.fromkeys(names, "9")), ("", names), (None, names):
+        for name in names:
+            monkeypatch.setenv(name, found or "")
+            if found is None:
+                monkeypatch.delenv(name)
+        run(["--help"])
+        assert {name: os.environ[name] for name in names} == then
 
 
 def test_no_argument_is_a_question_for_help() -> None:

@@ -15,7 +15,8 @@ EPILOG = "Start with `transduce demo`, then `transduce train --source a.en --tar
 
 # Libraries read these when torch loads them, which is later than here; docs/log.md has the measurements. Threads that
 # wait by spinning make training 30 times slower as soon as anything else runs. oneDNN keeps 1,024 compiled kernels, and
-# PyTorch's layer above it 1,024 more (LRU_CACHE_CAPACITY): half of a training's memory, and few are used again.
+# PyTorch's layer above it 1,024 more (LRU_CACHE_CAPACITY): half of a training's memory, and few are used again. Set to
+# nothing, PyTorch reads the last as 0 and its first bf16 product is a segmentation fault: so that is not set, too.
 LIBRARIES = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
 
 app = typer.Typer(
@@ -73,7 +74,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
     for name, value in LIBRARIES.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value
     try:
         arguments = [a for a in arguments if a != "--debug"] or ["--help"]
         status = app(arguments, standalone_mode=False, prog_name="transduce")
