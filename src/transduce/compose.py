@@ -61,7 +61,7 @@ from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
-from transduce.training.optimizer import Adam
+from transduce.training.optimizer import build_optimizer
 from transduce.training.parallel import lanes
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
@@ -587,9 +587,8 @@ def _trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     rate = learning_rate(
         t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
     )
-    return Trainer(
-        model, Adam(model), prepared.epochs, rate, config.batching, t, _precision(chosen), world, chosen.threads
-    )
+    optimizer, precision = build_optimizer(t.optimizer, model), _precision(chosen)
+    return Trainer(model, optimizer, prepared.epochs, rate, config.batching, t, precision, world, chosen.threads)
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:

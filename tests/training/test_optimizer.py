@@ -1,5 +1,7 @@
-"""Adam against its formula, and its moments there and back."""
+"""Adam against its formula, Muon against PyTorch's, and their moments there and back."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tests.training.tiny import TINY
 from transduce.errors import CheckpointError
-from transduce.training.optimizer import Adam
+from transduce.nn.transformer import Sharing, build
+from transduce.text.pieces import IDS
+from transduce.training.optimizer import Adam, Muon, Optimizer, build_optimizer, orthogonalise
 
 pytestmark = pytest.mark.unit
+
+MATRIX = "0.weight"
+MAKE: dict[str, Callable[[nn.Module], Optimizer]] = {"adam": Adam, "muon": lambda m: Muon(m, [MATRIX])}
+
+
+@pytest.fixture(params=MAKE)
+def make(request: pytest.FixtureRequest) -> Callable[[nn.Module], Optimizer]:
+    return MAKE[request.param]
 
 
 def model() -> nn.Module:
@@ -18,7 +31,7 @@ def model() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
 
 
-def update(m: nn.Module, optimizer: Adam, seed: int) -> None:
+def update(m: nn.Module, optimizer: Optimizer, seed: int) -> None:
     torch.manual_seed(seed)
     for parameter in m.parameters():
         parameter.grad = torch.randn_like(parameter)
@@ -40,15 +53,17 @@ def test_it_is_the_paper_s_adam() -> None:
     torch.testing.assert_close(w.detach().double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_moments_survive_the_disk_and_the_next_step_is_the_same(tmp_path: Path) -> None:
+def test_moments_survive_the_disk_and_the_next_step_is_the_same(
+    tmp_path: Path, make: Callable[[nn.Module], Optimizer]
+) -> None:
     old, new = model(), model()
-    optimizer = Adam(old)
+    optimizer = make(old)
     assert optimizer.moments() == {}
     for seed in (1, 2, 3):
         update(old, optimizer, seed)
     save_file(optimizer.moments(), tmp_path / "x")
     new.load_state_dict(old.state_dict())
-    restored = Adam(new)
+    restored = make(new)
     restored.restore(load_file(tmp_path / "x"), step=3)
     assert restored.moments().keys() == optimizer.moments().keys() == load_file(tmp_path / "x").keys()
     for m, o in ((old, optimizer), (new, restored)):
@@ -57,9 +72,9 @@ def test_moments_survive_the_disk_and_the_next_step_is_the_same(tmp_path: Path) 
         assert torch.equal(a, b)
 
 
-def test_what_was_restored_is_a_copy() -> None:
+def test_what_was_restored_is_a_copy(make: Callable[[nn.Module], Optimizer]) -> None:
     old, new = model(), model()
-    optimizer, restored = Adam(old), Adam(new)
+    optimizer, restored = make(old), make(new)
     update(old, optimizer, 1)
     saved = {name: value.clone() for name, value in optimizer.moments().items()}
     restored.restore(saved, step=1)
@@ -68,22 +83,89 @@ def test_what_was_restored_is_a_copy() -> None:
     assert all(torch.equal(saved[name], before[name]) for name in saved)
 
 
-def test_before_the_first_step_there_is_nothing_to_restore() -> None:
+def test_before_the_first_step_there_is_nothing_to_restore(make: Callable[[nn.Module], Optimizer]) -> None:
     m = model()
-    optimizer = Adam(m)
+    optimizer = make(m)
     optimizer.restore({}, step=0)
     assert optimizer.moments() == {}
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "gone"),
+    [("adam", "exp_avg_sq.0.bias"), ("muon", "exp_avg_sq.0.bias"), ("muon", f"momentum.{MATRIX}")],
+)
 @pytest.mark.parametrize("damage", ["missing", "other shape"])
-def test_moments_of_another_model_are_an_error(damage: str) -> None:
+def test_moments_of_another_model_are_an_error(damage: str, optimizer: str, gone: str) -> None:
     m = model()
-    optimizer = Adam(m)
-    update(m, optimizer, 1)
-    saved = dict(optimizer.moments())
+    old, new = MAKE[optimizer](m), MAKE[optimizer](m)
+    update(m, old, 1)
+    saved = dict(old.moments())
     if damage == "missing":
-        del saved["exp_avg_sq.0.bias"]
+        del saved[gone]
     else:
-        saved["exp_avg_sq.0.bias"] = torch.zeros(5)
-    with pytest.raises(CheckpointError, match="exp_avg_sq of 0.bias is missing or has another shape: .*--fresh"):
-        Adam(m).restore(saved, step=1)
+        saved[gone] = torch.zeros(5)
+    moment, _, name = gone.partition(".")
+    with pytest.raises(CheckpointError, match=f"{moment} of {name} is missing or has another shape: .*--fresh"):
+        new.restore(saved, step=1)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (24, 60), (60, 24)])
+def test_singular_values_become_about_one_and_directions_stay(shape: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    u, _, v = torch.linalg.svd(torch.randn(shape).double(), full_matrices=False)
+    x = u @ torch.diag(torch.logspace(3, 1, 24).double()) @ v
+    inside = u.mT @ orthogonalise(x) @ v.mT
+    values = inside.diagonal()
+    assert 0.65 < float(values.min()) < float(values.max()) < 1.25
+    torch.testing.assert_close(inside, torch.diag(values), rtol=0, atol=1e-12)
+
+
+def test_muon_is_pytorch_s() -> None:
+    """Whose products are in bf16, hence the tolerance."""
+    m, theirs = model(), model()
+    ours = Muon(m, [MATRIX])
+    matrix, other = m.get_parameter(MATRIX), theirs.get_parameter(MATRIX)
+    reference: torch.optim.Optimizer = torch.optim.Muon(
+        [other], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+    )
+    for seed in (1, 2, 3):
+        before = matrix.detach().clone()
+        update(m, ours, seed)
+        reference.param_groups[0]["lr"] = 0.01 * seed
+        other.grad = matrix.grad
+        reference.step()
+        assert not torch.equal(matrix, before)
+    torch.testing.assert_close(matrix, other, rtol=0, atol=1e-3)
+    assert float((matrix - model().get_parameter(MATRIX)).detach().abs().max()) > 0.01
+
+
+def test_muon_leaves_the_rest_to_adam() -> None:
+    one, two = model(), model()
+    muon, adam = Muon(one, [MATRIX]), Adam(two)
+    for seed in (1, 2, 3):
+        update(one, muon, seed)
+        update(two, adam, seed)
+    changed = {n for n, p in one.named_parameters() if not torch.equal(p, two.get_parameter(n))}
+    assert changed == {MATRIX}
+
+
+def test_no_gradient_changes_nothing() -> None:
+    m = model()
+    optimizer = Muon(m, [MATRIX])
+    for gradient in (None, torch.zeros(4, 3)):
+        m.get_parameter(MATRIX).grad = gradient
+        optimizer.step(0.1)
+    assert torch.equal(m.get_parameter(MATRIX), model().get_parameter(MATRIX))
+
+
+@pytest.mark.parametrize("share", ["all", "none"])
+def test_muon_has_the_layers_matrices(share: Sharing) -> None:
+    m = build(replace(TINY, share_embeddings=share, positions="learned"), 20, 20, IDS.pad)
+    optimizer = build_optimizer("muon", m)
+    for p in m.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step(0.1)
+    names = {name.removeprefix("momentum.") for name in optimizer.moments() if name.startswith("momentum.")}
+    layers = {n for n, p in m.named_parameters() if p.ndim == 2 and n.startswith(("encoder.", "decoder."))}
+    assert names == layers
+    assert len(names) == 16  # 4 + 2 of the encoder's layer, 4 + 4 + 2 of the decoder's

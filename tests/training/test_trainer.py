@@ -1,6 +1,7 @@
 """The training loop: sums over micro-batches, stopping, and the law that a resumed run is one that never stopped."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -58,6 +59,12 @@ class Descent:
         for p in self.model.parameters():
             if p.grad is not None:
                 p.sub_(rate * p.grad)
+
+    def moments(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, saved: Mapping[str, Tensor], step: int) -> None:
+        pass
 
 
 RAGGED = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), ([7], [4, 5, 6]), ([6, 6, 6], [8] * 9)]
@@ -449,8 +456,14 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
 @pytest.mark.parametrize("stops", [[1], [4], [5], [10], [2, 3, 9]], ids=str)
 @pytest.mark.parametrize(
     ("precision", "training"),
-    [("fp32", TRAINING), ("bf16", TRAINING), ("fp32", with_training(r_drop=2.0)), ("fp32", with_training(ema=0.8))],
-    ids=["fp32", "bf16", "R-Drop", "moving average"],
+    [
+        ("fp32", TRAINING),
+        ("bf16", TRAINING),
+        ("fp32", with_training(r_drop=2.0)),
+        ("fp32", with_training(ema=0.8)),
+        ("fp32", with_training(optimizer="muon")),
+    ],
+    ids=["fp32", "bf16", "R-Drop", "moving average", "Muon"],
 )
 def test_resuming_from_disk_changes_no_bit(
     corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen, training: TrainingConfig

@@ -24,7 +24,7 @@ from transduce.device import Chosen
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
-from transduce.training.optimizer import Adam
+from transduce.training.optimizer import build_optimizer
 from transduce.training.schedule import noam
 from transduce.training.trainer import BatchingConfig, StepResult, Trainer, TrainingConfig
 from transduce.training.world import World
@@ -68,7 +68,7 @@ def make_trainer(
     model = build(config, size, size, IDS.pad)
     return Trainer(
         model,
-        Adam(model),
+        build_optimizer(training.optimizer, model),
         corpus,
         rate or (lambda step: noam(step, config.d_model, training.warmup)),
         batching or BatchingConfig(max_tokens=40, accumulate=2),
@@ -123,7 +123,6 @@ def restore(run: Path, trainer: Trainer) -> Progress:
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Weights and moments, to be compared bit by bit."""
-    assert isinstance(trainer.optimizer, Adam)
     parts: dict[str, Tensor] = unique_weights(trainer.model) | trainer.optimizer.moments()
     if trainer.average is not None:
         parts |= {f"average.{name}": value for name, value in trainer.average.weights.items()}

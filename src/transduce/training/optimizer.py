@@ -1,14 +1,17 @@
-"""Adam as in section 5.3, with a state that is plain named tensors, so that it can be saved without pickle."""
+"""Adam as in section 5.3, and Muon beside it, with a state that is plain named tensors: it is saved without pickle."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol, final, runtime_checkable
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple, Protocol, final, runtime_checkable
 
 import torch
 from torch import nn
 from torch.optim.adam import adam
 
 from transduce.errors import CheckpointError
-from transduce.shapes import Tensor
+from transduce.nn.transformer import Transformer
+from transduce.shapes import Float, Tensor
+
+OptimizerName = Literal["adam", "muon"]
 
 
 @runtime_checkable  # so that tests can check annotations at run time
@@ -17,6 +20,14 @@ class Optimizer(Protocol):
 
     def step(self, rate: float) -> None:
         """One update from the parameters' gradients, at this learning rate."""
+        ...
+
+    def moments(self) -> dict[str, Tensor]:
+        """What it remembers from step to step, by name; empty before the first step."""
+        ...
+
+    def restore(self, saved: Mapping[str, Tensor], step: int) -> None:
+        """Put back what `moments` gave after `step` updates. Raises `CheckpointError` when it is of another model."""
         ...
 
 
@@ -36,10 +47,11 @@ class Adam:
     """beta1 = 0.9, beta2 = 0.98, eps = 1e-9, every parameter updated in one fused kernel.
 
     It calls PyTorch's function: the class of the same name imports PyTorch's compiler, a second of every start.
+    Parameters named in `without` are somebody else's.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._parameters = dict(model.named_parameters())
+    def __init__(self, model: nn.Module, without: Collection[str] = ()) -> None:
+        self._parameters = {name: p for name, p in model.named_parameters() if name not in without}
         self._moments: dict[str, Moments] = {}
 
     @torch.no_grad()
@@ -81,15 +93,88 @@ class Adam:
         """
         if step == 0:
             return
-        for name, parameter in self._parameters.items():
-            values = []
-            for moment in MOMENTS:
-                value = saved.get(f"{moment}.{name}")
-                if value is None or value.shape != parameter.shape:
-                    raise CheckpointError(
-                        f"The optimizer's {moment} of {name} is missing or has another shape: the checkpoint is of "
-                        f"another model. Start over with --fresh."
-                    )
-                values.append(value.to(parameter.device).clone())
-            steps = torch.tensor(float(step), device=parameter.device)
-            self._moments[name] = Moments(values[0], values[1], steps)
+        for name, p in self._parameters.items():
+            first, second = (_saved(saved, moment, name, p) for moment in MOMENTS)
+            self._moments[name] = Moments(first, second, torch.tensor(float(step), device=p.device))
+
+
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x^3 and x^5
+ITERATIONS = 5
+LIKE_ADAM = 0.2  # the root mean square of an update of Adam's, about
+
+
+@final
+class Muon:
+    """For `matrices`, the nearest (semi-)orthogonal matrix to a momentum of their gradients; Adam for the rest.
+
+    Jordan et al. 2024 (Muon: an optimizer for hidden layers). All directions of a matrix are learned at the same pace,
+    where a gradient has a few that are large. Times 0.2 sqrt(the longer side) (Liu et al. 2025), an update is as large
+    as Adam's, so that one rate is for both. `matrices` are names of parameters of two dimensions.
+
+    Differs: the paper trains with Adam, which is the default.
+    """
+
+    def __init__(self, model: nn.Module, matrices: Collection[str]) -> None:
+        self._rest = Adam(model, without=matrices)
+        self._matrices = {name: p for name, p in model.named_parameters() if name in matrices}
+        self._momenta: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update of every parameter that has a gradient."""
+        for name, p in self._matrices.items():
+            if p.grad is not None:
+                momentum = self._momenta.setdefault(name, torch.zeros_like(p)).lerp_(p.grad, 1 - MOMENTUM)
+                ahead = p.grad.lerp(momentum, MOMENTUM)  # Nesterov's
+                p.add_(orthogonalise(ahead), alpha=-rate * LIKE_ADAM * max(p.shape) ** 0.5)
+        self._rest.step(rate)
+
+    def moments(self) -> dict[str, Tensor]:
+        """The momentum of every matrix, as `momentum.NAME`, and what Adam has of the rest."""
+        return {f"momentum.{name}": value for name, value in self._momenta.items()} | self._rest.moments()
+
+    def restore(self, saved: Mapping[str, Tensor], step: int) -> None:
+        """Put back what `moments` gave after `step` updates.
+
+        Raises:
+            CheckpointError: a tensor is missing or has another shape.
+        """
+        self._rest.restore(saved, step)
+        if step > 0:
+            self._momenta = {name: _saved(saved, "momentum", name, p) for name, p in self._matrices.items()}
+
+
+def orthogonalise(matrix: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
+    """The matrix with its singular values brought to about 1 (0.7 to 1.2), whatever they were, unless they are 0.
+
+    A Newton-Schulz iteration, x <- a x + b (x x^T) x + c (x x^T)^2 x (Jordan et al. 2024), from products alone.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalise(matrix.mT).mT
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrix / matrix.norm().clamp(min=torch.finfo(matrix.dtype).tiny)
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+def build_optimizer(name: OptimizerName, model: Transformer) -> Optimizer:
+    """The optimizer of that name. Muon's matrices are those of the layers, not embeddings or the output's."""
+    match name:
+        case "adam":
+            return Adam(model)
+        case "muon":
+            linear = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.output)
+            return Muon(model, [f"{n}.weight" for n, _ in linear])
+
+
+def _saved(saved: Mapping[str, Tensor], moment: str, name: str, parameter: Tensor) -> Tensor:
+    value = saved.get(f"{moment}.{name}")
+    if value is None or value.shape != parameter.shape:
+        raise CheckpointError(
+            f"The optimizer's {moment} of {name} is missing or has another shape: the checkpoint is of another model. "
+            "Start over with --fresh."
+        )
+    return value.to(parameter.device).clone()

@@ -22,7 +22,7 @@ from transduce.nn.loss import label_smoothed_nll, r_drop_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.averaging import MovingAverage
-from transduce.training.optimizer import Adam, Optimizer
+from transduce.training.optimizer import Optimizer, OptimizerName
 from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
@@ -54,9 +54,9 @@ class TrainingConfig:
     `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
     one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
     the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
-    the weight of how far apart the predictions are (`r_drop_nll`). `learning_rate` is the peak for `inverse_sqrt` and
-    `linear`; eq. 3 sets its own. `ema` = 0 validates and saves the weights as they are; else a moving average of them
-    with this decay (`MovingAverage`).
+    the weight of how far apart the predictions are (`r_drop_nll`). `optimizer` = "muon" is Adam for all but the layers'
+    matrices (`Muon`). `learning_rate` is the peak for `inverse_sqrt` and `linear`; eq. 3 sets its own. `ema` = 0
+    validates and saves the weights as they are; else a moving average of them with this decay (`MovingAverage`).
     """
 
     max_steps: int = 100_000
@@ -67,6 +67,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     device: DeviceName = "auto"
     label_smoothing: float = 0.1
+    optimizer: OptimizerName = "adam"
     schedule: Schedule = "noam"
     learning_rate: float = 0.0007
     warmup: int = 4000
@@ -203,8 +204,7 @@ class Trainer:
         self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What a checkpoint holds: the weights to validate and use, and what only going on needs. With `Adam` only."""
-        assert isinstance(self.optimizer, Adam)
+        """What a checkpoint holds: the weights to validate and use, and what only going on needs."""
         weights, rest = unique_weights(self.model), self.optimizer.moments()
         if self.average is None:
             return weights, rest
@@ -216,7 +216,6 @@ class Trainer:
         Raises:
             BundleError, CheckpointError: they are of another model, or some are missing.
         """
-        assert isinstance(self.optimizer, Adam)
         load_weights_into(self.model, weights, where)
         self.optimizer.restore(rest, step)
         if self.average is None:
