@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.training.tiny import TINY, copying_corpus, make_trainer
-from transduce.cost import Work, count, trained_on, training_memory, update_seconds, validation_seconds
+from transduce.cost import Work, count, orthogonalised, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.collate import collate
 from transduce.machine import Machine
 from transduce.sizes import flops_per_token, parameters
+from transduce.training.optimizer import orthogonalise
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -38,6 +41,17 @@ def test_work_is_that_of_the_batches_of_an_epoch(tmp_path: Path) -> None:
 def test_operations_are_those_of_the_sizes() -> None:
     n = count(TINY, 50, 50, FULL)
     assert 6 * n.multiplied == flops_per_token(TINY, 50, 50) * FULL.target
+
+
+def test_muon_takes_what_its_products_take() -> None:
+    """Those of `orthogonalise`, counted by PyTorch."""
+    with FlopCounterMode(display=False) as counter:
+        orthogonalise(torch.ones(24, 40))
+    assert 2 * orthogonalised(24, 40) == 2 * orthogonalised(40, 24) == counter.get_total_flops()
+    adam, muon = count(TINY, 50, 50, FULL), count(TINY, 50, 50, FULL, "muon")
+    assert muon.optimizing == 12 * orthogonalised(16, 16) + 4 * orthogonalised(16, 24)
+    more = update_seconds(muon, MACHINE, "fp32") - update_seconds(adam, MACHINE, "fp32")
+    assert more == pytest.approx(2 * muon.optimizing / MACHINE.fp32)
 
 
 def test_a_faster_machine_is_faster_in_what_it_is_faster_in() -> None:

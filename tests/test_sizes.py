@@ -4,9 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from torch import nn
 
-from transduce.nn.transformer import TransformerConfig, build
-from transduce.sizes import flops_per_token, parameters, stacks
+from transduce.nn.attention import Attention
+from transduce.nn.convolution import Convolution
+from transduce.nn.recurrence import Recurrence
+from transduce.nn.restricted import RestrictedAttention
+from transduce.nn.transformer import Layer, TransformerConfig, build
+from transduce.sizes import flops_per_token, linear_shapes, parameters, stacks
 
 pytestmark = pytest.mark.unit
 
@@ -21,6 +26,18 @@ def test_as_many_parameters_as_the_model_has(norm: str, share: str, positions: s
     sizes = (30, 30) if share == "all" else (20, 30)
     model = build(config, *sizes, 0)
     assert parameters(config, *sizes) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Attention(), RestrictedAttention(neighbourhood=3), Recurrence(), Convolution(), Convolution(separable=True)],
+    ids=str,
+)
+def test_linear_shapes_are_those_of_the_layers(layer: Layer) -> None:
+    config = replace(TINY, layer=layer, share_embeddings="none")
+    model = build(config, 20, 30, 0)
+    found = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not model.output]
+    assert sorted(linear_shapes(config)) == sorted((m.out_features, m.in_features) for m in found)
 
 
 def test_the_paper_s_base_model() -> None:

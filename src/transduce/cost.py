@@ -11,6 +11,7 @@ docs/performance.md tells how the constants were fitted (`python -m benchmarks.c
 """
 
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -21,7 +22,8 @@ from transduce.device import Chosen
 from transduce.machine import Machine
 from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
-from transduce.sizes import SENTENCE, parameters, stacks
+from transduce.sizes import SENTENCE, linear_shapes, parameters, stacks
+from transduce.training.optimizer import ITERATIONS, OptimizerName
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 # Of a step's time
@@ -105,17 +107,20 @@ def trained_on(work: Work, training: TrainingConfig) -> Work:
 
 
 class Counted(NamedTuple):
-    """What an average update does: multiplications, numbers kept for the backward pass, logits, weights, and batches
-    times sub-layers."""
+    """What an average update does: multiplications, numbers kept for the backward pass, logits, weights, batches
+    times sub-layers, and the optimizer's multiplications."""
 
     multiplied: float
     kept: float
     logits: float
     weights: float
     sublayers: float
+    optimizing: float
 
 
-def count(c: TransformerConfig, source_size: int, target_size: int, work: Work) -> Counted:
+def count(
+    c: TransformerConfig, source_size: int, target_size: int, work: Work, optimizer: OptimizerName = "adam"
+) -> Counted:
     """Count what an average update does."""
     encoder, decoder = stacks(c, round(work.length))
     logits = target_size * work.target
@@ -125,13 +130,20 @@ def count(c: TransformerConfig, source_size: int, target_size: int, work: Work) 
         logits=logits,
         weights=parameters(c, source_size, target_size),
         sublayers=(encoder.sublayers + decoder.sublayers) * work.batches,
+        optimizing=sum(starmap(orthogonalised, linear_shapes(c))) if optimizer == "muon" else 0,
     )
+
+
+def orthogonalised(rows: int, columns: int) -> int:
+    """Multiplications of `orthogonalise`, for one matrix."""
+    shorter, longer = min(rows, columns), max(rows, columns)
+    return ITERATIONS * (2 * shorter**2 * longer + shorter**3)
 
 
 def update_seconds(n: Counted, machine: Machine, precision: Chosen, lanes: int = 1) -> float:
     """Seconds of an update that does `n` in so many lanes; `machine` is what a lane has."""
     rate = machine.fp32 if precision == "fp32" else machine.bf16
-    products = 6 * n.multiplied / (GEMM[precision] * rate)
+    products = 6 * n.multiplied / (GEMM[precision] * rate) + 2 * n.optimizing / machine.fp32
     moved = 4 * (MOVES[precision] * n.kept + LOGIT_MOVES[precision] * n.logits) / machine.cache
     weights = 4 * WEIGHT_MOVES * n.weights / machine.memory
     return (products + moved) / lanes + weights + CALLS[precision] * n.sublayers * machine.call

@@ -108,10 +108,9 @@ def predict(
     dev loss."""
     sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, config.training.seed)
     sizes = sides.source.size, sides.target.size
-    update, once = (
-        update_seconds(count(config.model, *sizes, done), machine, precision, width)
-        for done in (trained_on(work, config.training), work)
-    )
+    done, t = trained_on(work, config.training), config.training
+    update = update_seconds(count(config.model, *sizes, done, t.optimizer), machine, precision, width)
+    once = update_seconds(count(config.model, *sizes, work), machine, precision, width)
     decoded = min(len(prepared.dev), config.evaluation.sentences)
     validation = validation_seconds(once, work, scored=scored, decoded=decoded)
     return Timing(update=update, validation=validation, measured=False)

@@ -12,13 +12,14 @@ SENTENCE = 25  # pieces a side, for the part of the cost that grows with length;
 
 
 class _Part(NamedTuple):
-    """One sub-layer: its weights that multiply, its other weights, what each position multiplies besides, and how many
-    numbers it keeps a position for the backward pass."""
+    """One sub-layer: its weights that multiply, its other weights, what each position multiplies besides, how many
+    numbers it keeps a position for the backward pass, and rows and columns of its linear transformations."""
 
     weights: int
     biases: int
     mixing: int
     kept: int
+    linear: tuple[tuple[int, int], ...] = ()
 
 
 class Stack(NamedTuple):
@@ -49,6 +50,11 @@ def flops_per_token(c: TransformerConfig, source_size: int, target_size: int) ->
     return 6 * (sum(stack.multiplied for stack in stacks(c, SENTENCE)) + target_size * c.d_model)
 
 
+def linear_shapes(c: TransformerConfig) -> list[tuple[int, int]]:
+    """Rows and columns of the linear transformations of all layers, without the output's."""
+    return c.n_layers * [shape for stack in _layers(c, SENTENCE) for part in stack for shape in part.linear]
+
+
 def stacks(c: TransformerConfig, length: int) -> tuple[Stack, Stack]:
     """Encoder and decoder, for sentences of `length` pieces."""
     encoder, decoder = _layers(c, length)
@@ -67,18 +73,21 @@ def _stack(c: TransformerConfig, parts: tuple[_Part, ...]) -> Stack:
 def _layers(c: TransformerConfig, length: int) -> tuple[tuple[_Part, ...], tuple[_Part, ...]]:
     """The sub-layers of an encoder layer and of a decoder layer."""
     inside = (2 + (c.activation_dropout > 0)) * c.d_ff
-    feed_forward = _Part(2 * c.d_model * c.d_ff, c.d_ff + c.d_model, 0, inside + 4 * c.d_model)
+    linear = (c.d_ff, c.d_model), (c.d_model, c.d_ff)
+    feed_forward = _Part(2 * c.d_model * c.d_ff, c.d_ff + c.d_model, 0, inside + 4 * c.d_model, linear)
     encoder, decoder = _mixer(c, 2, length), _mixer(c, 1, length)
     return (encoder, feed_forward), (decoder, _attention(c, length), feed_forward)
 
 
 def _attention(c: TransformerConfig, seen: int) -> _Part:
     """Multi-head attention in which every position computes scores for `seen` others."""
-    weights = 2 * c.n_heads * (c.d_k + c.d_v) * c.d_model
-    biases = c.n_heads * (2 * c.d_k + c.d_v) + c.d_model
+    keys, values = c.n_heads * c.d_k, c.n_heads * c.d_v
+    weights = 2 * (keys + values) * c.d_model
+    biases = 2 * keys + values + c.d_model
     scores = (5 if c.attention_dropout > 0 else 3) * c.n_heads * seen
     kept = 4 * c.n_heads * max(c.d_k, c.d_v) + scores + 5 * c.d_model
-    return _Part(weights, biases, c.n_heads * (c.d_k + c.d_v) * seen, kept)
+    linear = (keys, c.d_model), (keys, c.d_model), (values, c.d_model), (c.d_model, values)
+    return _Part(weights, biases, (keys + values) * seen, kept, linear)
 
 
 def _mixer(c: TransformerConfig, directions: int, length: int) -> _Part:
@@ -93,7 +102,7 @@ def _mixer(c: TransformerConfig, directions: int, length: int) -> _Part:
             gates = 4 if cell == "lstm" else 3
             return _Part(gates * (d * d + d * d // directions), 2 * gates * d, 0, (2 * gates + 5) * d)
         case Convolution(kernel=kernel, separable=True):
-            return _Part(kernel * d + d * d, d, 0, 7 * d)
+            return _Part(kernel * d + d * d, d, 0, 7 * d, ((d, d),))
         case Convolution(kernel=kernel):
             return _Part(kernel * d * d, d, 0, 6 * d)
         case _:

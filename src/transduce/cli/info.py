@@ -140,7 +140,8 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     precision, _ = choose_precision(t.precision, choose_device("cpu"))
     threads = default_threads(os.environ)
     width = lanes(threads, config.batching.tokens)
-    update = update_seconds(count(config.model, *sizes, work), measure_machine(threads // width), precision, width)
+    counted = count(config.model, *sizes, work, t.optimizer)
+    update = update_seconds(counted, measure_machine(threads // width), precision, width)
     return {
         "memory_bytes": training_memory(config.model, *sizes, work, precision, width, BASE, COPIES + (t.ema > 0)),
         "precision": precision,
