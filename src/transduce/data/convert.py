@@ -12,6 +12,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, assert_never, cast
 
+from transduce.data.corpus import open_unpacked
 from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Target
 from transduce.errors import FetchError, SaveError
 
@@ -75,7 +76,7 @@ def split_dictionary(entries: Iterable[tuple[str, list[str]]]) -> dict[str, list
 
 def unpacked(path: Path) -> Iterator[bytes]:
     """The bytes of a file, of which `.gz` and `.xz` are unpacked, in blocks."""
-    with _open_unpacked(path) as file:
+    with open_unpacked(path) as file:
         while block := file.read(1 << 20):
             yield block
 
@@ -88,7 +89,7 @@ def _lines(content: Joined | Dictionary, locate: Locate) -> Iterator[bytes]:
                 if keep == "all" or (number % EVERY == 0) == (keep == "every 23rd"):
                     yield line
         case Dictionary(download=download, part=name):
-            with _open_unpacked(locate(download)) as file:
+            with open_unpacked(locate(download)) as file:
                 pairs = split_dictionary(_entries(file, download))[name]
             yield from (f"{word}\t{said}".encode() for word, said in pairs)
 
@@ -130,7 +131,7 @@ def _segment(line: bytes) -> bytes:
 @contextmanager
 def _open_part(part: Part, path: Path) -> Iterator[_Bytes]:
     if not part.member:
-        with _open_unpacked(path) as file:
+        with open_unpacked(path) as file:
             yield file
         return
     with tarfile.open(path, "r|*") as archive:  # a stream: members come in their order, once
@@ -141,16 +142,6 @@ def _open_part(part: Part, path: Path) -> Iterator[_Bytes]:
                     yield file
                 return
     raise FetchError(f"{part.download.url}: there is no {part.member} in this archive. Look at it there.")
-
-
-def _open_unpacked(path: Path) -> _Bytes:
-    match path.suffix:
-        case ".gz":
-            return gzip.open(path, "rb")
-        case ".xz":
-            return lzma.open(path, "rb")
-        case _:
-            return path.open("rb")
 
 
 @contextmanager

@@ -276,15 +276,20 @@ def _open_binary(path: Path) -> BufferedIOBase:
     if path.is_dir():
         raise DataError(f"{path}: this is a folder. Give a file of text.")
     try:
-        match path.suffix:
-            case ".gz":
-                return gzip.open(path, "rb")
-            case ".xz":
-                return lzma.open(path, "rb")
-            case _:
-                return path.open("rb")
+        return open_unpacked(path)
     except OSError as error:
         raise DataError(f"{path}: cannot open it ({error.strerror or error}). Check the path.") from error
+
+
+def open_unpacked(path: Path) -> BufferedIOBase:
+    """The bytes of a file, of which `.gz` and `.xz` are unpacked. Raises `OSError`."""
+    match path.suffix:
+        case ".gz":
+            return gzip.open(path, "rb")
+        case ".xz":
+            return lzma.open(path, "rb")
+        case _:
+            return path.open("rb")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
