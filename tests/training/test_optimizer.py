@@ -13,16 +13,16 @@ from tests.training.tiny import TINY
 from transduce.errors import CheckpointError
 from transduce.nn.transformer import Sharing, build
 from transduce.text.pieces import IDS
-from transduce.training.optimizer import Adam, Muon, Optimizer, build_optimizer, orthogonalise
+from transduce.training.optimizer import Adam, Muon, Optimizer, Resumable, build_optimizer, orthogonalise
 
 pytestmark = pytest.mark.unit
 
 MATRIX = "0.weight"
-MAKE: dict[str, Callable[[nn.Module], Optimizer]] = {"adam": Adam, "muon": lambda m: Muon(m, [MATRIX])}
+MAKE: dict[str, Callable[[nn.Module], Resumable]] = {"adam": Adam, "muon": lambda m: Muon(m, [MATRIX])}
 
 
 @pytest.fixture(params=MAKE)
-def make(request: pytest.FixtureRequest) -> Callable[[nn.Module], Optimizer]:
+def make(request: pytest.FixtureRequest) -> Callable[[nn.Module], Resumable]:
     return MAKE[request.param]
 
 
@@ -54,7 +54,7 @@ def test_it_is_the_paper_s_adam() -> None:
 
 
 def test_moments_survive_the_disk_and_the_next_step_is_the_same(
-    tmp_path: Path, make: Callable[[nn.Module], Optimizer]
+    tmp_path: Path, make: Callable[[nn.Module], Resumable]
 ) -> None:
     old, new = model(), model()
     optimizer = make(old)
@@ -72,7 +72,7 @@ def test_moments_survive_the_disk_and_the_next_step_is_the_same(
         assert torch.equal(a, b)
 
 
-def test_what_was_restored_is_a_copy(make: Callable[[nn.Module], Optimizer]) -> None:
+def test_what_was_restored_is_a_copy(make: Callable[[nn.Module], Resumable]) -> None:
     old, new = model(), model()
     optimizer, restored = make(old), make(new)
     update(old, optimizer, 1)
@@ -83,7 +83,7 @@ def test_what_was_restored_is_a_copy(make: Callable[[nn.Module], Optimizer]) -> 
     assert all(torch.equal(saved[name], before[name]) for name in saved)
 
 
-def test_before_the_first_step_there_is_nothing_to_restore(make: Callable[[nn.Module], Optimizer]) -> None:
+def test_before_the_first_step_there_is_nothing_to_restore(make: Callable[[nn.Module], Resumable]) -> None:
     m = model()
     optimizer = make(m)
     optimizer.restore({}, step=0)

@@ -1,7 +1,6 @@
 """The training loop: sums over micro-batches, stopping, and the law that a resumed run is one that never stopped."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -59,12 +58,6 @@ class Descent:
         for p in self.model.parameters():
             if p.grad is not None:
                 p.sub_(rate * p.grad)
-
-    def moments(self) -> dict[str, Tensor]:
-        return {}
-
-    def restore(self, saved: Mapping[str, Tensor], step: int) -> None:
-        pass
 
 
 RAGGED = [([9, 8], [7]), ([5], [6, 6, 6, 5, 9, 4]), ([4, 5, 6, 7, 8], [9, 9]), ([7], [4, 5, 6]), ([6, 6, 6], [8] * 9)]

@@ -24,7 +24,7 @@ from transduce.device import Chosen
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
-from transduce.training.optimizer import build_optimizer
+from transduce.training.optimizer import Resumable, build_optimizer
 from transduce.training.schedule import noam
 from transduce.training.trainer import BatchingConfig, StepResult, Trainer, TrainingConfig
 from transduce.training.world import World
@@ -123,6 +123,7 @@ def restore(run: Path, trainer: Trainer) -> Progress:
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Weights and moments, to be compared bit by bit."""
+    assert isinstance(trainer.optimizer, Resumable)
     parts: dict[str, Tensor] = unique_weights(trainer.model) | trainer.optimizer.moments()
     if trainer.average is not None:
         parts |= {f"average.{name}": value for name, value in trainer.average.weights.items()}

@@ -22,6 +22,11 @@ class Optimizer(Protocol):
         """One update from the parameters' gradients, at this learning rate."""
         ...
 
+
+@runtime_checkable
+class Resumable(Optimizer, Protocol):
+    """An optimizer of which a checkpoint can be made."""
+
     def moments(self) -> dict[str, Tensor]:
         """What it remembers from step to step, by name; empty before the first step."""
         ...
@@ -160,7 +165,7 @@ def orthogonalise(matrix: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
     return x
 
 
-def build_optimizer(name: OptimizerName, model: Transformer) -> Optimizer:
+def build_optimizer(name: OptimizerName, model: Transformer) -> Resumable:
     """The optimizer of that name. Muon's matrices are those of the layers, not embeddings or the output's."""
     match name:
         case "adam":

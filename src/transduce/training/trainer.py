@@ -22,7 +22,7 @@ from transduce.nn.loss import label_smoothed_nll, r_drop_nll
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.averaging import MovingAverage
-from transduce.training.optimizer import Optimizer, OptimizerName
+from transduce.training.optimizer import Optimizer, OptimizerName, Resumable
 from transduce.training.parallel import Gradients, lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
@@ -204,7 +204,8 @@ class Trainer:
         self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What a checkpoint holds: the weights to validate and use, and what only going on needs."""
+        """What a checkpoint holds: the weights to validate and use, and what only going on needs, of a `Resumable`."""
+        assert isinstance(self.optimizer, Resumable)
         weights, rest = unique_weights(self.model), self.optimizer.moments()
         if self.average is None:
             return weights, rest
@@ -216,6 +217,7 @@ class Trainer:
         Raises:
             BundleError, CheckpointError: they are of another model, or some are missing.
         """
+        assert isinstance(self.optimizer, Resumable)
         load_weights_into(self.model, weights, where)
         self.optimizer.restore(rest, step)
         if self.average is None:
