@@ -587,8 +587,8 @@ class Clock:
 @pytest.mark.parametrize(
     ("minutes", "max_steps", "steps"),
     [
-        (0.0625, 10_000, 12),  # 30 times 1/8 s: less 6 for choosing the model, and a validation after every step
-        (0.025, 10_000, 3),
+        (0.0625, 10_000, 19),  # 30 times 1/8 s: less 6 for choosing the model, and a validation after every fourth step
+        (0.025, 10_000, 4),
         (0.001, 10_000, 1),  # not even the first
         (0.0625, 7, 7),  # steps are the tighter limit
         (10.0, 9, 9),
@@ -620,7 +620,7 @@ def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("more", "steps"),
     [
-        ("training.minutes=0.125", 24),
+        ("training.minutes=0.125", 38),
         ("training.minutes=0", 40),
         ("training.minutes=1000", 40),
     ],
@@ -630,7 +630,7 @@ def test_more_minutes_are_more_steps(
 ) -> None:
     monkeypatch.setattr(compose, "time", Clock(0.125))
     settings = ("training.minutes=0.0625", "training.max_steps=40")
-    assert train(tiny_config(folder, *settings), tmp_path / "run").step == 12
+    assert train(tiny_config(folder, *settings), tmp_path / "run").step == 19
     assert train(tiny_config(folder, *settings, more), tmp_path / "run").step == steps
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from transduce.plan import CHOOSING, VALIDATIONS, Plan, Timing, fit, to_values
+from transduce.plan import CHOOSING, SHARE, VALIDATIONS, Plan, Timing, fit, to_values
 from transduce.training.trainer import TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -57,6 +57,14 @@ def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float) ->
     assert plan.seconds == pytest.approx(minutes * 60, rel=0.05)
     assert steps / every == pytest.approx(VALIDATIONS, rel=0.2)
     assert steps * seconds == pytest.approx(minutes * 60)
+
+
+def test_slow_validations_are_few() -> None:
+    training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=10.0)
+    timing = replace(TIMING, validation=20.0)
+    steps, every, _ = fit(training, timing)
+    assert every * timing.update == pytest.approx(timing.validation / SHARE, rel=0.1)
+    assert 2 < steps / every < VALIDATIONS / 2
 
 
 def test_steps_may_be_the_tighter_limit() -> None:

@@ -541,7 +541,7 @@ def _fit_minutes(config: RunConfig, chosen: Chosen, timing: Timing, reporter: Re
         f"{config.training.minutes:g} minutes"
         + (f"; warm-up {warmup} of them instead of {chosen.warmup}" if warmup < chosen.warmup else "")
     )
-    return replace(chosen, max_steps=steps, checkpoint_every=min(every, steps), warmup=warmup, seconds_per_step=seconds)
+    return replace(chosen, max_steps=steps, checkpoint_every=every, warmup=warmup, seconds_per_step=seconds)
 
 
 def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
@@ -556,7 +556,7 @@ def _plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
     timing = _predict(config, chosen, world, prepared)
     if timing is not None and config.training.minutes > 0:
         steps, every, _ = fit(config.training, timing)
-        chosen = replace(chosen, max_steps=steps, checkpoint_every=min(every, steps))
+        chosen = replace(chosen, max_steps=steps, checkpoint_every=every)
     _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
 
 

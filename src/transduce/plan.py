@@ -18,7 +18,8 @@ from transduce.text.tokenizer import Kind
 from transduce.training.parallel import lanes
 from transduce.training.trainer import TrainingConfig
 
-VALIDATIONS = 20  # in a run that only minutes limit
+VALIDATIONS = 20  # in a run that only minutes limit, at most
+SHARE = 0.25  # seconds of them for a second of updates, at most
 CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
 
 
@@ -96,9 +97,11 @@ def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
     seconds = training.minutes * 60
     every = training.checkpoint_every
     if training.max_steps * timing.update > seconds:  # only then do minutes decide
-        every = min(every, max(1, int(seconds / timing.update / VALIDATIONS)))
+        apart = max(seconds / VALIDATIONS, timing.validation / SHARE)
+        every = min(every, max(1, int(apart / timing.update)))
     fitting = max(1, int((seconds - CHOOSING * timing.validation) / (timing.update + timing.validation / every)))
-    return min(training.max_steps, fitting), every, seconds / fitting
+    steps = min(training.max_steps, fitting)
+    return steps, min(every, steps), seconds / fitting
 
 
 def predict(
