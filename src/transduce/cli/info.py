@@ -119,6 +119,7 @@ def _recipe(config: "RunConfig") -> dict[str, Any]:
         "tokens_per_update": batch.tokens,
         "max_steps": t.max_steps,
         "minutes": t.minutes,
+        "optimizer": t.optimizer,
         "schedule": f"{t.schedule}, warm-up {t.warmup}",
         "metric": f"{config.evaluation.metric}, tokenize {config.evaluation.tokenize}",
         **_cost(config),

@@ -130,7 +130,9 @@ class Muon:
         """One update of every parameter that has a gradient."""
         for name, p in self._matrices.items():
             if p.grad is not None:
-                momentum = self._momenta.setdefault(name, torch.zeros_like(p)).lerp_(p.grad, 1 - MOMENTUM)
+                if name not in self._momenta:
+                    self._momenta[name] = torch.zeros_like(p)
+                momentum = self._momenta[name].lerp_(p.grad, 1 - MOMENTUM)
                 ahead = p.grad.lerp(momentum, MOMENTUM)  # Nesterov's
                 p.add_(orthogonalise(ahead), alpha=-rate * LIKE_ADAM * max(p.shape) ** 0.5)
         self._rest.step(rate)
