@@ -177,9 +177,9 @@ def test_every_rule_is_explained() -> None:
 def test_presets() -> None:
     head, *table = rows(section(read(DOCS / "recipes.md"), "Without a recipe"))
     for row, name in zip(table, SIZES, strict=True):
-        peak, warmup, max_tokens = RATES[name]
         norm = "pre" if name in ("tiny", "small") else "post"
-        facts = SIZES[name] | {"norm": norm, "learning_rate": peak, "warmup": warmup, "max_tokens": max_tokens}
+        rates = dict(zip(("learning_rate", "warmup", "max_tokens", "accumulate"), RATES[name], strict=True))
+        facts = SIZES[name] | {"norm": norm} | rates
         assert row == [f"`{name}`", *(str(facts[key]) for key in head[1:])]
 
 

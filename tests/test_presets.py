@@ -11,7 +11,7 @@ from tests.tiny import mirror, sentences
 from transduce.config import RunConfig, build_config, derive
 from transduce.data.survey import survey
 from transduce.errors import ConfigError
-from transduce.presets import RATES, SIZES, Preset, choose, fine_tuning, languages, sections
+from transduce.presets import FEW_PAIRS, RATES, SIZES, Preset, choose, fine_tuning, languages, sections
 
 pytestmark = pytest.mark.unit
 
@@ -139,6 +139,28 @@ def test_the_rate_comes_down_to_nothing_where_the_end_is_known(minutes: float, s
     assert built(captions(), minutes=minutes).training.schedule == schedule
 
 
+@pytest.mark.parametrize(
+    ("pairs", "name", "optimizer", "batching"),
+    [
+        (captions(), "auto", "muon", (1024, 2)),
+        (captions(), "small", "adam", (4096, 1)),
+        (dictionary(), "auto", "adam", (512, 2)),
+        (symbols(), "auto", "adam", (512, 8)),
+    ],
+)
+def test_what_is_small_learns_from_small_updates(
+    pairs: list[tuple[str, str]], name: str, optimizer: str, batching: tuple[int, int]
+) -> None:
+    config = built(pairs, name)
+    assert config.training.optimizer == optimizer
+    assert (config.batching.max_tokens, config.batching.accumulate) == batching
+
+
+def test_many_words_to_spell_are_learned_from_larger_updates() -> None:
+    many = replace(survey(dictionary()), pairs=FEW_PAIRS)
+    assert sections(choose("tiny", many, 0.0))["batching"] == {"max_tokens": 1024, "accumulate": 2}
+
+
 def test_every_choice_says_why() -> None:
     choices = choose("auto", survey(captions()), 3.0)
     assert all(choice.why for choice in choices)
@@ -150,7 +172,7 @@ def test_every_choice_says_why() -> None:
     [("auto", 32, "tiny"), ("auto", 512, "base"), ("auto", 9999, "big"), ("base", 1, "base")],
 )
 def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, width: int, expected: str) -> None:
-    peak, warmup, _ = RATES[expected]
+    peak, warmup, *_ = RATES[expected]
     tuned = sections([*choose(name, survey(captions()), 3.0), *fine_tuning(name, width)])["training"]
     assert tuned["learning_rate"] == pytest.approx(peak / 5)
     assert tuned["warmup"] < warmup
