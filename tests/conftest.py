@@ -68,12 +68,13 @@ def pytest_make_collect_report(
 
 
 @pytest.fixture(autouse=True)
-def seeds() -> None:
-    """Every test starts from the same random state, whatever ran before it."""
+def same_start() -> None:
+    """Every test starts from the same random state and with denormals, whatever ran before it: commands flush them."""
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):  # importing it takes seconds, and tests without tensors do without
         torch.manual_seed(0)
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True)

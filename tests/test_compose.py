@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.disk import contents, full_disk
-from tests.tiny import After, Heard, Killed, restore_process, run_time_checks, tiny_config, write_corpus, write_lines
+from tests.tiny import After, Heard, Killed, run_time_checks, tiny_config, write_corpus, write_lines
 from transduce import compose, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
@@ -34,7 +34,6 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
     with run_time_checks(on=False):
         yield
-    restore_process()
 
 
 @pytest.fixture(scope="module")

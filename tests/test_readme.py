@@ -144,7 +144,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 def listed_files(run_folder: Path, listing: dict[str, str]) -> None:

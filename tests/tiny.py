@@ -212,10 +212,3 @@ def trained_run(factory: pytest.TempPathFactory) -> Path:
         with run_time_checks(on=False):
             assert run(["train", str(write_recipe(folder)), "--out", str(folder / "run")]) == 0
     return folder / "run"
-
-
-def restore_process() -> None:
-    """Undo what a command tells the processor: tests of numbers come after tests of commands."""
-    import torch
-
-    torch.set_flush_denormal(False)

@@ -2,12 +2,12 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import Said, restore_process, trained_run
+from tests.tiny import Said, trained_run
 
 Transduce = Callable[..., Said]
 
@@ -25,7 +25,7 @@ def corpus(run: Path) -> Path:
 
 
 @pytest.fixture
-def transduce(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Transduce]:
+def transduce(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Transduce:
     """`transduce("translate", run, "the dog", stdin="...")` runs the command in this process."""
     from transduce.cli.main import run as run_command
 
@@ -36,5 +36,4 @@ def transduce(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         status = run_command([str(argument) for argument in arguments])
         return Said(status, *capsys.readouterr())
 
-    yield call
-    restore_process()
+    return call
