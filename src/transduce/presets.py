@@ -20,8 +20,6 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   peak of 0.003 to 0.004 (Multi30k: 29 BLEU after 12 minutes, where the published settings had 3). Of 512 for what is
   spelled, below 20,000 pairs (Dakota: 91.5% instead of 89.9 with twice as much an update, in the same time). Symbols to
   symbols: eight of 512 at 0.001, because lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
-- **Optimizer.** Muon for tiny models of text (Multi30k: 35.0 BLEU on dev after 2,000 updates instead of 33.0, each a
-  tenth dearer); else Adam, for nothing else was measured (docs/quality.md).
 - **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k en-fr, 15 minutes: single words
   handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
   instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
@@ -90,7 +88,6 @@ def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
         *_model(size, why, target.value),
         _dropout(size, pairs, certain),
         *_optimisation(size, pairs, target.value, certain),
-        _optimizer(size, target.value),
         _schedule(minutes),
         *_lengths(data, source.value, target.value),
         *_augment(data, source.value, target.value),
@@ -205,14 +202,6 @@ def _optimisation(size: str, pairs: int, target: str, certain: bool) -> list[Cho
         values = {"batching.max_tokens": 512 if few else tokens, "batching.accumulate": batches}
         values |= {"training.warmup": warmup, "training.learning_rate": 0.003 if spelled else peak}
     return [Choice(key=key, value=value, why=why) for key, value in values.items()]
-
-
-def _optimizer(size: str, target: str) -> Choice:
-    if size == "tiny" and target == "bpe":
-        value, why = "muon", "tiny models of text learn more from an update with it"
-    else:
-        value, why = "adam", "the paper's"
-    return Choice(key="training.optimizer", value=value, why=why)
 
 
 def _schedule(minutes: float) -> Choice:
