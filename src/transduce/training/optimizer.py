@@ -173,8 +173,8 @@ def build_optimizer(name: OptimizerName, model: Transformer) -> Resumable:
         case "adam":
             return Adam(model)
         case "muon":
-            linear = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.output)
-            return Muon(model, [f"{n}.weight" for n, _ in linear])
+            layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.output}
+            return Muon(model, [f"{n}.weight" for n in layers])
 
 
 def _saved(saved: Mapping[str, Tensor], moment: str, name: str, parameter: Tensor) -> Tensor:
