@@ -73,11 +73,10 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
     """One case, in this process. The batch that needs the most memory is the first; it is not timed."""
     case, sizes = CASES[name], (CASES[name].vocabulary,) * 2
     corpus, batching = invent(case), BatchingConfig(max_tokens=case.max_tokens, accumulate=case.accumulate)
-    width = lanes(threads, batching.tokens)
-    machine = measure_machine(threads // width)
+    machine = measure_machine(threads // lanes(threads, batching.tokens))
     tune_process(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
-    work = Work.of(corpus, batching, seed=1)
+    work = Work.of(corpus, batching, threads, seed=1)
     base = resident()
     model = build(case.model, *sizes, IDS.pad)
     world = World(device=torch.device("cpu"))
@@ -95,17 +94,17 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
         if len(times) >= 4 and time.perf_counter() - start > seconds:
             break
     counted = count(case.model, *sizes, work)
-    weights = (16 + 4 * (width - 1)) * counted.weights
-    memory = base + weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision, width)
+    weights = (16 + 4 * (work.lanes - 1)) * counted.weights
+    memory = base + weights + KERNELS[precision] + step_memory(case.model, sizes[1], work, precision)
     return {
         "case": name,
         "precision": precision,
         "updates": len(times),
-        "seconds_predicted": round(update_seconds(counted, machine, precision, width), 4),
+        "seconds_predicted": round(update_seconds(counted, machine, precision), 4),
         "seconds_measured": round(float(np.mean(times[1:])), 4),
         "memory_predicted": round(memory),
         "memory_measured": peak_resident(),
-        "kept": kept_bytes(case.model, work),
+        "kept": work.lanes * kept_bytes(case.model, work),
         "kernels": KERNELS[precision],
         "base": base,
         "counted": counted._asdict(),

@@ -18,7 +18,7 @@ from transduce.device import tune_process
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
-from transduce.training.parallel import lanes
+from transduce.training.parallel import parts
 from transduce.training.trainer import train_step
 
 
@@ -47,9 +47,9 @@ def main() -> None:
         spread_logits(model.output_weight)
     optimizer = Adam(model)
 
-    def parts(rows: list[Pair]) -> list[Batch]:
+    def cut(rows: list[Pair]) -> list[Batch]:
         """A batch as `Trainer.update` takes it."""
-        n = lanes(a.threads, sum(len(target) + 1 for _, target in rows))
+        n = parts(a.threads, sum(len(target) + 1 for _, target in rows))
         return [collate([rows[int(i)] for i in part]) for part in split_rows(np.arange(len(rows)), n)]
 
     def step(batch: list[Batch]) -> float:
@@ -61,12 +61,12 @@ def main() -> None:
             eps_ls=EPS_LS,
             clip=0.0,
             precision=a.precision,
-            lanes=len(batch),
+            lanes=min(a.threads, len(batch)),
             threads=a.threads,
         )
         return loss
 
-    timed = passes(step, [parts(rows) for rows in pairs], a.warm_up, a.repeats)
+    timed = passes(step, [cut(rows) for rows in pairs], a.warm_up, a.repeats)
     facts = {"tool": "transduce", "version": version("transduce")}
     facts |= {"model": a.model, "precision": a.precision, "state": a.state}
     print(json.dumps(record(facts, shape, pairs, timed, peak)), flush=True)

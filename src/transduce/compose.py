@@ -564,11 +564,10 @@ def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     """The times that the cost model predicts from a moment of measuring; None on another device than the processor."""
     if world.device.type != "cpu":
         return None
-    width = lanes(chosen.threads, config.batching.tokens)
-    machine = measure_machine(chosen.threads // width)
+    machine = measure_machine(chosen.threads // lanes(chosen.threads, config.batching.tokens))
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
-    return predict(config, _precision(chosen), prepared, machine, width, scored)
+    return predict(config, _precision(chosen), prepared, machine, chosen.threads, scored)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:

@@ -2,10 +2,9 @@
 
     seconds = operations / (GEMM x speed of a matrix product)
             + bytes moved / bandwidth of the cache, for activations and logits, or of memory, for weights
-            + CALLS x sub-layers x batches x cost of a call
+            + CALLS x sub-layers x parts x cost of a call
 
-with the first line, and the activations and logits of the second, divided by the lanes that compute parts of the
-update at once (`training.parallel`).
+with all but the weights divided by the lanes that compute parts of the update at once (`training.parallel`).
 Wide models spend their time in the first term, narrow ones in the second, small batches in the third.
 docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
 """
@@ -24,6 +23,7 @@ from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
 from transduce.sizes import SENTENCE, linear_shapes, parameters, stacks
 from transduce.training.optimizer import ITERATIONS, OptimizerName
+from transduce.training.parallel import lanes, parts
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 # Of a step's time
@@ -48,13 +48,14 @@ CHOOSING = 24  # bytes a weight, beside those of training, when candidates for t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """An average update: padded `source` and `target` positions in `batches` batches, and the length that an average
-    position is padded to. `largest` and `longest` are of the worst batch: positions of a side, and their length.
-    `pairs` are in an update and `updates` in an epoch."""
+    """An average update: padded `source` and `target` positions in `parts` parts, `lanes` of them at once, and the
+    length that an average position is padded to. `largest` and `longest` are of the worst part: positions of a side,
+    and their length. `pairs` are in an update and `updates` in an epoch."""
 
     source: float
     target: float
-    batches: float
+    parts: float
+    lanes: int
     length: float
     largest: float
     longest: float
@@ -62,8 +63,8 @@ class Work:
     updates: int
 
     @classmethod
-    def of(cls, corpus: Corpus, batching: BatchingConfig, seed: int) -> Self:
-        """What the updates of the first epoch are on average."""
+    def of(cls, corpus: Corpus, batching: BatchingConfig, threads: int, seed: int) -> Self:
+        """What the updates of the first epoch are on average, with `threads` threads."""
         pairs = corpus.of_epoch(0)
         lengths = pairs.source_lengths + 1, pairs.target_lengths + 1
         batches = token_batches(*lengths, max_tokens=batching.max_tokens, seed=seed, epoch=0)
@@ -71,32 +72,39 @@ class Work:
         source, target = (np.array([side[batch].max() for batch in batches]) for side in lengths)
         updates = -(-len(batches) // batching.accumulate)
         sides = float((rows * source).sum()), float((rows * target).sum())
-        longer = np.maximum(source, target)
+        longer, cut = np.maximum(source, target), _cut(batching, threads)
         return cls(
             source=sides[0] / updates,
             target=sides[1] / updates,
-            batches=len(batches) / updates,
+            parts=cut * len(batches) / updates,
+            lanes=lanes(threads, batching.tokens),
             length=float((rows * (source**2 + target**2)).sum()) / sum(sides),
-            largest=float((rows * longer).max()),
+            largest=float((np.ceil(rows / cut) * longer).max()),
             longest=float(longer.max()),
             pairs=len(pairs) / updates,
             updates=updates,
         )
 
     @classmethod
-    def full(cls, batching: BatchingConfig) -> Self:
+    def full(cls, batching: BatchingConfig, threads: int) -> Self:
         """Full batches of sentences of 25 pieces: for data that nobody has looked at."""
-        n = float(batching.max_tokens * batching.accumulate)
+        n, cut = float(batching.tokens), _cut(batching, threads)
         return cls(
             source=n,
             target=n,
-            batches=batching.accumulate,
+            parts=cut * batching.accumulate,
+            lanes=lanes(threads, batching.tokens),
             length=SENTENCE,
-            largest=batching.max_tokens,
+            largest=batching.max_tokens / cut,
             longest=2 * SENTENCE,
             pairs=n / SENTENCE,
             updates=1,
         )
+
+
+def _cut(batching: BatchingConfig, threads: int) -> int:
+    """Into how many parts `Trainer.update` cuts each batch."""
+    return -(-parts(threads, batching.tokens) // batching.accumulate)
 
 
 def trained_on(work: Work, training: TrainingConfig) -> Work:
@@ -107,8 +115,8 @@ def trained_on(work: Work, training: TrainingConfig) -> Work:
 
 
 class Counted(NamedTuple):
-    """What an average update does: multiplications, numbers kept for the backward pass, logits, weights, batches
-    times sub-layers, and the optimizer's multiplications."""
+    """What an average update does: multiplications, numbers kept for the backward pass, logits, weights, parts
+    times sub-layers, and the optimizer's multiplications; and how many lanes share all but the weights."""
 
     multiplied: float
     kept: float
@@ -116,6 +124,7 @@ class Counted(NamedTuple):
     weights: float
     sublayers: float
     optimizing: float
+    lanes: int
 
 
 def count(
@@ -129,8 +138,9 @@ def count(
         kept=encoder.kept * work.source + decoder.kept * work.target,
         logits=logits,
         weights=parameters(c, source_size, target_size),
-        sublayers=(encoder.sublayers + decoder.sublayers) * work.batches,
+        sublayers=(encoder.sublayers + decoder.sublayers) * work.parts,
         optimizing=sum(starmap(orthogonalised, linear_shapes(c))) if optimizer == "muon" else 0,
+        lanes=work.lanes,
     )
 
 
@@ -140,13 +150,14 @@ def orthogonalised(rows: int, columns: int) -> int:
     return ITERATIONS * (2 * shorter**2 * longer + shorter**3)
 
 
-def update_seconds(n: Counted, machine: Machine, precision: Chosen, lanes: int = 1) -> float:
-    """Seconds of an update that does `n` in so many lanes; `machine` is what a lane has."""
+def update_seconds(n: Counted, machine: Machine, precision: Chosen) -> float:
+    """Seconds of an update that does `n`; `machine` is what a lane has."""
     rate = machine.fp32 if precision == "fp32" else machine.bf16
-    products = 6 * n.multiplied / (GEMM[precision] * rate) + 2 * n.optimizing / machine.fp32
+    products = 6 * n.multiplied / (GEMM[precision] * rate)
     moved = 4 * (MOVES[precision] * n.kept + LOGIT_MOVES[precision] * n.logits) / machine.cache
-    weights = 4 * WEIGHT_MOVES * n.weights / machine.memory
-    return (products + moved) / lanes + weights + CALLS[precision] * n.sublayers * machine.call
+    called = CALLS[precision] * n.sublayers * machine.call
+    optimizer = 4 * WEIGHT_MOVES * n.weights / machine.memory + 2 * n.optimizing / machine.fp32
+    return (products + moved + called) / n.lanes + optimizer
 
 
 def validation_seconds(update: float, work: Work, *, scored: int, decoded: int) -> float:
@@ -160,25 +171,24 @@ def training_memory(
     target_size: int,
     work: Work,
     precision: Chosen,
-    lanes: int = 1,
     base: int = BASE,
     copies: int = COPIES,
 ) -> int:
     """Bytes that a training process holds at most: `base` without it, `copies` of the weights, and what either a step
     needs or choosing the final model."""
     weights = parameters(c, source_size, target_size)
-    step = step_memory(c, target_size, work, precision, lanes) + 4 * (lanes - 1) * weights
+    step = step_memory(c, target_size, work, precision) + 4 * (work.lanes - 1) * weights
     return round(base + 4 * copies * weights + KERNELS[precision] + max(step, CHOOSING * weights))
 
 
-def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen, lanes: int = 1) -> float:
-    """Bytes of a step on the largest batch: what each layer keeps for the backward pass and, in every lane, the logits
+def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen) -> float:
+    """Bytes of a step whose lanes all have the largest part: what each layer keeps for the backward pass, the logits
     held at a time and the gradient of the output matrix."""
-    logits = min(float(lanes * LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
-    return KEPT[precision] * kept_bytes(c, work) + logits + 4 * lanes * target_size * c.d_model
+    logits = min(float(LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)
+    return work.lanes * (KEPT[precision] * kept_bytes(c, work) + logits + 4 * target_size * c.d_model)
 
 
 def kept_bytes(c: TransformerConfig, work: Work) -> float:
-    """Bytes that the layers keep of the largest batch, as float32 and each number once."""
+    """Bytes that the layers keep of the largest part, as float32 and each number once."""
     encoder, decoder = stacks(c, round(work.longest))
     return 4 * work.largest * (encoder.kept + decoder.kept)

@@ -15,7 +15,6 @@ from transduce.machine import Machine
 from transduce.rundir import Chosen
 from transduce.sizes import parameters
 from transduce.text.tokenizer import Kind
-from transduce.training.parallel import lanes
 from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
@@ -105,15 +104,15 @@ def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
 
 
 def predict(
-    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, width: int, scored: int
+    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, threads: int, scored: int
 ) -> Timing:
-    """The times of the cost model, where `machine` is what each of `width` lanes has; `scored` pairs are those of the
-    dev loss."""
-    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, config.training.seed)
+    """The times of the cost model with `threads` threads, where `machine` is what a lane has; `scored` pairs are those
+    of the dev loss."""
+    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, threads, config.training.seed)
     sizes = sides.source.size, sides.target.size
     done, t = trained_on(work, config.training), config.training
-    update = update_seconds(count(config.model, *sizes, done, t.optimizer), machine, precision, width)
-    once = update_seconds(count(config.model, *sizes, work), machine, precision, width)
+    update = update_seconds(count(config.model, *sizes, done, t.optimizer), machine, precision)
+    once = update_seconds(count(config.model, *sizes, work), machine, precision)
     decoded = min(len(prepared.dev), config.evaluation.sentences)
     validation = validation_seconds(once, work, scored=scored, decoded=decoded)
     return Timing(update=update, validation=validation, measured=False)
@@ -125,11 +124,10 @@ def make_plan(
     """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
     c, first, tokenizers = config.model, prepared.epochs.of_epoch(0), prepared.tokenizers
     sizes = tokenizers.source.size, tokenizers.target.size
-    work = Work.of(prepared.epochs, config.batching, config.training.seed)
+    work = Work.of(prepared.epochs, config.batching, chosen.threads, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
-    width = lanes(chosen.threads, config.batching.tokens)
     copies = COPIES + (config.training.ema > 0)
-    held = training_memory(c, *sizes, trained_on(work, config.training), precision, width, base, copies)
+    held = training_memory(c, *sizes, trained_on(work, config.training), precision, base, copies)
     memory = max(peak, held) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),

@@ -51,7 +51,7 @@ def trainer(corpus: TokenisedCorpus, model: Transformer, seed: int, lanes: int) 
     training = replace(TRAINING, seed=seed, label_smoothing=EPS_LS)
     world, batching = World(device=torch.device("cpu")), BatchingConfig(max_tokens=200)
     made = Trainer(model, Adam(model), corpus, rate, batching, training, "fp32", world, lanes)
-    made.lanes = lanes
+    made.lanes = made.parts = lanes
     return made
 
 

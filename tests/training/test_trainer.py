@@ -32,7 +32,7 @@ from transduce.nn.dropout import seeded
 from transduce.nn.loss import reference_nll, reference_r_drop
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
-from transduce.training.parallel import lanes, set_gradients
+from transduce.training.parallel import lanes, parts, set_gradients
 from transduce.training.trainer import BatchingConfig, Listener, StepResult, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
@@ -187,6 +187,11 @@ def test_parameters_that_only_some_parts_use() -> None:
 
 def test_how_many_lanes() -> None:
     assert [lanes(2, 4096), lanes(2, 600), lanes(8, 2048), lanes(1, 9999), lanes(4, 40)] == [2, 1, 4, 1, 1]
+
+
+def test_how_many_parts() -> None:
+    """As many for every lane; none with more than 1,024 tokens."""
+    assert [parts(1, 1024), parts(1, 1025), parts(2, 2048), parts(2, 3072), parts(8, 2048)] == [1, 2, 2, 4, 4]
 
 
 def test_the_step_is_the_gradient_of_the_mean_loss_per_piece() -> None:

@@ -133,18 +133,16 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     from transduce.cost import BASE, COPIES, Work, count, trained_on, training_memory, update_seconds
     from transduce.device import choose_device, choose_precision
     from transduce.machine import measure_machine
-    from transduce.training.parallel import lanes
     from transduce.training.world import default_threads
 
     t, sizes = config.training, (config.tokenizer.size,) * 2
-    work = trained_on(Work.full(config.batching), t)
     precision, _ = choose_precision(t.precision, choose_device("cpu"))
     threads = default_threads(os.environ)
-    width = lanes(threads, config.batching.tokens)
+    work = trained_on(Work.full(config.batching, threads), t)
     counted = count(config.model, *sizes, work, t.optimizer)
-    update = update_seconds(counted, measure_machine(threads // width), precision, width)
+    update = update_seconds(counted, measure_machine(threads // work.lanes), precision)
     return {
-        "memory_bytes": training_memory(config.model, *sizes, work, precision, width, BASE, COPIES + (t.ema > 0)),
+        "memory_bytes": training_memory(config.model, *sizes, work, precision, BASE, COPIES + (t.ema > 0)),
         "precision": precision,
         "seconds_per_update": round(update, 3),
         "target_pieces_per_second": round(work.target / update, 1),

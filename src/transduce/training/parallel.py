@@ -3,7 +3,7 @@
 The operations of a small model are too short to be shared among threads: on two cores, two threads on every operation
 made a step of a tiny model (d_model 128) 1.2 times as fast as one, and 1.5 times at d_model 256. Two threads that each
 take one half of the batch through the whole model meet once a step instead (docs/performance.md). In return each has
-a gradient of its own in memory.
+a gradient of its own in memory. A part is small, because what its layers keep for their backward pass is held at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,18 @@ Differentiate = Callable[[list[nn.Parameter], int], tuple[Tensor, Gradients]]
 
 
 LEAST = 512  # tokens for a thread of its own
+MOST = 1024  # tokens in a part: products are not faster with more of them
 
 
 def lanes(threads: int, tokens: int) -> int:
     """How many parts of an update with `tokens` target tokens to compute at once with `threads` threads in all."""
     return max(1, min(threads, tokens // LEAST))
+
+
+def parts(threads: int, tokens: int) -> int:
+    """Into how many parts to cut an update with `tokens` target tokens: as many for every lane, none above `MOST`."""
+    n = lanes(threads, tokens)
+    return n * -(-tokens // (n * MOST))
 
 
 def set_gradients(model: nn.Module, n: int, differentiate: Differentiate, lanes: int, threads: int) -> list[Tensor]:
@@ -36,6 +43,8 @@ def set_gradients(model: nn.Module, n: int, differentiate: Differentiate, lanes:
     `threads` are shared out evenly among the lanes.
     """
     parameters = list(model.parameters())
+    for parameter in parameters:
+        parameter.grad = None  # the last update's need not be held while this one's are made
 
     def share(first: int) -> tuple[list[Tensor], list[Tensor | None]]:
         losses: list[Tensor] = []

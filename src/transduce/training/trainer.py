@@ -23,7 +23,7 @@ from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.averaging import MovingAverage
 from transduce.training.optimizer import Optimizer, OptimizerName, Resumable
-from transduce.training.parallel import Gradients, lanes, set_gradients
+from transduce.training.parallel import Gradients, lanes, parts, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
 
@@ -201,7 +201,9 @@ class Trainer:
         self.world = world
         self.threads = threads
         self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
-        self.lanes = lanes(threads, batching.tokens) if world.device.type == "cpu" else 1
+        on_cpu = world.device.type == "cpu"
+        self.lanes = lanes(threads, batching.tokens) if on_cpu else 1
+        self.parts = parts(threads, batching.tokens) if on_cpu else 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a checkpoint holds: the weights to validate and use, and what only going on needs, of a `Resumable`."""
@@ -268,9 +270,9 @@ class Trainer:
         seed = step_seed(self.training.seed, progress.step, self.world.rank)
         torch.manual_seed(seed)
         self.model.train()
-        parts = [part for n in numbers for part in split_rows(n, -(-self.lanes // len(numbers)))]
+        rows = [part for n in numbers for part in split_rows(n, -(-self.parts // len(numbers)))]
         epoch = self.corpus.of_epoch(progress.epoch - (progress.batch == 0))  # the last update of an epoch ends it
-        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
+        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in rows]
         rate = self.rate(progress.step)
         loss, n = train_step(
             self.model,
