@@ -148,7 +148,7 @@ def hf_marian(shape: Shape) -> Peer:
 def fairseq(shape: Shape) -> Peer:
     """fairseq's Transformer, label_smoothed_cross_entropy and Adam."""
     logging.disable(logging.INFO)
-    _let_fairseq_import()
+    let_fairseq_import()
     criterions = import_module("fairseq.criterions.label_smoothed_cross_entropy")
     transformer = import_module("fairseq.models.transformer")
     words = import_module("fairseq.data").Dictionary()
@@ -193,7 +193,7 @@ def fairseq(shape: Shape) -> Peer:
     return Peer(model=model, prepare=prepare, loss=loss, optimizer=optimizer, note=note)
 
 
-def _let_fairseq_import() -> None:
+def let_fairseq_import() -> None:
     """fairseq 0.12.2 and hydra-core 1.0.7 use records as defaults of fields, which Python 3.11 refuses where they have
     no hash: give them one."""
     kept: Any = vars(dataclasses)["_get_field"]

@@ -136,21 +136,23 @@ def page(records: Sequence[dict[str, Any]]) -> str:
         f"From Multi30k's files (`lc.norm.tok`, English to German) to {TARGET:g} BLEU on test_2016_flickr (beam 5,",
         "tokens as they stand). One process does everything, from nothing on: vocabulary, training, dev scores,",
         "averages. The dev set alone decides when to stop; the test set is scored once. `make speedrun` appends to",
-        "`speedrun.jsonl`, from which this page is made. `benchmarks/speedrun.py` has the rule and names the recipe.",
+        "`speedrun.jsonl`, from which this page is made. `benchmarks/speedrun.py` has the rule and names the recipe;",
+        "`benchmarks/speedrun_peer.py` gives the same to a peer, which trains to the last step.",
         "",
-        "| date | commit | wall, processor minutes | steps | dev | test | reached | threads, machine | what was new |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| date | commit | tool | wall, processor minutes | steps | dev | test | reached | threads, machine | note |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         reached = "yes" if r["test"] >= TARGET else "**no**"
         minutes, machine = f"{r['wall_minutes']}, {r['cpu_minutes']}", f"{r['threads']}, {r['hardware']}"
         scores = f"{r['dev']:.2f} | {r['test']:.2f} | {reached}"
-        lines += [f"| {r['date']} | {r['commit']} | {minutes} | {r['step']} | {scores} | {machine} | {r['note']} |"]
-    if records:
-        last = records[-1]
+        tool, step = r.get("tool", "transduce"), r["step"]
+        lines += [f"| {r['date']} | {r['commit']} | {tool} | {minutes} | {step} | {scores} | {machine} | {r['note']} |"]
+    for tool, last in {r.get("tool", "transduce"): r for r in records}.items():
         parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in last["seconds"].items())
-        lines += ["", f"The last one: `{last['command']}`, seed {last['seed']}. Seconds: {parts}."]
-        lines += [f"Test: `{last['signature']}`; training stopped at {last['goal']:g} on dev, if it reached that."]
+        goal = f"until {last['goal']:g} on dev, if it reached that" if "goal" in last else "to the last step"
+        lines += ["", f"The last one of {tool}: `{last['command']}`, seed {last['seed']}, {goal}. Seconds: {parts}."]
+        lines += [f"Test: `{last['signature']}`."]
     return "\n".join(lines) + "\n"
 
 
@@ -197,9 +199,15 @@ def _time(a: argparse.Namespace) -> None:
         "note": a.note,
         **json.loads(done.stdout.splitlines()[-1]),
     }
-    print(json.dumps(record))
     if a.no_record:
-        return
+        print(json.dumps(record))
+    else:
+        keep(record)
+
+
+def keep(record: dict[str, Any]) -> None:
+    """Print the record, append it to `docs/speedrun.jsonl`, and make the page again."""
+    print(json.dumps(record))
     with RECORDS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
     lines = RECORDS.read_text(encoding="utf-8").splitlines()

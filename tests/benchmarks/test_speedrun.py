@@ -66,7 +66,10 @@ def test_the_page_says_whether_it_was_reached() -> None:
         "seconds": {"data": 5.7, "test score": 54.2},
     }
     text = page([one, one | {"test": 37.99}])
-    assert "| 2026-11-24 | abc | 9.5, 12.0 | 3000 | 38.60 | 38.01 | yes | 2, a processor, 2 cores | first |" in text
+    assert (
+        "| 2026-11-24 | abc | transduce | 9.5, 12.0 | 3000 | 38.60 | 38.01 | yes | 2, a processor, 2 cores | first |"
+        in text
+    )
     assert "37.99 | **no**" in text
     assert "data 6, test score 54" in text
 
