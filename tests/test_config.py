@@ -233,7 +233,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("evaluation.tokenize=14a", "tokenize = '14a': no such tokenizer for BLEU. Did you mean '13a'?"),
         ("evaluation.sentences=0", "evaluation.sentences = 0: must be at least 1."),
         ("data.max_length=0", "data.max_length = 0: must be at least 1."),
-        ("data.augment=1.5", "data.augment = 1.5: a share of the pairs"),
+        ("data.augment=101", "data.augment = 101.0: how many to make of a pair"),
         ("data.columns=[0,1]", "the first column is number 1"),
         ("data.columns=[1,2,3]", "data.columns = [1, 2, 3]: "),
         ("data.pattern=(", "pattern '(' is not a regular expression"),
@@ -298,6 +298,8 @@ def test_r_drop_compares_what_dropout_makes_different() -> None:
 def test_pairs_are_made_from_raw_text_only(settings: list[str]) -> None:
     assert "data.augment = 0.1: pairs are made from raw text" in problem("data.augment=0.1", *settings)
     assert built("data.augment=0.1").data.augment == 0.1
+    inflected = ["tokenizer.source=tagged", "tokenizer.target=characters", "tokenizer.joint=false"]
+    assert built("data.augment=4", *inflected).data.augment == 4
 
 
 def test_learned_positions_must_be_enough() -> None:

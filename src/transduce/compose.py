@@ -341,6 +341,7 @@ def sources(config: RunConfig) -> Sources:
         cleaning=config.cleaning,
         tags=d.known_tags,
         augment=d.augment,
+        inflected=config.tokenizer.source == "tagged",
     )
 
 

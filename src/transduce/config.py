@@ -59,7 +59,8 @@ class DataConfig:
     `{lang}` in a path stands for `lang`. `columns` are source and target in pairs files, counted from 1 (or names, in
     JSON lines), each one or several to be joined; `pattern` is a regular expression whose groups are the columns,
     instead of tabs. Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the
-    training pairs of raw text one more is made, so that the model also takes single words, capitals, addresses.
+    training pairs one more is made: of raw text, so that the model also takes single words, capitals, addresses; of
+    lemmas with tags, with other stems.
     `mix` is older data, which `mix_share` of the training pairs are taken from. `tags` are those that stand in front
     of sources in the files, beside those that sets put there.
     """
@@ -84,8 +85,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ConfigError(f"data.max_length = {self.max_length}: must be at least 1.")
-        if not 0.0 <= self.augment <= 1.0:
-            raise ConfigError(f"data.augment = {self.augment}: a share of the pairs, from 0 (none) to 1.")
+        if not 0.0 <= self.augment <= 100.0:
+            raise ConfigError(f"data.augment = {self.augment}: how many to make of a pair on average, from 0 to 100.")
         if not 0 < self.mix_share < 1:
             raise ConfigError(f"data.mix_share = {self.mix_share}: must be above 0 and below 1.")
         check_tags(self.known_tags)
@@ -167,11 +168,12 @@ class RunConfig:
                 "model.share_embeddings = 'all' needs one vocabulary. "
                 "Set tokenizer.joint = true, or model.share_embeddings = 'target' (or 'none')."
             )
-        text = {self.tokenizer.source, self.tokenizer.target} <= {"bpe", "unigram"}
-        if self.data.augment > 0 and (self.data.pretokenised or not text):
+        text = {self.tokenizer.source, self.tokenizer.target} <= {"bpe", "unigram"} and not self.data.pretokenised
+        inflected = (self.tokenizer.source, self.tokenizer.target) == ("tagged", "characters")
+        if self.data.augment > 0 and not (text or inflected):
             raise ConfigError(
                 f"data.augment = {self.data.augment}: pairs are made from raw text, in bpe or unigram pieces on both "
-                "sides. Set data.augment = 0."
+                "sides, or from tagged words to forms in characters. Set data.augment = 0."
             )
         m = self.model
         if self.training.r_drop > 0 and m.p_drop == m.attention_dropout == m.activation_dropout == 0:

@@ -1,13 +1,25 @@
 """Pairs made from pairs: what each rule makes, that nothing given is lost, and that a seed decides all."""
 
 import random
+import unicodedata
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transduce.data.augment import MADE, RULES, augmented, foreign, lexicon, spans_of
+from transduce.data.augment import (
+    MADE,
+    STEM,
+    Rules,
+    augmented,
+    foreign,
+    inflection_rules,
+    lexicon,
+    spans_of,
+    text_rules,
+)
 from transduce.data.corpus import Pair
 
 pytestmark = pytest.mark.unit
@@ -18,13 +30,18 @@ TEXT = st.text(max_size=30)
 
 def rule(name: str) -> tuple[tuple[str, str], ...]:
     """What the rule of this name makes of two neighbours of `PAIRS`, for some random choices."""
-    (found,) = [r for r in RULES if r.__name__ == f"_{name}"]
-    made = [found(PAIRS[1], PAIRS[0], lexicon(PAIRS), random.Random(seed)) for seed in range(20)]
+    rules = text_rules(lexicon(PAIRS))
+    (found,) = [r for r in rules if (r.func if isinstance(r, partial) else r).__name__ == f"_{name}"]
+    made = [found(PAIRS[1], PAIRS[0], random.Random(seed)) for seed in range(20)]
     return tuple(pair for pair in made if pair is not None)
 
 
 def more(pairs: list[Pair], share: float, seed: int, words: list[Pair] | None = None) -> list[tuple[int, Pair]]:
-    return list(augmented(enumerate(pairs, start=1), share, seed, words or []))
+    return by(text_rules(words or []), pairs, share, seed)
+
+
+def by(rules: Rules, pairs: list[Pair], share: float, seed: int = 1) -> list[tuple[int, Pair]]:
+    return list(augmented(enumerate(pairs, start=1), share, seed, rules))
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=20), st.floats(0, 1), st.integers(0, 9))
@@ -48,6 +65,13 @@ def test_the_share_is_about_what_was_asked() -> None:
     assert 0.17 < len(more(many, 0.2, 1, lexicon(PAIRS))) / len(many) - 1 < 0.21
 
 
+def test_a_share_above_one_makes_several_of_a_pair() -> None:
+    rules: Rules = {lambda pair, before, chance: (f"{chance.random()}", pair[1]): 1}
+    made = [pair for number, pair in by(rules, PAIRS * 20, 2.5) if number == MADE]
+    assert 2.4 < len(made) / len(PAIRS * 20) < 2.6
+    assert len(set(made)) == len(made)
+
+
 def test_a_tag_stays_in_front_and_as_it_is() -> None:
     tagged = [(f">>{tag}<< {s}", t) for s, t in PAIRS for tag in ("de", "fr")]
     made = [pair for number, pair in more(tagged, 1.0, 1, lexicon(tagged)) if number == MADE]
@@ -67,6 +91,32 @@ def test_every_rule() -> None:
         assert made in ((f"{thing} {source}", f"{thing} {target}"), (f"{source} {thing}", f"{target} {thing}"))
     assert all(a == b and a for a, b in rule("verbatim"))
     assert all(a in source and b in target for a, b in rule("span"))
+
+
+FORMS = [("ñu:kud V;IMP;PL", "ñu:kudiñ"), ("mi V;SG", "kumi"), ("s-padma V;SG", "s-padma"), ("བཅོས། V;PST", "བཅོས།")]
+
+
+def test_a_new_stem_is_the_same_on_both_sides_and_all_else_stays() -> None:
+    """What lemma and form share changes alike, letter by letter of a kind; tags, endings and what is no letter stay."""
+    (rule,) = inflection_rules(FORMS)
+    made = {rule(FORMS[0], ("", ""), random.Random(seed)) for seed in range(50)} - {None}
+    assert len(made) > 20
+    for pair in made:
+        assert pair is not None
+        lemma, tags = pair[0].split(" ")
+        assert tags == "V;IMP;PL"
+        assert pair[1] == f"{lemma}iñ"
+        assert lemma[2] == ":"
+        assert [unicodedata.category(c) for c in lemma] == [unicodedata.category(c) for c in "ñu:kud"]
+        assert set(lemma) <= set("".join(form for _, form in FORMS))
+    assert rule(FORMS[1], ("", ""), random.Random(0)) is None, f"fewer than {STEM} letters in common"
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=9), st.integers(0, 9))
+def test_inflection_takes_any_text(pairs: list[Pair], seed: int) -> None:
+    made = by(inflection_rules(pairs), pairs, 3.0, seed)
+    assert [entry for entry in made if entry[0] != MADE] == list(enumerate(pairs, start=1))
+    assert all(len(pair[1]) in {len(form) for _, form in pairs} for _, pair in made)
 
 
 def test_the_lexicon_holds_what_leaves_no_doubt() -> None:

@@ -1,7 +1,8 @@
-"""Pairs made from pairs, so that a model of neat sentences also takes what people type.
+"""Pairs made from pairs: so that a model of neat sentences also takes what people type, and one of few forms does not
+learn them by heart.
 
 Models trained on sentences fail on single words, ALL CAPS, no full stop at the end, addresses, numbers, two sentences
-at once. For a share of the pairs, `augmented` adds one more, made from it by one of these rules:
+at once. To a share of the pairs, `augmented` adds one more, made from it by one of `text_rules`:
 
     capitals      both sides in capitals
     lower         the source in lower case; the target stays as it should be written
@@ -12,13 +13,18 @@ at once. For a share of the pairs, `augmented` adds one more, made from it by on
     copied        an address, a number, a placeholder put at the start or at the end of both sides
     verbatim      such a thing alone, which is its own translation
 
-What this buys is in docs/log.md. Pure: pairs in, pairs out, and the same ones for the same seed.
+For inflection (lemma and tags to a form) the one rule is a stem that nobody has heard of (`inflection_rules`).
+
+What this buys is in docs/log.md and docs/quality.md. Pure: pairs in, pairs out, and the same ones for the same seed.
 """
 
 import random
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import SequenceMatcher
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -30,6 +36,7 @@ from transduce.text.form import put_tag, split_tag
 MADE = 0
 """The number of a pair that is not in the files, which count from 1."""
 
+STEM = 3  # letters that lemma and form have in common, one after the other
 LEXICON_PAIRS = 50_000
 LEXICON_WORDS = 3000  # the most frequent ones of each side
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
@@ -38,12 +45,17 @@ _EMOJI = "😀😂😍🙏👍🎉❤🔥✅🚀"
 _ENDINGS = ("com", "org", "net", "de", "info")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
+Rule = Callable[[Pair, Pair, random.Random], Pair | None]
+Rules = Mapping[Rule, int]
+"""Rules, and how often each is taken beside the others."""
 
-def augmented(pairs: Iterable[Numbered], share: float, seed: int, words: list[Pair]) -> Iterator[Numbered]:
-    """Every pair and, for about `share` of them, one made from it, with the number `MADE`.
 
-    What becomes of pair n follows from (seed, n) and the pair before it. `words` are what `lexicon` found. A rule that
-    a pair gives no occasion for adds nothing. A tag in front of the source stays there.
+def augmented(pairs: Iterable[Numbered], share: float, seed: int, rules: Rules) -> Iterator[Numbered]:
+    """Every pair and, for about `share` of them, one made from it, with the number `MADE`; `share` = 2.5 makes two from
+    every pair and one more from half of them.
+
+    What becomes of pair n follows from (seed, n) and the pair before it. A rule that a pair gives no occasion for adds
+    nothing. A tag in front of the source stays there.
     """
     before: Pair = ("", "")
     tag_before = ""
@@ -54,9 +66,9 @@ def augmented(pairs: Iterable[Numbered], share: float, seed: int, words: list[Pa
         tag, source = split_tag(pair[0])
         bare = source, pair[1]
         chance = random.Random(f"{seed} {number}")
-        if chance.random() < share:
-            (rule,) = chance.choices(list(RULES), list(RULES.values()))
-            made = rule(bare, before if tag == tag_before else ("", ""), words, chance)
+        for _ in range(int(share) + (chance.random() < share % 1)):
+            (rule,) = chance.choices(list(rules), list(rules.values()))
+            made = rule(bare, before if tag == tag_before else ("", ""), chance)
             if made is not None:
                 yield MADE, (put_tag(made[0], tag), made[1])
         before, tag_before = bare, tag
@@ -100,30 +112,27 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-Rule = Callable[[Pair, Pair, list[Pair], random.Random], Pair | None]
-
-
-def _capitals(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _capitals(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return _changed(pair, (pair[0].upper(), pair[1].upper()))
 
 
-def _lower(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _lower(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return _changed(pair, (pair[0].lower(), pair[1]))
 
 
-def _unpunctuated(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _unpunctuated(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     if not all(text.endswith(_END) for text in pair):
         return None
     bare = tuple(text.rstrip("".join(_END)).rstrip() for text in pair)
     return (bare[0], bare[1]) if all(bare) else None
 
 
-def _word(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _word(words: list[Pair], pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return chance.choice(words) if words else None
 
 
-def _span(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
-    spans = spans_of(pair, dict(words))
+def _span(translation: dict[str, str], pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    spans = spans_of(pair, translation)
     return chance.choice(spans) if spans else None
 
 
@@ -157,34 +166,61 @@ def spans_of(pair: Pair, translation: dict[str, str]) -> list[Pair]:
     return spans
 
 
-def _joined(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _joined(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return (f"{before[0]} {pair[0]}", f"{before[1]} {pair[1]}") if before[0] else None
 
 
-def _copied(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _copied(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     thing = foreign(chance)
     if chance.random() < 0.5:
         return f"{thing} {pair[0]}", f"{thing} {pair[1]}"
     return f"{pair[0]} {thing}", f"{pair[1]} {thing}"
 
 
-def _verbatim(pair: Pair, before: Pair, words: list[Pair], chance: random.Random) -> Pair | None:
+def _verbatim(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     thing = foreign(chance)
     return thing, thing
 
 
-# How often, beside each other: capitals are other pieces for every word, and a full stop that is always there is
-# learned before anything else, so these two want the most examples (docs/log.md).
-RULES: dict[Rule, int] = {
-    _capitals: 4,
-    _unpunctuated: 3,
-    _lower: 1,
-    _word: 1,
-    _span: 1,
-    _joined: 1,
-    _copied: 1,
-    _verbatim: 1,
-}
+def text_rules(words: list[Pair]) -> Rules:
+    """Those for sentences; `words` are what `lexicon` found in them.
+
+    Capitals are other pieces for every word, and a full stop that is always there is learned before anything else, so
+    these two want the most examples (docs/log.md).
+    """
+    return {
+        _capitals: 4,
+        _unpunctuated: 3,
+        _lower: 1,
+        partial(_word, words): 1,
+        partial(_span, dict(words)): 1,
+        _joined: 1,
+        _copied: 1,
+        _verbatim: 1,
+    }
+
+
+def inflection_rules(pairs: Iterable[Pair]) -> Rules:
+    """The one for lemma and tags to a form, as in `walk V;PST`: where lemma and form have three letters or more in
+    common, half of these are replaced on both sides, each by a letter of its kind as often as the forms have it.
+
+    Differs: Anastasopoulos and Neubig (2019), whose hallucinated forms these are, draw all letters alike.
+    """
+    letters: defaultdict[str, list[str]] = defaultdict(list)
+    for _, form in pairs:
+        for letter in form:
+            letters[unicodedata.category(letter)].append(letter)
+    return {partial(_stem, letters): 1}
+
+
+def _stem(letters: Mapping[str, list[str]], pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    lemma, space, tags = pair[0].rpartition(" ")
+    sides = list(lemma), list(pair[1])
+    for a, b, n in SequenceMatcher(None, *sides, autojunk=False).get_matching_blocks():
+        for i in range(n if n >= STEM else 0):
+            if lemma[a + i].isalpha() and chance.random() < 0.5:
+                sides[0][a + i] = sides[1][b + i] = chance.choice(letters[unicodedata.category(lemma[a + i])])
+    return _changed(pair, ("".join(sides[0]) + space + tags, "".join(sides[1])))
 
 
 def _changed(pair: Pair, made: Pair) -> Pair | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, final
 
-from transduce.data.augment import MADE, augmented, lexicon
+from transduce.data.augment import MADE, Rules, augmented, inflection_rules, lexicon, text_rules
 from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
@@ -48,7 +48,7 @@ class Sources:
 
     What of `test` is in the training data is counted, where its files are there; the rule `in_dev` needs them to be.
     `tags` may stand in front of sources; a `TokenizerPair` that is given knows them. For a share `augment` of the pairs
-    that are trained on one more is made.
+    that are trained on one more is made; those that are `inflected` are lemmas with tags, and forms.
     """
 
     train: Files
@@ -60,6 +60,7 @@ class Sources:
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     tags: tuple[str, ...] = ()
     augment: float = 0.0
+    inflected: bool = False
 
 
 def prepare(
@@ -99,10 +100,10 @@ def prepare(
                 f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
             )
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
-        words = lexicon(pair for _, pair in kept) if sources.augment else []
+        rules = _rules(sources, (pair for _, pair in kept)) if sources.augment else {}
 
         def with_more(given: Iterator[Numbered]) -> Iterator[Numbered]:
-            return augmented(given, sources.augment, sources.seed, words) if sources.augment else given
+            return augmented(given, sources.augment, sources.seed, rules) if sources.augment else given
 
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
@@ -235,6 +236,10 @@ def _identity(path: Path) -> dict[str, Any]:
     if not path.is_file():  # reading it will say so
         return {"path": str(path)}
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _rules(sources: Sources, pairs: Iterable[Pair]) -> Rules:
+    return inflection_rules(pairs) if sources.inflected else text_rules(lexicon(pairs))
 
 
 def _check_some_left(found: Iterator[str], train: Files) -> None:
