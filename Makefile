@@ -45,7 +45,7 @@ check: $(VENV)/dev
 test: $(VENV)/dev
 	@$(if $(TRANSDUCE_DATA),,echo "TRANSDUCE_DATA is not set: leaving out the tests that read benchmark data")
 	@$(if $(CHROMIUM),,echo "no Chromium found: leaving out the tests that drive a browser")
-	$(PYTEST) $(PARALLEL) -m "($(TIERS))$(LEFT_OUT)"
+	$(PYTEST) $(PARALLEL) -m "($(TIERS)) and not slow$(LEFT_OUT)"
 
 nightly: check test
 	$(PYTEST) -o faulthandler_timeout=0 -m "(slow or parity)$(LEFT_OUT)"

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,15 @@ def same_start() -> None:
     if torch := sys.modules.get("torch"):  # importing it takes seconds, and tests without tensors do without
         torch.manual_seed(0)
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the checks of shapes: for what goes through the same functions thousands of times, when others check."""
+    from tests.tiny import run_time_checks
+
+    with run_time_checks(on=False):
+        yield
 
 
 @pytest.fixture(autouse=True)

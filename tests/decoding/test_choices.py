@@ -86,6 +86,7 @@ def reference(
     return found
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("beam", [1, 4])
 def test_it_finds_what_the_plain_search_finds_among_these_pieces(beam: int) -> None:
     model = transformer(SIZE, seed=beam, sharpness=4.0)

@@ -48,6 +48,7 @@ def search(
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 @pytest.mark.parametrize("beam", [1, 2, 4])

@@ -22,6 +22,7 @@ def computing() -> Iterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_packed_and_plain_find_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transduce.decoding.engines._SHORT", 5)  # lengths of 6 and of 30 do not share a batch

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.learn
-
 
 def processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -32,16 +30,19 @@ def laboratory(name: str, folder: Path, *more: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_table1(tmp_path: Path) -> None:
     seen = laboratory("table1", tmp_path / "out")["seen"]
     assert "Sequential operations: exactly O(1) or O(n), for all 9 rows." in seen
     assert "Path lengths: the closed form, for all 7 rows." in seen
 
 
+@pytest.mark.slow
 def test_residual(tmp_path: Path, benchmark_data: Path) -> None:
     found = laboratory("residual", tmp_path / "out", "--data", str(benchmark_data))
     assert len(found["seen"]) == 8
 
 
+@pytest.mark.learn
 def test_figures(tmp_path: Path) -> None:
     assert "No model was given" in str(laboratory("figures", tmp_path / "out")["seen"])

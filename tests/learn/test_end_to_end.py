@@ -94,6 +94,7 @@ def test_a_dictionary_is_learned_letter_by_letter(tmp_path: Path) -> None:
     assert 'source = "characters"\ntarget = "words"\njoint = false' in recipe
 
 
+@pytest.mark.slow
 def test_one_model_learns_what_every_tag_asks_for(tmp_path: Path) -> None:
     """The same sources twice: >>copy<< wants them as they are, >>mirror<< backwards in capitals."""
     for part, n, seed in (("train", 600, 0), ("dev", 20, 1)):
