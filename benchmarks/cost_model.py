@@ -29,7 +29,7 @@ from transduce.nn.sublayer import Norm
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
-from transduce.training.parallel import lanes
+from transduce.training.parallel import cut
 from transduce.training.trainer import BatchingConfig, Trainer, TrainingConfig
 from transduce.training.world import World, environment
 
@@ -73,10 +73,11 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
     """One case, in this process. The batch that needs the most memory is the first; it is not timed."""
     case, sizes = CASES[name], (CASES[name].vocabulary,) * 2
     corpus, batching = invent(case), BatchingConfig(max_tokens=case.max_tokens, accumulate=case.accumulate)
-    machine = measure_machine(threads // lanes(threads, batching.tokens))
+    parts = cut(threads, batching.tokens, case.d_model)
+    machine = measure_machine(threads // parts.lanes)
     tune_process(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
-    work = Work.of(corpus, batching, threads, seed=1)
+    work = Work.of(corpus, batching, parts, seed=1)
     base = resident()
     model = build(case.model, *sizes, IDS.pad)
     world = World(device=torch.device("cpu"))

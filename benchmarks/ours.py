@@ -18,7 +18,7 @@ from transduce.device import tune_process
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
-from transduce.training.parallel import parts
+from transduce.training.parallel import cut
 from transduce.training.trainer import train_step
 
 
@@ -47,9 +47,9 @@ def main() -> None:
         spread_logits(model.output_weight)
     optimizer = Adam(model)
 
-    def cut(rows: list[Pair]) -> list[Batch]:
+    def parts(rows: list[Pair]) -> list[Batch]:
         """A batch as `Trainer.update` takes it."""
-        n = parts(a.threads, sum(len(target) + 1 for _, target in rows))
+        n = cut(a.threads, sum(len(target) + 1 for _, target in rows), shape.d_model).parts
         return [collate([rows[int(i)] for i in part]) for part in split_rows(np.arange(len(rows)), n)]
 
     def step(batch: list[Batch]) -> float:
@@ -66,7 +66,7 @@ def main() -> None:
         )
         return loss
 
-    timed = passes(step, [cut(rows) for rows in pairs], a.warm_up, a.repeats)
+    timed = passes(step, [parts(rows) for rows in pairs], a.warm_up, a.repeats)
     facts = {"tool": "transduce", "version": version("transduce")}
     facts |= {"model": a.model, "precision": a.precision, "state": a.state}
     print(json.dumps(record(facts, shape, pairs, timed, peak)), flush=True)

@@ -186,28 +186,27 @@ def _time(a: argparse.Namespace) -> None:
         wall = time.perf_counter() - start
     if done.returncode:
         sys.exit(done.returncode)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    keep("benchmarks.speedrun", a, wall, {"goal": a.goal, **json.loads(done.stdout.splitlines()[-1])})
+
+
+def keep(module: str, a: argparse.Namespace, wall: float, facts: dict[str, Any]) -> None:
+    """Print the record of a run of `wall` seconds, with the processor time of this process and those it waited for;
+    append it to `docs/speedrun.jsonl` and make the page again, unless `a.no_record`."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
-        "command": " ".join(["python -m benchmarks.speedrun", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
         "wall_minutes": round(wall / 60, 2),
-        "cpu_minutes": round((used.ru_utime + used.ru_stime) / 60, 2),
+        "cpu_minutes": round(sum(u.ru_utime + u.ru_stime for u in used) / 60, 2),
         "threads": a.threads,
         "hardware": hardware(),
-        "goal": a.goal,
         "note": a.note,
-        **json.loads(done.stdout.splitlines()[-1]),
+        **facts,
     }
-    if a.no_record:
-        print(json.dumps(record))
-    else:
-        keep(record)
-
-
-def keep(record: dict[str, Any]) -> None:
-    """Print the record, append it to `docs/speedrun.jsonl`, and make the page again."""
     print(json.dumps(record))
+    if a.no_record:
+        return
     with RECORDS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
     lines = RECORDS.read_text(encoding="utf-8").splitlines()

@@ -10,22 +10,18 @@ are scored by our `evaluate`, as tokens stand. `peers/fs` is fairseq's virtual e
 """
 
 import argparse
-import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import ROOT
-from benchmarks.results import commit, hardware
 from benchmarks.speedrun import RECIPE, SHORTER, keep
 from transduce.config import RunConfig, load_recipe
 from transduce.data.corpus import read_pairs
@@ -156,34 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--no-record", action="store_true", help="print the record only")
     a = options.parse_args(arguments)
     config = load_recipe(RECIPE, [*SHORTER, *a.set])
-    start, before = time.perf_counter(), _processor_seconds()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(a.venv, Path(folder), a.threads)
         done = race(config, peer)
-    wall, used = time.perf_counter() - start, _processor_seconds() - before
-    record = {
-        "tool": "fairseq 0.12.2",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "command": " ".join(["python -m benchmarks.speedrun_peer", *sys.argv[1:]]),
-        "wall_minutes": round(wall / 60, 2),
-        "cpu_minutes": round(used / 60, 2),
-        "threads": a.threads,
-        "hardware": hardware(),
-        "note": a.note,
-        **done,
-        "seconds": {what: round(seconds, 1) for what, seconds in peer.seconds.items()},
-    }
-    if a.no_record:
-        print(json.dumps(record))
-    else:
-        keep(record)
-
-
-def _processor_seconds() -> float:
-    """Of this process and of those that it waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    seconds = {what: round(seconds, 1) for what, seconds in peer.seconds.items()}
+    facts = {"tool": "fairseq 0.12.2", **done, "seconds": seconds}
+    keep("benchmarks.speedrun_peer", a, time.perf_counter() - start, facts)
 
 
 if __name__ == "__main__":

@@ -23,20 +23,22 @@ from transduce.data.collate import collate
 from transduce.machine import Machine
 from transduce.sizes import flops_per_token, parameters
 from transduce.training.optimizer import orthogonalise
+from transduce.training.parallel import Cut
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 pytestmark = pytest.mark.unit
 
 MACHINE = Machine(threads=1, fp32=1e11, bf16=2e11, memory=2e10, cache=9e10, call=3e-6)
 BATCHING = BatchingConfig(max_tokens=512, accumulate=3)
-FULL = Work.full(BATCHING, threads=1)
+ONE = Cut(1, 1)
+FULL = Work.full(BATCHING, ONE)
 
 
 def test_work_is_that_of_the_batches_of_an_epoch(tmp_path: Path) -> None:
     corpus, batching = copying_corpus(tmp_path / "data"), BatchingConfig(max_tokens=40, accumulate=2)
     trainer = make_trainer(corpus, batching=batching)
     batches = [collate([corpus.pair(int(i)) for i in numbers]) for numbers in trainer.epoch_batches(0)]
-    work = Work.of(corpus, batching, threads=1, seed=trainer.training.seed)
+    work = Work.of(corpus, batching, ONE, seed=trainer.training.seed)
     assert work.updates == -(-len(batches) // 2)
     assert work.source * work.updates == pytest.approx(sum(batch.source.numel() for batch in batches))
     assert work.target * work.updates == pytest.approx(sum(batch.target_in.numel() for batch in batches))
@@ -83,19 +85,18 @@ def test_more_of_anything_takes_more(change: dict[str, Any]) -> None:
 
 
 def test_batches_cost_time_each_and_memory_once() -> None:
-    four = Work.full(replace(BATCHING, accumulate=12), threads=1)
+    four = Work.full(replace(BATCHING, accumulate=12), ONE)
     assert _seconds(TINY, four, "fp32") == pytest.approx(4 * _seconds(TINY, FULL, "fp32"), rel=0.01)
     assert training_memory(TINY, 50, 50, four, "fp32") == training_memory(TINY, 50, 50, FULL, "fp32")
-    large = Work.full(BatchingConfig(max_tokens=1024, accumulate=3), threads=1)
+    large = Work.full(BatchingConfig(max_tokens=1024, accumulate=3), ONE)
     assert training_memory(TINY, 50, 50, large, "fp32") > training_memory(TINY, 50, 50, FULL, "fp32")
     assert _seconds(TINY, large, "fp32") < 2 * _seconds(TINY, FULL, "fp32")
 
 
 def test_a_batch_is_cut_so_that_its_parts_do_not_take_more_memory() -> None:
-    whole, cut = (Work.full(BatchingConfig(max_tokens=tokens), threads=1) for tokens in (1024, 4096))
-    assert (whole.parts, cut.parts) == (1, 4)
-    assert training_memory(TINY, 50, 50, cut, "fp32") == training_memory(TINY, 50, 50, whole, "fp32")
-    assert _seconds(TINY, cut, "fp32") == pytest.approx(4 * _seconds(TINY, whole, "fp32"), rel=0.01)
+    whole, four = (Work.full(BatchingConfig(max_tokens=1024 * n), Cut(1, n)) for n in (1, 4))
+    assert training_memory(TINY, 50, 50, four, "fp32") == training_memory(TINY, 50, 50, whole, "fp32")
+    assert _seconds(TINY, four, "fp32") == pytest.approx(4 * _seconds(TINY, whole, "fp32"), rel=0.01)
 
 
 def test_an_average_of_the_weights_is_one_copy_more() -> None:
@@ -116,8 +117,7 @@ def test_r_drop_does_everything_twice_but_the_weights_and_calls() -> None:
 
 
 def test_lanes_share_the_work_but_not_the_weights() -> None:
-    works = [Work.full(BatchingConfig(max_tokens=2048), threads) for threads in (1, 2)]
-    assert [(work.lanes, work.parts, work.largest) for work in works] == [(1, 2, 1024), (2, 2, 1024)]
+    works = [Work.full(BatchingConfig(max_tokens=2048), Cut(lanes, 2)) for lanes in (1, 2)]
     only = {"fp32": 1e30, "bf16": 1e30, "memory": 1e30, "cache": 1e30, "call": 0.0}
 
     def gained(part: str) -> float:
@@ -137,7 +137,7 @@ def test_memory_stands_on_what_the_process_holds() -> None:
 
 def test_choosing_the_model_decides_where_a_step_is_small() -> None:
     """Weights with gradient and two moments, then six more copies of weights: 40 bytes for each."""
-    work = Work.full(BatchingConfig(max_tokens=16), threads=1)
+    work = Work.full(BatchingConfig(max_tokens=16), ONE)
     small, large = (training_memory(replace(TINY, d_model=512), v, v, work, "fp32") for v in (20_000, 50_000))
     assert large - small == 40 * 512 * 30_000
 

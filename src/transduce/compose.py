@@ -62,7 +62,7 @@ from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.optimizer import build_optimizer
-from transduce.training.parallel import lanes
+from transduce.training.parallel import cut
 from transduce.training.schedule import learning_rate
 from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, default_threads, environment
@@ -565,10 +565,11 @@ def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     """The times that the cost model predicts from a moment of measuring; None on another device than the processor."""
     if world.device.type != "cpu":
         return None
-    machine = measure_machine(chosen.threads // lanes(chosen.threads, config.batching.tokens))
+    parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
+    machine = measure_machine(chosen.threads // parts.lanes)
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
-    return predict(config, _precision(chosen), prepared, machine, chosen.threads, scored)
+    return predict(config, _precision(chosen), prepared, machine, parts, scored)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:

@@ -23,7 +23,7 @@ from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
 from transduce.sizes import SENTENCE, linear_shapes, parameters, stacks
 from transduce.training.optimizer import ITERATIONS, OptimizerName
-from transduce.training.parallel import lanes, parts
+from transduce.training.parallel import Cut
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
 # Of a step's time
@@ -63,8 +63,8 @@ class Work:
     updates: int
 
     @classmethod
-    def of(cls, corpus: Corpus, batching: BatchingConfig, threads: int, seed: int) -> Self:
-        """What the updates of the first epoch are on average, with `threads` threads."""
+    def of(cls, corpus: Corpus, batching: BatchingConfig, cut: Cut, seed: int) -> Self:
+        """What the updates of the first epoch are on average."""
         pairs = corpus.of_epoch(0)
         lengths = pairs.source_lengths + 1, pairs.target_lengths + 1
         batches = token_batches(*lengths, max_tokens=batching.max_tokens, seed=seed, epoch=0)
@@ -72,39 +72,34 @@ class Work:
         source, target = (np.array([side[batch].max() for batch in batches]) for side in lengths)
         updates = -(-len(batches) // batching.accumulate)
         sides = float((rows * source).sum()), float((rows * target).sum())
-        longer, cut = np.maximum(source, target), _cut(batching, threads)
+        longer, parts = np.maximum(source, target), cut.of_each(batching.accumulate)
         return cls(
             source=sides[0] / updates,
             target=sides[1] / updates,
-            parts=cut * len(batches) / updates,
-            lanes=lanes(threads, batching.tokens),
+            parts=parts * len(batches) / updates,
+            lanes=cut.lanes,
             length=float((rows * (source**2 + target**2)).sum()) / sum(sides),
-            largest=float((np.ceil(rows / cut) * longer).max()),
+            largest=float((np.ceil(rows / parts) * longer).max()),
             longest=float(longer.max()),
             pairs=len(pairs) / updates,
             updates=updates,
         )
 
     @classmethod
-    def full(cls, batching: BatchingConfig, threads: int) -> Self:
+    def full(cls, batching: BatchingConfig, cut: Cut) -> Self:
         """Full batches of sentences of 25 pieces: for data that nobody has looked at."""
-        n, cut = float(batching.tokens), _cut(batching, threads)
+        n, parts = float(batching.tokens), cut.of_each(batching.accumulate)
         return cls(
             source=n,
             target=n,
-            parts=cut * batching.accumulate,
-            lanes=lanes(threads, batching.tokens),
+            parts=parts * batching.accumulate,
+            lanes=cut.lanes,
             length=SENTENCE,
-            largest=batching.max_tokens / cut,
+            largest=batching.max_tokens / parts,
             longest=2 * SENTENCE,
             pairs=n / SENTENCE,
             updates=1,
         )
-
-
-def _cut(batching: BatchingConfig, threads: int) -> int:
-    """Into how many parts `Trainer.update` cuts each batch."""
-    return -(-parts(threads, batching.tokens) // batching.accumulate)
 
 
 def trained_on(work: Work, training: TrainingConfig) -> Work:

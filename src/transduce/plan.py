@@ -15,6 +15,7 @@ from transduce.machine import Machine
 from transduce.rundir import Chosen
 from transduce.sizes import parameters
 from transduce.text.tokenizer import Kind
+from transduce.training.parallel import Cut, cut
 from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
@@ -104,11 +105,11 @@ def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
 
 
 def predict(
-    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, threads: int, scored: int
+    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, parts: Cut, scored: int
 ) -> Timing:
-    """The times of the cost model with `threads` threads, where `machine` is what a lane has; `scored` pairs are those
-    of the dev loss."""
-    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, threads, config.training.seed)
+    """The times of the cost model, where `machine` is what a lane of `parts` has; `scored` pairs are those of the dev
+    loss."""
+    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, parts, config.training.seed)
     sizes = sides.source.size, sides.target.size
     done, t = trained_on(work, config.training), config.training
     update = update_seconds(count(config.model, *sizes, done, t.optimizer), machine, precision)
@@ -124,7 +125,8 @@ def make_plan(
     """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
     c, first, tokenizers = config.model, prepared.epochs.of_epoch(0), prepared.tokenizers
     sizes = tokenizers.source.size, tokenizers.target.size
-    work = Work.of(prepared.epochs, config.batching, chosen.threads, config.training.seed)
+    parts = cut(chosen.threads, config.batching.tokens, c.d_model)
+    work = Work.of(prepared.epochs, config.batching, parts, config.training.seed)
     precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     copies = COPIES + (config.training.ema > 0)
     held = training_memory(c, *sizes, trained_on(work, config.training), precision, base, copies)

@@ -21,6 +21,7 @@ from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
 from transduce.training.schedule import noam
+from transduce.training.parallel import Cut
 from transduce.training.trainer import BatchingConfig, Trainer
 from transduce.training.world import World
 
@@ -51,7 +52,7 @@ def trainer(corpus: TokenisedCorpus, model: Transformer, seed: int, lanes: int) 
     training = replace(TRAINING, seed=seed, label_smoothing=EPS_LS)
     world, batching = World(device=torch.device("cpu")), BatchingConfig(max_tokens=200)
     made = Trainer(model, Adam(model), corpus, rate, batching, training, "fp32", world, lanes)
-    made.lanes = made.parts = lanes
+    made.cut = Cut(lanes, lanes)
     return made
 
 

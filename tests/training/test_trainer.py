@@ -32,7 +32,7 @@ from transduce.nn.dropout import seeded
 from transduce.nn.loss import reference_nll, reference_r_drop
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
-from transduce.training.parallel import lanes, parts, set_gradients
+from transduce.training.parallel import Cut, cut, set_gradients
 from transduce.training.trainer import BatchingConfig, Listener, StepResult, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
@@ -185,13 +185,13 @@ def test_parameters_that_only_some_parts_use() -> None:
         assert [p.weight.grad if p.weight.grad is None else p.weight.grad.item() for p in layers] == [4.0, 6.0, None]
 
 
-def test_how_many_lanes() -> None:
-    assert [lanes(2, 4096), lanes(2, 600), lanes(8, 2048), lanes(1, 9999), lanes(4, 40)] == [2, 1, 4, 1, 1]
-
-
-def test_how_many_parts() -> None:
-    """As many for every lane; none with more than 1,024 tokens."""
-    assert [parts(1, 1024), parts(1, 1025), parts(2, 2048), parts(2, 3072), parts(8, 2048)] == [1, 2, 2, 4, 4]
+def test_how_many_lanes_and_parts() -> None:
+    """Lanes of 512 tokens or more; as many parts for every lane, none with more than 1,024 tokens of width 512."""
+    lanes = [cut(2, 4096, 8), cut(2, 600, 8), cut(8, 2048, 8), cut(1, 4096, 8), cut(4, 40, 8)]
+    assert lanes == [Cut(2, 2), Cut(1, 1), Cut(4, 4), Cut(1, 1), Cut(1, 1)]
+    parts = [cut(1, 1024, 512), cut(1, 1025, 512), cut(2, 2048, 512), cut(2, 3072, 512), cut(8, 2048, 512)]
+    assert parts == [Cut(1, 1), Cut(1, 2), Cut(2, 2), Cut(2, 4), Cut(4, 4)]
+    assert [cut(1, 4096, width).parts for width in (128, 256, 512, 1024)] == [1, 2, 4, 8]
 
 
 def test_the_step_is_the_gradient_of_the_mean_loss_per_piece() -> None:

@@ -133,12 +133,13 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     from transduce.cost import BASE, COPIES, Work, count, trained_on, training_memory, update_seconds
     from transduce.device import choose_device, choose_precision
     from transduce.machine import measure_machine
+    from transduce.training.parallel import cut
     from transduce.training.world import default_threads
 
     t, sizes = config.training, (config.tokenizer.size,) * 2
     precision, _ = choose_precision(t.precision, choose_device("cpu"))
     threads = default_threads(os.environ)
-    work = trained_on(Work.full(config.batching, threads), t)
+    work = trained_on(Work.full(config.batching, cut(threads, config.batching.tokens, config.model.d_model)), t)
     counted = count(config.model, *sizes, work, t.optimizer)
     update = update_seconds(counted, measure_machine(threads // work.lanes), precision)
     return {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -21,18 +22,25 @@ Differentiate = Callable[[list[nn.Parameter], int], tuple[Tensor, Gradients]]
 
 
 LEAST = 512  # tokens for a thread of its own
-MOST = 1024  # tokens in a part: products are not faster with more of them
+MOST = 1 << 19  # tokens of a part, times the model's width: products are not faster with more of them
 
 
-def lanes(threads: int, tokens: int) -> int:
-    """How many parts of an update with `tokens` target tokens to compute at once with `threads` threads in all."""
-    return max(1, min(threads, tokens // LEAST))
+class Cut(NamedTuple):
+    """Into how many `parts` an update is cut, and how many `lanes` compute them, one part each at a time."""
+
+    lanes: int
+    parts: int
+
+    def of_each(self, batches: int) -> int:
+        """Into how many parts each of the update's batches is cut."""
+        return -(-self.parts // batches)
 
 
-def parts(threads: int, tokens: int) -> int:
-    """Into how many parts to cut an update with `tokens` target tokens: as many for every lane, none above `MOST`."""
-    n = lanes(threads, tokens)
-    return n * -(-tokens // (n * MOST))
+def cut(threads: int, tokens: int, d_model: int) -> Cut:
+    """For an update with `tokens` target tokens: lanes of `LEAST` tokens or more, as many parts in each, none above
+    `MOST`."""
+    n = max(1, min(threads, tokens // LEAST))
+    return Cut(n, n * -(-tokens * d_model // (n * MOST)))
 
 
 def set_gradients(model: nn.Module, n: int, differentiate: Differentiate, lanes: int, threads: int) -> list[Tensor]:

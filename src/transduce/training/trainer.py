@@ -23,7 +23,7 @@ from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.averaging import MovingAverage
 from transduce.training.optimizer import Optimizer, OptimizerName, Resumable
-from transduce.training.parallel import Gradients, lanes, parts, set_gradients
+from transduce.training.parallel import Cut, Gradients, cut, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
 
@@ -202,8 +202,7 @@ class Trainer:
         self.threads = threads
         self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
         on_cpu = world.device.type == "cpu"
-        self.lanes = lanes(threads, batching.tokens) if on_cpu else 1
-        self.parts = parts(threads, batching.tokens) if on_cpu else 1
+        self.cut = cut(threads, batching.tokens, model.output_weight.shape[1]) if on_cpu else Cut(1, 1)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a checkpoint holds: the weights to validate and use, and what only going on needs, of a `Resumable`."""
@@ -270,9 +269,9 @@ class Trainer:
         seed = step_seed(self.training.seed, progress.step, self.world.rank)
         torch.manual_seed(seed)
         self.model.train()
-        rows = [part for n in numbers for part in split_rows(n, -(-self.parts // len(numbers)))]
+        parts = [part for n in numbers for part in split_rows(n, self.cut.of_each(len(numbers)))]
         epoch = self.corpus.of_epoch(progress.epoch - (progress.batch == 0))  # the last update of an epoch ends it
-        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in rows]
+        batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
         rate = self.rate(progress.step)
         loss, n = train_step(
             self.model,
@@ -284,7 +283,7 @@ class Trainer:
             precision=self.precision,
             seed=seed,
             r_drop=self.training.r_drop,
-            lanes=self.lanes,
+            lanes=self.cut.lanes,
             threads=self.threads,
         )
         if not np.isfinite(loss):
