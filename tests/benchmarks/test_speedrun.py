@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks import speedrun
-from benchmarks.speedrun import PAGE, RECORDS, page, race
+from benchmarks.speedrun import PAGE, RECIPE, RECORDS, SHORTER, page, race
+from benchmarks.speedrun_peer import generated, training_options, write_pieces
 from tests.tiny import tiny_config
+from transduce.config import load_recipe
 
 pytestmark = pytest.mark.unit
 
@@ -72,6 +74,41 @@ def test_the_page_says_whether_it_was_reached() -> None:
     )
     assert "37.99 | **no**" in text
     assert "data 6, test score 54" in text
+
+
+def test_a_peer_gets_the_same(tmp_path: Path) -> None:
+    """Its commands are not here; what they are given, and what is read of what they print, is."""
+    config = load_recipe(RECIPE, list(SHORTER))
+    options = dict(zip(training_options(config)[6::2], training_options(config)[7::2], strict=True))
+    assert [options[f"--{side}-ffn-embed-dim"] for side in ("encoder", "decoder")] == [256, 256]
+    assert (options["--dropout"], options["--lr"], options["--max-update"]) == (0.2, 0.004, 4000)
+    assert (options["--max-tokens"], options["--update-freq"]) == (1024, 2)
+    small = tiny_config(tmp_path, "tokenizer.size=400")
+    texts = write_pieces(small, tmp_path)
+    for part, sides in texts.items():
+        for side, lines in zip(("source", "target"), sides, strict=True):
+            written = (tmp_path / f"{part}.{side}").read_text(encoding="utf-8").splitlines()
+            assert [line.replace(" ", "").replace("\u2581", " ").strip() for line in written] == lines
+    printed = "S-1\tx\nH-1\t-0.5\tb c\nD-1\t-0.5\tb c\nS-0\ty\nH-0\t-0.25\ta\nH-10\t-1\t\n"
+    assert generated(printed) == ["a", "b c", ""]
+
+
+def test_the_page_tells_a_peer_s_run_apart() -> None:
+    ours = {"date": "d", "commit": "c", "wall_minutes": 1, "cpu_minutes": 2, "threads": 2, "hardware": "h", "note": "n"}
+    ours |= {
+        "step": 9,
+        "seed": 1,
+        "dev": 40.0,
+        "test": 39.0,
+        "signature": "s",
+        "seconds": {"data": 1},
+        "command": "one",
+    }
+    text = page([ours | {"goal": 38.5}, ours | {"tool": "fairseq 0.12.2", "command": "other"}])
+    assert "| transduce | 1, 2 | 9 |" in text
+    assert "| fairseq 0.12.2 | 1, 2 | 9 |" in text
+    assert "`one`, seed 1, until 38.5 on dev" in text
+    assert "`other`, seed 1, to the last step" in text
 
 
 def test_the_committed_page_is_that_of_the_records() -> None:

@@ -20,8 +20,8 @@ from transduce.nn.loss import reference_nll
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
-from transduce.training.schedule import noam
 from transduce.training.parallel import Cut
+from transduce.training.schedule import noam
 from transduce.training.trainer import BatchingConfig, Trainer
 from transduce.training.world import World
 
