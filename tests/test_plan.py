@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from transduce.plan import CHOOSING, SHARE, VALIDATIONS, Plan, Timing, fit, to_values
+from transduce.plan import CHOOSING, FEW, SHARE, VALIDATIONS, Plan, Timing, fit, to_values
 from transduce.training.trainer import TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -41,6 +41,11 @@ def test_all_of_the_time_is_counted() -> None:
     values = to_values(PLAN)
     assert values["seconds"] == PLAN.seconds
     assert values["timing"] == {"update": 0.5, "validation": 4.0, "measured": True}
+
+
+def test_so_few_updates_of_text_are_too_few() -> None:
+    text, spelled = (replace(PLAN, kinds=("bpe", kind)) for kind in ("bpe", "characters"))
+    assert [text.too_short, spelled.too_short, replace(text, updates=FEW).too_short] == [True, False, False]
 
 
 def test_what_nobody_timed_takes_no_time() -> None:

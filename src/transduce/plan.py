@@ -20,6 +20,9 @@ from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
 SHARE = 0.25  # seconds of them for a second of updates, at most
+FEW = (
+    500  # updates: 29,000 captions had 15 BLEU after so many of 2,048 tokens, 25 after twice as many (docs/quality.md)
+)
 CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
 
 
@@ -59,6 +62,11 @@ class Plan:
     timing: Timing | None
     memory: int
     refused: dict[Format, list[str]]
+
+    @property
+    def too_short(self) -> bool:
+        """Whether a model of text will hardly have begun to learn."""
+        return self.kinds[1] in ("bpe", "unigram") and self.updates < FEW
 
     @property
     def training_seconds(self) -> float:

@@ -8,7 +8,7 @@ from transduce.data.preflight import Preflight, warnings
 from transduce.data.survey import Lengths, Overlap, Side
 from transduce.interop.rules import NAMES
 from transduce.machine import memory
-from transduce.plan import Plan
+from transduce.plan import FEW, Plan
 
 
 def show(preflight: Preflight) -> None:
@@ -57,6 +57,8 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
             f"passes over {plan.pairs:,} pairs{early}",
         ),
     ]
+    if plan.too_short:
+        rows.append(("", f"few: text is hardly learned before {2 * FEW:,} updates; give it more minutes or steps"))
     if plan.timing is not None:
         how = "measured" if plan.timing.measured else "predicted"
         rows.append(
