@@ -134,10 +134,6 @@ def test_text_with_spaces_gets_pairs_made_from_pairs() -> None:
     assert built(dictionary()).data.augment == 0.0
 
 
-def test_few_inflections_get_more_under_other_stems() -> None:
-    assert built(inflections()).data.augment == 4.0
-
-
 @pytest.mark.parametrize(("minutes", "schedule"), [(3.0, "linear"), (0.0, "inverse_sqrt")])
 def test_the_rate_comes_down_to_nothing_where_the_end_is_known(minutes: float, schedule: str) -> None:
     assert built(captions(), minutes=minutes).training.schedule == schedule

@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,6 @@ from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.config import RunConfig
-    from transduce.presets import Choice
 
 # What `train` and `prepare` both ask for.
 Recipe = Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")]
@@ -267,7 +266,7 @@ def _from_files(
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     choices = choose(preset_name, found, minimal.training.minutes)
-    if start_from is not None or _read_otherwise(asked, choices):
+    if start_from is not None or not _is_raw_text(asked):
         choices = [choice for choice in choices if choice.key != "data.augment"]
     if start_from is not None:
         choices += fine_tuning(preset_name, load_config(bundle_folder(start_from)).model.d_model)
@@ -286,12 +285,10 @@ def _from_files(
     return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}
 
 
-def _read_otherwise(asked: dict[str, Any], choices: "Sequence[Choice]") -> bool:
-    """Whether what was asked for says that the data is something else than was found: then no pairs are made of it."""
-    found = {c.key.removeprefix("tokenizer."): c.value for c in choices if c.key.startswith("tokenizer.")}
-    kinds = [{found[side], asked.get("tokenizer", {}).get(side, found[side])} for side in ("source", "target")]
-    same = all(len(both) == 1 or both == {"bpe", "unigram"} for both in kinds)
-    return not same or bool(asked.get("data", {}).get("pretokenised"))
+def _is_raw_text(asked: dict[str, Any]) -> bool:
+    """Whether nothing that was asked for says that the data is something else."""
+    kinds = {asked.get("tokenizer", {}).get(side, "bpe") for side in ("source", "target")}
+    return kinds <= {"bpe", "unigram"} and not asked.get("data", {}).get("pretokenised")
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:
