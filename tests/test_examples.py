@@ -70,6 +70,7 @@ def test_order_matters_to_positions_only(capsys: pytest.CaptureFixture[str]) -> 
     assert as_shuffled > 0.25
 
 
+@pytest.mark.slow
 def test_a_layer_from_outside_copies(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("new_layer", capsys).found["moving average"] > 0.95
 

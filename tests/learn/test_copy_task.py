@@ -48,7 +48,7 @@ def outputs(model: Transformer, texts: list[str]) -> list[str]:
     return [one.decode(best[0].ids) for best in found]
 
 
-@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("norm", ["post", pytest.param("pre", marks=pytest.mark.slow)])
 def test_it_learns(tmp_path: Path, norm: Norm) -> None:
     unseen = {text for text in sequences(300, seed=2) if len(text.split()) > 3}
     seen = [text for text in sequences(12_000, seed=1) if text not in unseen]

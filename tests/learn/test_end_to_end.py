@@ -68,6 +68,7 @@ def test_two_files_become_a_translator(tmp_path: Path) -> None:
     assert scores["bleu"]["score"] >= 80
 
 
+@pytest.mark.slow
 def test_a_dictionary_is_learned_letter_by_letter(tmp_path: Path) -> None:
     """Characters to symbols, unlike what a word is to a word: the preset finds out by itself."""
     words = sorted({line.replace(" ", "") for line in sentences(900, 3)})
