@@ -204,7 +204,8 @@ def inflection_rules(pairs: Iterable[Pair]) -> Rules:
     """The one for lemma and tags to a form, as in `walk V;PST`: where lemma and form have three letters or more in
     common, half of these are replaced on both sides, each by a letter of its kind as often as the forms have it.
 
-    Differs: Anastasopoulos and Neubig (2019), whose hallucinated forms these are, draw all letters alike.
+    Differs: Anastasopoulos and Neubig (2019), whose hallucinated forms these are, draw all letters alike, and their
+    code leaves the first and the last of more than five as they are.
     """
     letters: defaultdict[str, list[str]] = defaultdict(list)
     for _, form in pairs:
