@@ -93,7 +93,9 @@ def page(records: list[dict[str, Any]]) -> str:
     for title in dict.fromkeys(map(_title, records)):
         rows = [r for r in records if _title(r) == title]
         recipe = rows[0]["recipe"]
-        published = PUBLISHED.get(title, PUBLISHED.get(recipe, "nothing that we know of"))
+        language = f"{recipe}, data.lang = {rows[0]['settings'].get('data.lang')}"
+        known = [PUBLISHED[key] for key in (language, recipe) if key in PUBLISHED]
+        published = known[0] if known else "nothing that we know of"
         lines += ["", f"## {title}", "", f"Published: {published}.", ""]
         names = list(rows[0]["scores"])
         lines += [f"| {' | '.join(names)} | dev | seed | steps | wall, processor minutes | commit | date |"]

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -196,7 +197,7 @@ def keep(module: str, a: argparse.Namespace, wall: float, facts: dict[str, Any])
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
-        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "wall_minutes": round(wall / 60, 2),
         "cpu_minutes": round(sum(u.ru_utime + u.ru_stime for u in used) / 60, 2),
         "threads": a.threads,

@@ -62,8 +62,10 @@ class Peer:
 
     def fairseq(self, what: str, command: str, *options: object) -> str:
         """Run fairseq-`command`."""
-        code = f"from benchmarks.peers import let_fairseq_import as fit; fit(); from fairseq_cli.{command} import *; "
-        return self.run(what, code + "cli_main()", *options)
+        code = (
+            f"from benchmarks.peers import let_fairseq_import as fit; fit(); from fairseq_cli.{command} import cli_main"
+        )
+        return self.run(what, f"{code}; cli_main()", *options)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -78,8 +80,8 @@ def write_pieces(config: RunConfig, folder: Path) -> dict[str, tuple[list[str], 
     data = config.data
     assert data.dev is not None
     assert data.test is not None
-    files = dict(zip(PARTS, (data.train, data.dev, data.test), strict=True))
-    pairs = {part: list(read_pairs(config.data.files(one))) for part, one in files.items()}
+    sets = dict(zip(PARTS, (data.train, data.dev, data.test), strict=True))
+    pairs = {part: list(read_pairs(data.files(one))) for part, one in sets.items()}
     tokenizers = train_tokenizers(pairs["train"], config.tokenizer, data.pretokenised)
     texts = {}
     for part, rows in pairs.items():

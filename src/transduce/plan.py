@@ -20,9 +20,8 @@ from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
 SHARE = 0.25  # seconds of them for a second of updates, at most
-FEW = (
-    500  # updates: 29,000 captions had 15 BLEU after so many of 2,048 tokens, 25 after twice as many (docs/quality.md)
-)
+# Updates: 29,000 captions had 15 BLEU after so many of 2,048 tokens, 25 after twice as many (docs/quality.md).
+FEW = 500
 CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
 
 

@@ -139,6 +139,14 @@ def test_a_reader_finds_a_head_and_a_piece_by_keyboard(page: "Page") -> None:
     assert page.locator("#source").inner_text() == f"Source: {HOSTILE}"
 
 
+def opened(page: "Page") -> float:
+    """Seconds from opening the file again to the first picture."""
+    page.reload()
+    paint = "performance.getEntriesByName('first-contentful-paint')"
+    page.wait_for_function(f"{paint}.length > 0")
+    return float(page.evaluate(f"{paint}[0].startTime / 1000"))
+
+
 @pytest.mark.learn
 @pytest.mark.browser
 def test_it_is_quick_and_follows_light_dark_and_print(page: "Page") -> None:
@@ -147,8 +155,7 @@ def test_it_is_quick_and_follows_light_dark_and_print(page: "Page") -> None:
         " const t = performance.now(); chooseKind(kind); return (performance.now() - t) / 1000; }))"
     )
     assert seconds < 1.0, "drawing 48 heads of 100 x 100 pieces"
-    drawn = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
-    assert drawn < 8.0, "from opening the file to the first picture"
+    assert min(opened(page) for _ in range(3)) < 3.0, "from opening the file to the first picture"
     another_head = (
         "async () => { const t = performance.now(); for (let i = 0; i < 10; i++) { choose(i % 6, 1);"
         " await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); }"

@@ -1,6 +1,7 @@
-"""A tiny Transformer learns to reverse, to the last symbol of sequences that it has not seen."""
+"""A tiny Transformer learns to copy and to reverse, to the last symbol of sequences that it has not seen."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def reverse(text: str) -> str:
     return " ".join(reversed(text.split()))
 
 
+def copy(text: str) -> str:
+    return text
+
+
 def outputs(model: Transformer, texts: list[str]) -> list[str]:
     """Greedy, step by step."""
     one = tokenizers().target
@@ -48,12 +53,19 @@ def outputs(model: Transformer, texts: list[str]) -> list[str]:
     return [one.decode(best[0].ids) for best in found]
 
 
-@pytest.mark.parametrize("norm", ["post", pytest.param("pre", marks=pytest.mark.slow)])
-def test_it_learns(tmp_path: Path, norm: Norm) -> None:
+@pytest.mark.parametrize(
+    ("norm", "task"),
+    [
+        ("post", reverse),
+        pytest.param("post", copy, marks=pytest.mark.slow),
+        pytest.param("pre", reverse, marks=pytest.mark.slow),
+    ],
+)
+def test_it_learns(tmp_path: Path, norm: Norm, task: Callable[[str], str]) -> None:
     unseen = {text for text in sequences(300, seed=2) if len(text.split()) > 3}
     seen = [text for text in sequences(12_000, seed=1) if text not in unseen]
     trainer = make_trainer(
-        make_corpus(tmp_path / "train", [(text, reverse(text)) for text in seen]),
+        make_corpus(tmp_path / "train", [(text, task(text)) for text in seen]),
         config=replace(CONFIG, norm=norm),
         training=TRAINING,
         batching=BatchingConfig(max_tokens=300),
@@ -61,4 +73,4 @@ def test_it_learns(tmp_path: Path, norm: Norm) -> None:
     )
     Witness().train(trainer, Progress())
     assert len(unseen) > 100
-    assert outputs(trainer.model, sorted(unseen)) == [reverse(text) for text in sorted(unseen)]
+    assert outputs(trainer.model, sorted(unseen)) == [task(text) for text in sorted(unseen)]

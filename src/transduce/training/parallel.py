@@ -22,7 +22,7 @@ Differentiate = Callable[[list[nn.Parameter], int], tuple[Tensor, Gradients]]
 
 
 LEAST = 512  # tokens for a thread of its own
-MOST = 1 << 19  # tokens of a part, times the model's width: products are not faster with more of them
+MOST = 1 << 19  # tokens of a part, times the model's width: what is held at once; costs a few percent (docs/log.md)
 
 
 class Cut(NamedTuple):
