@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from transduce.plan import CHOOSING, FEW, SHARE, VALIDATIONS, Plan, Timing, fit, to_values
+from transduce.plan import DECODED, FEW, SHARE, VALIDATIONS, Plan, Timing, choosing, fit, to_values
 from transduce.training.trainer import TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -23,6 +23,7 @@ PLAN = Plan(
     passes=2.5,
     target_pieces_an_update=300.0,
     checkpoint_every=10,
+    average=5,
     patience=0,
     precision="fp32",
     device="cpu",
@@ -35,7 +36,7 @@ PLAN = Plan(
 
 def test_all_of_the_time_is_counted() -> None:
     assert PLAN.training_seconds == 105 * 0.5
-    assert PLAN.validation_seconds == (11 + CHOOSING) * 4.0  # the last one, after five updates, too
+    assert PLAN.validation_seconds == (11 + 3 * DECODED) * 4.0  # the last one, after five updates, too
     assert PLAN.seconds == PLAN.training_seconds + PLAN.validation_seconds
     assert PLAN.target_pieces_a_second == 600
     values = to_values(PLAN)
@@ -53,7 +54,12 @@ def test_what_nobody_timed_takes_no_time() -> None:
     assert plan.seconds == plan.target_pieces_a_second == 0
 
 
-@pytest.mark.parametrize("minutes", [1.0, 10.0, 60.0])
+@pytest.mark.parametrize(("validations", "candidates"), [(1, 1), (2, 2), (5, 2), (6, 3)])
+def test_candidates_that_are_the_same_are_decoded_once(validations: int, candidates: int) -> None:
+    assert choosing(validations, average=5) == candidates * DECODED
+
+
+@pytest.mark.parametrize("minutes", [1.5, 10.0, 60.0])
 def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float) -> None:
     training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=minutes)
     timing = replace(TIMING, validation=0.5)
@@ -64,12 +70,15 @@ def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float) ->
     assert steps * seconds == pytest.approx(minutes * 60)
 
 
-def test_slow_validations_are_few() -> None:
-    training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=10.0)
-    timing = replace(TIMING, validation=20.0)
+@pytest.mark.parametrize(("minutes", "validations"), [(0.5, 1), (3.0, 1), (6.0, 5), (10.0, 9), (20.0, 20)])
+def test_slow_validations_are_few(minutes: float, validations: int) -> None:
+    training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=minutes, average=5)
+    timing = replace(TIMING, validation=10.0)
     steps, every, _ = fit(training, timing)
-    assert every * timing.update == pytest.approx(timing.validation / SHARE, rel=0.1)
-    assert 2 < steps / every < VALIDATIONS / 2
+    assert -(-steps // every) == validations
+    rest = (validations + choosing(validations, 5)) * timing.validation
+    assert rest <= SHARE * minutes * 60 or validations == 1
+    assert steps * timing.update + rest == pytest.approx(minutes * 60, abs=timing.update + 0.01)
 
 
 def test_steps_may_be_the_tighter_limit() -> None:

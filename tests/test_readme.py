@@ -39,6 +39,7 @@ SMALL = {
     "model.d_model": 16,
     "model.d_ff": 16,
     "model.n_heads": 2,
+    "batching.accumulate": 1,
     "training.warmup": 2,
     "evaluation.sentences": 2,
     "decoding.extra_length": 3,

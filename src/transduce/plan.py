@@ -3,6 +3,7 @@
 Pure. `compose` measures or predicts the times and saves the plan with the preflight report; the command line prints it.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,10 +20,10 @@ from transduce.training.parallel import Cut, cut
 from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
-SHARE = 0.25  # seconds of them for a second of updates, at most
+SHARE = 0.25  # of the minutes for them and for choosing the model, at most, unless one alone takes more
 # Updates: 29,000 captions had 15 BLEU after so many of 2,048 tokens, 25 after twice as many (docs/quality.md).
 FEW = 500
-CHOOSING = 6  # validations that choosing the model takes: it decodes up to three candidates with a beam
+DECODED = 2  # validations that a candidate for the final model takes: it is decoded with a beam
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +55,7 @@ class Plan:
     passes: float
     target_pieces_an_update: float
     checkpoint_every: int
+    average: int
     patience: int
     precision: str
     device: str
@@ -75,7 +77,8 @@ class Plan:
     @property
     def validation_seconds(self) -> float:
         """All validations, and choosing the model."""
-        return 0.0 if self.timing is None else (self._validations + CHOOSING) * self.timing.validation
+        number = -(-self.updates // self.checkpoint_every)
+        return 0.0 if self.timing is None else (number + choosing(number, self.average)) * self.timing.validation
 
     @property
     def seconds(self) -> float:
@@ -87,10 +90,6 @@ class Plan:
         """While it trains; 0 without a `timing`."""
         return 0.0 if self.timing is None else self.target_pieces_an_update / self.timing.update
 
-    @property
-    def _validations(self) -> int:
-        return -(-self.updates // self.checkpoint_every)
-
 
 def to_values(plan: Plan) -> dict[str, Any]:
     """Plain values for JSON."""
@@ -98,15 +97,28 @@ def to_values(plan: Plan) -> dict[str, Any]:
     return asdict(plan) | {name: getattr(plan, name) for name in times}
 
 
+def choosing(validations: int, average: int) -> int:
+    """How many validations choosing the model takes after so many, when it averages `average` checkpoints: its
+    candidates are the average of the last, of the best, and the best alone; those that are the same count once."""
+    return DECODED * (1 if validations == 1 else 2 if validations <= average else 3)
+
+
 def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
     """How many updates fit into `training.minutes`, how often to validate, and the seconds of an update with its share
     of everything else."""
-    seconds = training.minutes * 60
+    seconds, average = training.minutes * 60, training.average
     every = training.checkpoint_every
     if training.max_steps * timing.update > seconds:  # only then do minutes decide
-        apart = max(seconds / VALIDATIONS, timing.validation / SHARE)
-        every = min(every, max(1, int(apart / timing.update)))
-    fitting = max(1, int((seconds - CHOOSING * timing.validation) / (timing.update + timing.validation / every)))
+        numbers = range(VALIDATIONS, 1, -1)
+        paid = SHARE * seconds / timing.validation
+        number = next((n for n in numbers if n + choosing(n, average) <= paid), 1)
+        left = seconds - (number + choosing(number, average)) * timing.validation
+        every = min(every, max(1, math.ceil(left / timing.update / number)))
+    for candidates in (1, 2, 3):
+        left = seconds - DECODED * candidates * timing.validation
+        fitting = max(1, int(left / (timing.update + timing.validation / every)))
+        if choosing(-(-fitting // every), average) <= DECODED * candidates:
+            break
     steps = min(training.max_steps, fitting)
     return steps, min(every, steps), seconds / fitting
 
@@ -151,6 +163,7 @@ def make_plan(
         passes=chosen.max_steps / work.updates,
         target_pieces_an_update=int(first.target_lengths.sum() + len(first)) / work.updates,
         checkpoint_every=chosen.checkpoint_every,
+        average=config.training.average,
         patience=config.training.patience,
         precision=chosen.precision,
         device=chosen.device,

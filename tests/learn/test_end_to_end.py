@@ -53,7 +53,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_files_become_a_translator(tmp_path: Path) -> None:
     write_corpus(tmp_path, n=600)
     small = ["model.n_layers=1", "model.d_model=64", "model.d_ff=128", "model.p_drop=0", "batching.max_tokens=512"]
-    small += ["training.max_steps=300", "training.checkpoint_every=100", "training.average=2"]
+    small += ["batching.accumulate=1", "training.max_steps=300", "training.checkpoint_every=100", "training.average=2"]
     small += ["training.warmup=40", "training.learning_rate=0.01"]
     files = ["--source", "train.aa", "--target", "train.bb", "--out", "runs/mine"]
     said = run([*PROGRAM, "train", *files, *(word for s in small for word in ("--set", s))], tmp_path)
@@ -75,7 +75,7 @@ def test_a_dictionary_is_learned_letter_by_letter(tmp_path: Path) -> None:
     write_lines(tmp_path / "words.tsv", [f"{word}\t{' '.join(word.upper())}" for word in words])
     small = ["model.n_layers=1", "model.d_model=64", "model.d_ff=128", "batching.max_tokens=1024", "model.p_drop=0.0"]
     small += ["training.max_steps=250", "training.checkpoint_every=125", "training.warmup=40", "training.average=1"]
-    small += ["training.learning_rate=0.006"]
+    small += ["training.learning_rate=0.006", "batching.accumulate=1"]
     said = run(
         [
             *PROGRAM,
