@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _skip_reason(longrepr: object) -> str:
     return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@contextmanager
+def run_time_checks(on: bool) -> Iterator[None]:
+    """With or without the checks of shapes and types, which make training a tiny model twenty times slower."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", not on)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Shapes and types are checked by what is not trained for: the unit tier calls every function, and with them."""
+    with run_time_checks(on=not any(item.get_closest_marker(tier) for tier in ("learn", "parity", "slow"))):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -80,8 +101,6 @@ def same_start() -> None:
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Without the checks of shapes: for what goes through the same functions thousands of times, when others check."""
-    from tests.tiny import run_time_checks
-
     with run_time_checks(on=False):
         yield
 

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import run_time_checks
 from tests.disk import contents, full_disk
-from tests.tiny import After, Heard, Killed, run_time_checks, tiny_config, write_corpus, write_lines
+from tests.tiny import After, Heard, Killed, tiny_config, write_corpus, write_lines
 from transduce import compose, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
@@ -30,10 +31,8 @@ pytestmark = pytest.mark.learn
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
-    with run_time_checks(on=False):
-        yield
 
 
 @pytest.fixture(scope="module")

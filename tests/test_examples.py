@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.nn.laws import no_peeking, padding_is_inert, step_equals_forward
-from tests.tiny import run_time_checks
 from tools.pages import ROOT, blocks, section
 
 pytestmark = pytest.mark.learn
@@ -39,8 +38,7 @@ def words(table: str) -> list[str]:
 def run(name: str, capsys: pytest.CaptureFixture[str]) -> ModuleType:
     """`found` is what `main` returned; it printed the table of the page."""
     module = example(name)
-    with run_time_checks(on=False):
-        module.found = module.main()  # type: ignore[attr-defined]
+    module.found = module.main()  # type: ignore[attr-defined]
     (shown,) = blocks(section((EXAMPLES / "README.md").read_text(encoding="utf-8"), SECTIONS[name]))
     assert words(capsys.readouterr().out) == words(shown.text)
     return module

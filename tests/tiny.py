@@ -1,8 +1,7 @@
 """A language that a tiny Transformer learns in seconds: every word becomes its mirror image in capitals."""
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,23 +188,11 @@ class Heard:
         pass
 
 
-@contextmanager
-def run_time_checks(on: bool) -> Iterator[None]:
-    """With or without the checks of shapes and types, which make training a tiny model twenty times slower."""
-    from jaxtyping import config
-
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", not on)
-    try:
-        yield
-    finally:
-        config.update("jaxtyping_disable", before)
-
-
 def trained_run(factory: pytest.TempPathFactory) -> Path:
     """A run that is finished, beside its corpus and recipe; trained once, in two seconds. Not to be written to."""
     folder = factory.getbasetemp() / "tiny"
     if not folder.exists():
+        from tests.conftest import run_time_checks
         from transduce.cli.main import run
 
         write_corpus(folder)

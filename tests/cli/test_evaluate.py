@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import sacrebleu
 
 from tests.cli.conftest import Transduce
-from tests.tiny import mirror, run_time_checks, sentences, write_lines
+from tests.tiny import mirror, sentences, write_lines
 
 pytestmark = pytest.mark.unit
 
@@ -204,14 +203,6 @@ def test_against_a_model(transduce: Transduce, run: Path, corpus: Path, tmp_path
     assert transduce("evaluate", *files, "--source", corpus / "test.aa", "--against", run).status == 0
 
 
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Without run-time checks, which make searches slow."""
-    with run_time_checks(on=False):
-        yield
-
-
-@pytest.mark.usefixtures("unchecked")
 def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpus: Path) -> None:
     options = ("--metric", "chrf", "--precision", "fp32", "--json")
     files = ("--source", corpus / "dev.aa", "--reference", corpus / "dev.bb", *options)

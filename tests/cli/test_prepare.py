@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Transduce
 from tests.cli.test_train import QUICK, SMALL
 from tests.disk import contents
-from tests.tiny import WORDS, mirror, run_time_checks, sentences, write_corpus, write_lines, write_recipe
+from tests.tiny import WORDS, mirror, sentences, write_corpus, write_lines, write_recipe
 from transduce import compose
 from transduce.cli import preflight as display
 from transduce.config import load_recipe
@@ -46,9 +46,8 @@ def test_train_goes_on_from_prepared_data(transduce: Transduce, tmp_path: Path) 
         "  transduce train 'my data'",
     ]
     data = _without_the_plan(contents(tmp_path / "run" / "data"))
-    with run_time_checks(on=False):
-        trained = transduce("train", *options, "--out", tmp_path / "run")
-        assert transduce("train", *options, "--out", tmp_path / "straight").status == 0
+    trained = transduce("train", *options, "--out", tmp_path / "run")
+    assert transduce("train", *options, "--out", tmp_path / "straight").status == 0
     assert trained.status == 0, trained.err
     assert "tokenising" not in trained.err
     assert all(_without_the_plan(contents(tmp_path / run / "data")) == data for run in ("run", "straight"))
@@ -123,8 +122,7 @@ def test_the_list_of_what_is_left_out(transduce: Transduce, tmp_path: Path) -> N
     rows = [line.split("\t") for line in dropped.splitlines()]
     assert ["3", "empty", sentences(100, 0)[2], ""] in rows
     assert rows[-1][:2] == ["102", "duplicate"]
-    with run_time_checks(on=False):  # also for data that was prepared before
-        said = transduce("train", *given, *SMALL, *QUICK, "--out", run, "--list-dropped", tmp_path / "again.tsv")
+    said = transduce("train", *given, *SMALL, *QUICK, "--out", run, "--list-dropped", tmp_path / "again.tsv")
     assert said.status == 0, said.err
     assert (tmp_path / "again.tsv").read_text(encoding="utf-8") == dropped
 

@@ -1,26 +1,17 @@
 """`transduce distil` and `transduce backtranslate`."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Transduce
-from tests.tiny import mirror, run_time_checks, sentences, write_lines
+from tests.tiny import mirror, sentences, write_lines
 
 SMALL = ("model.n_layers=1", "model.d_model=16", "model.d_ff=16", "model.n_heads=2", "training.max_steps=4")
 SETTINGS = [word for setting in (*SMALL, "training.checkpoint_every=2") for word in ("--set", setting)]
 
 
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Without run-time checks, which make this slow."""
-    with run_time_checks(on=False):
-        yield
-
-
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.learn
 def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
@@ -52,7 +43,6 @@ def test_a_teacher_needs_its_data(transduce: Transduce, run: Path, tmp_path: Pat
     transduce("distil", "nowhere", "--out", tmp_path / "x").refused("nowhere: no such folder.")
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.learn
 def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
     lines = sentences(12, seed=9)
@@ -68,7 +58,6 @@ def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, 
     assert transduce("train", *files, "--out", tmp_path / "run", *SETTINGS).status == 0
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.unit
 def test_drawn_pairs_are_the_same_for_a_seed(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     text = write_lines(tmp_path / "mono.aa", sentences(30, seed=9))

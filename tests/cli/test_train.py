@@ -3,14 +3,14 @@
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Transduce
 from tests.disk import contents
-from tests.tiny import SHORT, mirror, run_time_checks, sentences, write_corpus, write_lines, write_recipe
+from tests.tiny import SHORT, mirror, sentences, write_corpus, write_lines, write_recipe
 from transduce import compose
 from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
@@ -33,10 +33,8 @@ SMALL = [
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
-    with run_time_checks(on=False):
-        yield
 
 
 # ---- from files

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tiny import Heard, run_time_checks, tiny_config, trained_run
+from tests.tiny import Heard, tiny_config, trained_run
 from transduce import compose
 from transduce.bundle import bundle_folder
 from transduce.decoding.translator import Translator
@@ -105,11 +105,10 @@ def test_without_a_model_there_are_positions_and_the_papers_learning_rate(tmp_pa
     assert f"{first:.3g} at its highest, update 4,000; {last:.3g} at 100,000." in found.seen[2]
 
 
-@pytest.mark.usefixtures("unwritten")
+@pytest.mark.usefixtures("unwritten", "unchecked")
 def test_learned_positions_and_layers_without_heads(tmp_path: Path) -> None:
     rival = ("model.positions=learned", "model.max_positions=40", 'model.layer={kind="recurrent"}')
-    with run_time_checks(on=False):
-        compose.train(tiny_config(tmp_path, *rival, "training.max_steps=60"), tmp_path / "run", reporter=Heard())
+    compose.train(tiny_config(tmp_path, *rival, "training.max_steps=60"), tmp_path / "run", reporter=Heard())
     found = look(tmp_path / "run", tmp_path / "out", LINES)
     assert "Encoder self-attention: none, these layers are of another type." in found.seen
     assert {head["kind"] for head in found.measured["heads"]} == {"cross"}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import run_time_checks, tiny_config
+from tests.conftest import run_time_checks
+from tests.tiny import tiny_config
 from transduce.data.prepare import Prepared, load_prepared
 from transduce.errors import ConfigError
 from transduce.lab.cells import Cell

@@ -451,6 +451,7 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
 # ---- a resumed run is one that never stopped
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("stops", [[1], [4], [5], [10], [2, 3, 9]], ids=str)
 @pytest.mark.parametrize(
     ("precision", "training"),
