@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
@@ -209,7 +210,7 @@ def _train(
 ) -> Outcome:
     wall, cpu = time.perf_counter(), time.process_time()
     truncate_events(run, progress.step)
-    log = EventLog(run / "events.jsonl", _curves(run))
+    log = EventLog(run / "events.jsonl", partial(_curves, run))
     dev = DevSet(config, prepared, trainer.world.device, trainer.precision)
     listeners = _Both(log, reporter, dev)
     reporter.begin(progress, config)
@@ -656,7 +657,7 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
 
 
 def _curves(run: Path) -> Curves | None:
-    """TensorBoard's writer where the extra is installed."""
+    """TensorBoard's writer where the extra is installed; importing it takes as long as an update of a small model."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:

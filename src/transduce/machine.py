@@ -30,7 +30,7 @@ INSTRUCTIONS = {
 SIDE = 512  # of the square matrices: about as much work as one product of a small model's step
 MEMORY = 1 << 23  # floats: three arrays of 32 MiB pass by most caches
 CACHE = 1 << 18  # floats: 1 MiB, as large as the activations of a small model
-SECONDS = 0.05  # for each measurement, after one call that warms up
+SECONDS = 0.03  # for each measurement, after one call that warms up
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Machine:
 
 @functools.cache
 def measure_machine(threads: int) -> Machine:
-    """Measure this one in half a second, once. The best of several times counts: other work only makes them worse.
+    """Measure this one, once, in a third of a second. The best of several times counts: other work only slows them.
 
     Sets the process's threads to `threads`.
     """

@@ -60,7 +60,7 @@ def test_loss_is_per_piece_and_speed_per_second() -> None:
 
 def test_steps_are_told_every_so_often_and_validations_at_once(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    log = EventLog(path, None, every=3)
+    log = EventLog(path, lambda: None, every=3)
     for i in range(1, 7):
         log.stepped(step(i, loss=float(i)))
     good = DevResult(step=6, loss=0.5, metric="bleu", score=30.0, higher_is_better=True)
@@ -78,7 +78,7 @@ def test_steps_are_told_every_so_often_and_validations_at_once(tmp_path: Path) -
 
 def test_a_log_is_continued(tmp_path: Path) -> None:
     for text in ("Straße", "two\nlines"):
-        log = EventLog(tmp_path / "x", None)
+        log = EventLog(tmp_path / "x", lambda: None)
         log.write(event="sample", output=text)
         log.close()
     assert [e["output"] for e in events(tmp_path / "x")] == ["Straße", "two\nlines"]
@@ -88,7 +88,7 @@ def test_a_log_is_continued(tmp_path: Path) -> None:
 def test_curves_get_the_same_numbers(tmp_path: Path) -> None:
     curves = Points()
     assert isinstance(curves, Curves)
-    log = EventLog(tmp_path / "x", curves, every=2)
+    log = EventLog(tmp_path / "x", lambda: curves, every=2)
     log.stepped(step(1))
     log.stepped(step(2))
     result = DevResult(step=2, loss=0.5, metric="wer", score=12.0, higher_is_better=False)
@@ -106,7 +106,7 @@ def test_curves_get_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_save_error_and_closing_is_not_another(tmp_path: Path) -> None:
-    log = EventLog(tmp_path / "events.jsonl", None)
+    log = EventLog(tmp_path / "events.jsonl", lambda: None)
     log.write(event="first")
     with full_disk(5), pytest.raises(SaveError, match="events.jsonl: cannot be written .File too large.. Free space"):
         log.write(event="second")

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -56,12 +57,13 @@ class Meter:
 
 @final
 class EventLog:
-    """Appends to events.jsonl one object a line: every `every` steps, and each validation. `curves` get the same."""
+    """Appends to events.jsonl one object a line: every `every` steps, and each validation. What `open_curves` returns,
+    when there is the first of them, gets the same."""
 
-    def __init__(self, path: Path, curves: Curves | None, every: int = 10) -> None:
+    def __init__(self, path: Path, open_curves: Callable[[], Curves | None], every: int = 10) -> None:
         self._path = path
         self._file = path.open("ab", buffering=0)  # what cannot be written must not wait to fail again in `close`
-        self._curves = curves
+        self._open_curves = open_curves
         self._every = every
         self._meter = Meter()
 
@@ -92,6 +94,10 @@ class EventLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @cached_property
+    def _curves(self) -> Curves | None:
+        return self._open_curves()
 
     def _curve(self, step: int, **values: float) -> None:
         if self._curves is not None:
