@@ -1,8 +1,8 @@
 """How good a model is on the dev set, while it trains and when the one to keep is chosen."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -15,6 +15,7 @@ from transduce.data.collate import Batch, collate
 from transduce.data.prepare import Prepared
 from transduce.decoding.translator import DecodingConfig, Translator
 from transduce.device import Chosen, autocast
+from transduce.evaluation.compare import compare
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references, higher_is_better
 from transduce.nn.loss import label_smoothed_nll
 from transduce.nn.transformer import Transformer
@@ -24,6 +25,7 @@ from transduce.training.averaging import average
 
 DEV_LOSS_PAIRS = 2000  # the dev loss is of at most so many pairs, so that it cannot stall training
 SAMPLES = 3
+SURE = 0.84  # of resampled dev sets: one standard error
 
 
 @final
@@ -48,13 +50,13 @@ class DevSet:
     def validate(self, model: Transformer, step: int) -> DevResult:
         """Loss and metric of `model` as it is, decoded greedily: a beam costs four times as much and ranks alike."""
         metric = self._config.evaluation.metric
-        score = self.measure(model, replace(self._config.decoding, beam=1))[metric].score
+        score = self.score(self.decode(model, replace(self._config.decoding, beam=1)))[metric].score
         return DevResult(
             step=step, loss=self.loss(model), metric=metric, score=score, higher_is_better=higher_is_better(metric)
         )
 
-    def measure(self, model: Transformer, decoding: DecodingConfig) -> dict[str, MetricScore]:
-        """The dev metric of `model`. Keeps a few outputs in `samples`."""
+    def decode(self, model: Transformer, decoding: DecodingConfig) -> list[str]:
+        """What `model` makes of the dev inputs. Keeps a few outputs in `samples`."""
         translator = Translator(
             model,
             self._prepared.tokenizers,
@@ -69,8 +71,17 @@ class DevSet:
             {"source": s, "reference": r[0], "output": o}
             for s, r, o in list(zip(self.sources, self.references, outputs, strict=True))[:SAMPLES]
         ]
+        return outputs
+
+    def score(self, outputs: Sequence[str]) -> dict[str, MetricScore]:
+        """The dev metric of these outputs."""
         e = self._config.evaluation
         return evaluate(outputs, self.references, [e.metric], e.tokenize)
+
+    def surely_better(self, outputs: Sequence[str], than: Sequence[str]) -> bool:
+        """Whether `outputs` are better in `SURE` of the dev sets drawn from this one with replacement."""
+        e = self._config.evaluation
+        return compare(than, outputs, self.references, e.metric, e.tokenize).wins_b >= SURE
 
     def loss(self, model: Transformer) -> float:
         """Nats per target piece, without smoothing."""
@@ -113,29 +124,47 @@ def best_steps(progress: Progress, n: int) -> list[int]:
     return sorted(r.step for r in ranked[:n])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Candidate:
+    label: str
+    weights: dict[str, Tensor]
+    outputs: list[str]
+    scores: dict[str, MetricScore]
+
+
 def choose_model(
     run: Path, config: RunConfig, progress: Progress, model: Transformer, dev: DevSet, say: Callable[[str], None]
 ) -> tuple[str, dict[str, Tensor], dict[str, MetricScore]]:
-    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint."""
-    n = config.training.average
-    candidates = {
-        f"average of the last {n}": last_steps(progress, n),
-        f"average of the best {n}": best_steps(progress, n),
-        "best checkpoint": best_steps(progress, 1),
-    }
+    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint.
+
+    The best of many checkpoints is flattered by the lines that chose it, so it has to be `surely_better` than the
+    better average (docs/quality.md has what that is worth).
+    """
+    n, metric = config.training.average, config.evaluation.metric
     model = copy.deepcopy(model)
-    found: list[tuple[float, str, dict[str, Tensor], dict[str, MetricScore]]] = []
-    tried: list[list[int]] = []
-    for name, steps in candidates.items():
-        if steps in tried:
-            continue
-        tried.append(steps)
-        weights = average(load_weights(run, step) for step in steps)
-        load_weights_into(model, weights, name)
-        scores = dev.measure(model, config.decoding)
-        score = scores[config.evaluation.metric].score
-        label = f"{name} ({', '.join(map(str, steps))})"
-        say(f"  {label}: {config.evaluation.metric} {score:.2f}")
-        found.append((score if higher_is_better(config.evaluation.metric) else -score, label, weights, scores))
-    best = max(found, key=lambda f: f[0])
-    return best[1], best[2], best[3]
+    tried: dict[tuple[int, ...], _Candidate] = {}
+
+    def candidate(name: str, steps: list[int]) -> _Candidate:
+        if tuple(steps) not in tried:
+            weights = average(load_weights(run, step) for step in steps)
+            load_weights_into(model, weights, name)
+            outputs = dev.decode(model, config.decoding)
+            label, scores = f"{name} ({', '.join(map(str, steps))})", dev.score(outputs)
+            say(f"  {label}: {metric} {scores[metric].score:.2f}")
+            tried[tuple(steps)] = _Candidate(label=label, weights=weights, outputs=outputs, scores=scores)
+        return tried[tuple(steps)]
+
+    def rank(one: _Candidate) -> float:
+        return one.scores[metric].score if higher_is_better(metric) else -one.scores[metric].score
+
+    last, best = (
+        candidate(f"average of the last {n}", last_steps(progress, n)),
+        candidate(f"average of the best {n}", best_steps(progress, n)),
+    )
+    chosen, single = max(last, best, key=rank), candidate("best checkpoint", best_steps(progress, 1))
+    if rank(single) > rank(chosen):
+        if dev.surely_better(single.outputs, chosen.outputs):
+            chosen = single
+        else:
+            say("  the average is kept: on so few lines, the best of many checkpoints may be better by chance")
+    return chosen.label, chosen.weights, chosen.scores
