@@ -157,11 +157,10 @@ def choose_model(
     def rank(one: _Candidate) -> float:
         return one.scores[metric].score if higher_is_better(metric) else -one.scores[metric].score
 
-    last, best = (
-        candidate(f"average of the last {n}", last_steps(progress, n)),
-        candidate(f"average of the best {n}", best_steps(progress, n)),
-    )
-    chosen, single = max(last, best, key=rank), candidate("best checkpoint", best_steps(progress, 1))
+    last = candidate(f"average of the last {n}", last_steps(progress, n))
+    best = candidate(f"average of the best {n}", best_steps(progress, n))
+    single = candidate("best checkpoint", best_steps(progress, 1))
+    chosen = max(last, best, key=rank)
     if rank(single) > rank(chosen):
         if dev.surely_better(single.outputs, chosen.outputs):
             chosen = single
