@@ -30,7 +30,9 @@ def right(*lines: range) -> list[str]:
     return [f"line {i}" if any(i in part for part in lines) else "wrong" for i in range(LINES)]
 
 
-def choose(config: RunConfig, outputs: dict[str, list[str]], patch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+def choose(
+    config: RunConfig, outputs: dict[str, list[str]], patch: pytest.MonkeyPatch, validations: int = 4
+) -> tuple[str, list[str]]:
     """The steps of the model that is kept when their average says `outputs`, and what was told."""
     model = build(config.model, 9, 9, IDS.pad)  # "has" the steps it is the average of
     patch.setattr(validation, "load_weights", lambda run, step: step)
@@ -41,7 +43,7 @@ def choose(config: RunConfig, outputs: dict[str, list[str]], patch: pytest.Monke
     dev.references, dev._config = REFERENCES, config
     results = [
         DevResult(step=step, loss=1.0, metric="accuracy", score=score, higher_is_better=True)
-        for step, score in SCORES.items()
+        for step, score in list(SCORES.items())[:validations]
     ]
     told: list[str] = []
     _, weights, scores = choose_model(Path("run"), config, Progress(history=tuple(results)), model, dev, told.append)
@@ -76,3 +78,12 @@ def test_a_checkpoint_that_is_better_is_kept(config: RunConfig, monkeypatch: pyt
     kept, told = choose(config, outputs, monkeypatch)
     assert kept == "1"
     assert len(told) == 3
+
+
+def test_what_there_is_once_is_decoded_once(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, told = choose(config, {"1": right(range(62))}, monkeypatch, validations=1)
+    assert kept == "1"
+    assert told == ["  last checkpoint (1): accuracy 62.00"]
+    kept, told = choose(config, {"1 2": right(range(62)), "1": right(range(60))}, monkeypatch, validations=2)
+    assert kept == "1 2"
+    assert told == ["  average of the last 2 (1, 2): accuracy 62.00", "  best checkpoint (1): accuracy 60.00"]

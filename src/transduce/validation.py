@@ -144,8 +144,9 @@ def choose_model(
     model = copy.deepcopy(model)
     tried: dict[tuple[int, ...], _Candidate] = {}
 
-    def candidate(name: str, steps: list[int]) -> _Candidate:
+    def candidate(which: str, steps: list[int]) -> _Candidate:
         if tuple(steps) not in tried:
+            name = f"average of the {which} {len(steps)}" if len(steps) > 1 else f"{which} checkpoint"
             weights = average(load_weights(run, step) for step in steps)
             load_weights_into(model, weights, name)
             outputs = dev.decode(model, config.decoding)
@@ -157,9 +158,9 @@ def choose_model(
     def rank(one: _Candidate) -> float:
         return one.scores[metric].score if higher_is_better(metric) else -one.scores[metric].score
 
-    last = candidate(f"average of the last {n}", last_steps(progress, n))
-    best = candidate(f"average of the best {n}", best_steps(progress, n))
-    single = candidate("best checkpoint", best_steps(progress, 1))
+    last = candidate("last", last_steps(progress, n))
+    best = candidate("best", best_steps(progress, n))
+    single = candidate("best", best_steps(progress, 1))
     chosen = max(last, best, key=rank)
     if rank(single) > rank(chosen):
         if dev.surely_better(single.outputs, chosen.outputs):
