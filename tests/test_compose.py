@@ -585,7 +585,7 @@ class Clock:
     ("minutes", "max_steps", "steps"),
     [
         (0.0625, 10_000, 19),  # 30 times 1/8 s: less 6 for choosing the model, and a validation after every fourth step
-        (0.025, 10_000, 4),
+        (0.025, 10_000, 6),  # 12 times: less 4, for after two validations there are two candidates
         (0.001, 10_000, 1),  # not even the first
         (0.0625, 7, 7),  # steps are the tighter limit
         (10.0, 9, 9),
