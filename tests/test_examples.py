@@ -49,6 +49,7 @@ def test_every_example_is_tested() -> None:
     assert max(len(Path(path).read_text("utf-8").splitlines()) for path in EXAMPLES.glob("*.py")) < 150
 
 
+@pytest.mark.slow
 def test_agents_find_each_other_by_attention_only(capsys: pytest.CaptureFixture[str]) -> None:
     error = run("agents", capsys).found
     assert error["attention"] < 0.1
@@ -56,6 +57,7 @@ def test_agents_find_each_other_by_attention_only(capsys: pytest.CaptureFixture[
     assert error["none"] > 0.9
 
 
+@pytest.mark.slow
 def test_order_matters_to_positions_only(capsys: pytest.CaptureFixture[str]) -> None:
     found = run("sets", capsys).found
     difference, as_sorted, as_shuffled = found["without positions"]
