@@ -4,6 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -35,13 +36,12 @@ def words(table: str) -> list[str]:
     return re.sub(r"\s+", " ", re.sub(r"\d\S*\.\S*%?|\de-\d+", "N", table)).split()
 
 
-def run(name: str, capsys: pytest.CaptureFixture[str]) -> ModuleType:
-    """`found` is what `main` returned; it printed the table of the page."""
-    module = example(name)
-    module.found = module.main()  # type: ignore[attr-defined]
+def run(name: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What `main` returned; it printed the table of the page."""
+    found = example(name).main()
     (shown,) = blocks(section((EXAMPLES / "README.md").read_text(encoding="utf-8"), SECTIONS[name]))
     assert words(capsys.readouterr().out) == words(shown.text)
-    return module
+    return found
 
 
 def test_every_example_is_tested() -> None:
@@ -51,7 +51,7 @@ def test_every_example_is_tested() -> None:
 
 @pytest.mark.slow
 def test_agents_find_each_other_by_attention_only(capsys: pytest.CaptureFixture[str]) -> None:
-    error = run("agents", capsys).found
+    error = run("agents", capsys)
     assert error["attention"] < 0.1
     assert 0.5 < error["mean"] < 0.85, "more than nothing is heard, and far from everything"
     assert error["none"] > 0.9
@@ -59,7 +59,7 @@ def test_agents_find_each_other_by_attention_only(capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 def test_order_matters_to_positions_only(capsys: pytest.CaptureFixture[str]) -> None:
-    found = run("sets", capsys).found
+    found = run("sets", capsys)
     difference, as_sorted, as_shuffled = found["without positions"]
     assert difference < 1e-5
     assert as_shuffled == pytest.approx(as_sorted, abs=1e-4)
@@ -72,7 +72,7 @@ def test_order_matters_to_positions_only(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_a_layer_from_outside_copies(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("new_layer", capsys).found["moving average"] > 0.95
+    assert run("new_layer", capsys)["moving average"] > 0.95
 
 
 def test_a_layer_from_outside_obeys_the_laws() -> None:
