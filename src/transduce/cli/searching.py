@@ -11,7 +11,8 @@ from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
     from transduce.decoding.engines import DecodingPrecision
-    from transduce.decoding.translator import Translation, Translator
+    from transduce.decoding.texts import Translation
+    from transduce.decoding.translator import Translator
     from transduce.device import DeviceName
     from transduce.device import Precision as WantedPrecision
 

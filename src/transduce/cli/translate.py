@@ -13,7 +13,8 @@ from transduce.cli.searching import Chunk, Search, load_translator, members, thr
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from transduce.decoding.translator import Translation, Translator
+    from transduce.decoding.texts import Translation
+    from transduce.decoding.translator import Translator
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

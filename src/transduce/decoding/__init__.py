@@ -5,7 +5,8 @@ from transduce.decoding.ensemble import Ensemble
 from transduce.decoding.sampling import greedy, sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import DecodeState, Hypothesis, Step, length_penalty
-from transduce.decoding.translator import DecodingConfig, Translation, Translator
+from transduce.decoding.texts import Translation
+from transduce.decoding.translator import DecodingConfig, Translator
 
 __all__ = [
     "BeamConfig",

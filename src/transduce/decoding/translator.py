@@ -19,21 +19,21 @@ from transduce.decoding.beam import BeamConfig
 from transduce.decoding.diverse import check_diversity, diverse_beam_search
 from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
 from transduce.decoding.ensemble import Ensemble
-from transduce.decoding.lines import batches, cut, windows
+from transduce.decoding.lines import batches, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis, Step
+from transduce.decoding.texts import Texts, Translation, Warn, join
 from transduce.device import DeviceName, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.inference import runs_packed
 from transduce.nn.positions import LearnedPositions
-from transduce.text.form import Normal, normalise, one_line
-from transduce.text.pieces import IDS, TAGS
+from transduce.text.form import Normal
+from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 
 Precision = Literal["fp32", "bf16"]
-Warn = Callable[[str], None]
 # sources and what their outputs begin with -> outputs of each, best first
 _Decode = Callable[[Sequence[list[int]], Sequence[list[int]]], list[list[Hypothesis]]]
 
@@ -56,18 +56,6 @@ class DecodingConfig:
         BeamConfig(beam=self.beam, alpha=self.alpha)
         if self.extra_length < 0:
             raise ConfigError(f"extra_length = {self.extra_length}: must be at least 0; the paper uses 50.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Translation:
-    """One output as text. `log_prob` is its log-probability, `score` the same over the length penalty.
-
-    For a line that was translated in parts both are sums over the parts.
-    """
-
-    text: str
-    score: float
-    log_prob: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,16 +119,17 @@ class Translator:
         self.tokenizers = tokenizers
         self.device = device
         self.precision = precision
-        self._normal: Normal = normal
         self.model = model.to(device)
         members = model.members if isinstance(model, Ensemble) else (model,)
-        self._max_source = min(_positions(m.source.positions, max_source_length) for m in members)
-        self._max_target = min(_positions(m.target.positions, max_target_length) for m in members)
+        self._texts = Texts(
+            tokenizers,
+            normal,
+            longest_source=min(_positions(m.source.positions, max_source_length) for m in members),
+            longest_target=min(_positions(m.target.positions, max_target_length) for m in members),
+        )
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
         self._engine: Engine = engine or PlainEngine(self.model, device, self._computing, batch_tokens, batch_rows)
-        pieces = tokenizers.target.pieces(range(tokenizers.target.size))
-        self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
 
     @classmethod
     def load(
@@ -254,7 +243,7 @@ class Translator:
                 self._limits(sources, begins),
                 config=search,
                 n_best=n_best,
-                forbidden=self._tags,
+                forbidden=self._texts.tags,
                 prefixes=begins if any(begins) else (),
             )
 
@@ -296,7 +285,7 @@ class Translator:
                         groups=n,
                         strength=strength,
                         ids=IDS,
-                        forbidden=self._tags,
+                        forbidden=self._texts.tags,
                         prefixes=begun,
                         device=self.device,
                     )
@@ -314,7 +303,7 @@ class Translator:
         """
         step: Step[Any] = self.model.step
         beam = self.config.beam
-        parts = self._parts([self._line(text) for text in texts], 1, warn)
+        parts = self._texts.parts([self._texts.line(text) for text in texts], 1, warn)
         flat = [ids for line in parts for ids in line]
         found: list[list[str]] = [[] for _ in flat]
         lengths = [(len(ids) + 1) * beam for ids in flat]
@@ -329,11 +318,11 @@ class Translator:
                     beam=beam,
                     alphas=alphas,
                     ids=IDS,
-                    forbidden=self._tags,
+                    forbidden=self._texts.tags,
                     device=self.device,
                 )
             for i, each in zip(rows, best, strict=True):
-                found[i] = [self._texts([hypothesis])[0].text for hypothesis in each]
+                found[i] = [self._texts.outputs([hypothesis])[0].text for hypothesis in each]
         remaining = iter(found)
         lines = [list(islice(remaining, len(line))) for line in parts]
         return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
@@ -382,7 +371,7 @@ class Translator:
                     generator,
                     temperature=temperature,
                     top_k=top_k,
-                    forbidden=self._tags,
+                    forbidden=self._texts.tags,
                     device=self.device,
                 )
             return [[hypothesis] for hypothesis in found]
@@ -402,9 +391,10 @@ class Translator:
             ConfigError: this is an ensemble.
         """
         model = self.one_model("attention")
-        sources = self.tokenizers.encode_sources([self._line(source)])
-        ids = sources[0], self.tokenizers.target.encode(self._line(target))
-        for side, row, limit in zip(("source", "target"), ids, (self._max_source, self._max_target), strict=True):
+        sources = self.tokenizers.encode_sources([self._texts.line(source)])
+        ids = sources[0], self.tokenizers.target.encode(self._texts.line(target))
+        limits = self._texts.longest_source, self._texts.longest_target
+        for side, row, limit in zip(("source", "target"), ids, limits, strict=True):
             if not 1 <= len(row) <= limit:
                 raise DataError(f"{len(row)} {side} pieces: attention is shown for 1 to {limit}.")
         batch = collate([ids]).to(self.device)
@@ -445,10 +435,11 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
-        sources = self.tokenizers.encode_sources([self._line(source) for source, _ in pairs])
-        targets = self.tokenizers.target.encode_batch([self._line(target) for _, target in pairs])
-        for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            for side, ids, limit in (("source", source, self._max_source), ("target", target, self._max_target)):
+        sources = self.tokenizers.encode_sources([self._texts.line(source) for source, _ in pairs])
+        targets = self.tokenizers.target.encode_batch([self._texts.line(target) for _, target in pairs])
+        limits = self._texts.longest_source, self._texts.longest_target
+        for i, pair in enumerate(zip(sources, targets, strict=True)):
+            for side, ids, limit in zip(("source", "target"), pair, limits, strict=True):
                 if len(ids) > limit:
                     raise DataError(
                         f"line {first + i}: {len(ids)} {side} pieces, but this model takes {limit}. Shorten the line."
@@ -476,71 +467,25 @@ class Translator:
             begins = [""] * len(texts) if prefixes is None else list(islice(prefixes, len(texts)))
             if len(begins) < len(texts):
                 raise DataError(f"line {first + len(begins)}: no prefix. Give one for every line; it may be blank.")
-            yield from self._translate_window([self._line(text) for text in texts], begins, first, decode, warn)
+            yield from self._translate_window([self._texts.line(text) for text in texts], begins, first, decode, warn)
             first += len(texts)
         if prefixes is not None and next(prefixes, None) is not None:
             raise DataError(f"line {first}: a prefix, but no line. Give one prefix for every line.")
 
-    def _line(self, text: str) -> str:
-        return normalise(one_line(text), self._normal)
-
     def _translate_window(
         self, texts: Sequence[str], prefixes: Sequence[str], first: int, decode: _Decode, warn: Warn
     ) -> list[list[Translation]]:
-        parts = self._parts(texts, first, warn)
+        parts = self._texts.parts(texts, first, warn)
         begins: list[list[int]] = []
-        for number, (line, prefix) in enumerate(zip(parts, self._prefixes(prefixes, first), strict=True), start=first):
+        begun = self._texts.prefixes(prefixes, first)
+        for number, (line, prefix) in enumerate(zip(parts, begun, strict=True), start=first):
             if prefix and not line:
                 raise DataError(f"line {number}: a prefix for a blank line. Leave the prefix blank too.")
             begins += [prefix, *([] for _ in line[1:])] if line else []
         decoded = decode([ids for line in parts for ids in line], begins)
-        found = [self._texts(hypotheses) for hypotheses in decoded]
+        found = [self._texts.outputs(hypotheses) for hypotheses in decoded]
         remaining = iter(found)
-        return [_join(list(islice(remaining, len(line)))) for line in parts]
-
-    def _parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[list[int]]]:
-        """Every line as the ids of its parts: one as a rule, none for a blank line, several when it is too long."""
-        encode = self.tokenizers.encode_sources
-        found: list[list[list[int]]] = []
-        for number, (text, ids) in enumerate(zip(texts, encode(texts), strict=True), start=first):
-            if not text.strip() or not ids:
-                found.append([])
-            elif len(ids) <= self._max_source:
-                found.append([ids])
-            else:
-                pieces = self._cut(text)
-                warn(
-                    f"line {number}: {len(ids)} pieces, and this model takes {self._max_source} at once. "
-                    f"It was translated in {len(pieces)} parts; shorter lines translate better."
-                )
-                found.append([part[: self._max_source] for part in encode(pieces)])
-        return found
-
-    def _prefixes(self, texts: Sequence[str], first: int) -> list[list[int]]:
-        """The pieces of every prefix. Raises `DataError` where no output of this model begins with them."""
-        never = {IDS.pad, IDS.unk, IDS.bos, IDS.eos, *self._tags}
-        found = self.tokenizers.target.encode_batch([self._line(text).strip() for text in texts])
-        for number, (text, ids) in enumerate(zip(texts, found, strict=True), start=first):
-            if len(ids) > self._max_target:
-                raise DataError(
-                    f"line {number}: a prefix of {len(ids)} pieces, but this model writes {self._max_target}. "
-                    "Shorten it."
-                )
-            if not never.isdisjoint(ids):
-                raise DataError(
-                    f"line {number}: the prefix {text!r} has characters that this model never writes. "
-                    "Write them otherwise, or leave it blank."
-                )
-        return found
-
-    def _cut(self, text: str) -> list[str]:
-        """The parts of a line that is too long, each with its tag."""
-        tag, rest = self.tokenizers.split_tag(text)
-
-        def fits(part: str) -> bool:
-            return len(self.tokenizers.encode_sources([tag + part])[0]) <= self._max_source
-
-        return [tag + part for part in cut(rest, fits)]
+        return [join(list(islice(remaining, len(line)))) for line in parts]
 
     def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
         return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
@@ -548,15 +493,7 @@ class Translator:
     def _limits(self, sources: Sequence[list[int]], prefixes: Sequence[list[int]] = ()) -> list[int]:
         """Most pieces of each output: so many more than its input has, or its prefix where that is longer."""
         lengths = [max(len(row) for row in rows) for rows in zip(sources, prefixes or sources, strict=True)]
-        return [min(length + self.config.extra_length, self._max_target) for length in lengths]
-
-    def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
-        """Outputs as text, each text once, at its best score."""
-        found: dict[str, Translation] = {}
-        for h in hypotheses:
-            text = one_line(self.tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
-            found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
-        return list(found.values())
+        return [min(length + self.config.extra_length, self._texts.longest_target) for length in lengths]
 
     def one_model(self, verb: str) -> Transformer:
         """The model; raises `ConfigError` where it is an ensemble."""
@@ -598,17 +535,3 @@ def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle
 def _check_window(window: int) -> None:
     if window < 1:
         raise ConfigError(f"window = {window}: must be at least 1 line.")
-
-
-def _join(parts: Sequence[Sequence[Translation]]) -> list[Translation]:
-    """The k-th output of a line is made of the k-th outputs of its parts; a line without parts is empty."""
-    if not parts:
-        return [Translation(text="", score=0.0, log_prob=0.0)]
-    return [
-        Translation(
-            text=" ".join(part.text for part in kth),
-            score=sum(part.score for part in kth),
-            log_prob=sum(part.log_prob for part in kth),
-        )
-        for kth in zip(*parts, strict=False)
-    ]
