@@ -3,10 +3,12 @@
     python -m benchmarks.compare_engines --mode throughput --json
     python -m benchmarks.compare_engines --mode latency
     python -m benchmarks.compare_engines --bundle runs/mine --source test.en --reference test.de
+    python -m benchmarks.compare_engines --huggingface peers/hf
 
 With --json a line for each case, as `benchmarks.decode` prints it; without, also the ratio of the best settings and the
-share of sentences for which the two give the same output in float32. Each case is a process of its own, so its peak
-memory is its own.
+share of sentences for which the first two give the same output in float32. Each case is a process of its own, so its
+peak memory is its own. `--huggingface` adds Hugging Face's `generate` from the environment named
+(benchmarks/README.md), on random weights of its own for a model of the same size: it cannot take ours.
 """
 
 import argparse
@@ -22,51 +24,40 @@ from typing import Any
 
 import ctranslate2
 
-from benchmarks.cases import ROOT, SHAPES
+from benchmarks.cases import ROOT
+from benchmarks.decoding import options
 
 Case = dict[str, str]
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What this script and `benchmarks.decode` both take."""
-    parser.add_argument("--mode", choices=["throughput", "latency"], default="throughput")
-    parser.add_argument("--model", choices=list(SHAPES), default="base")
-    parser.add_argument("--beam", type=int, default=4)
-    parser.add_argument("--sentences", type=int, default=64)
-    parser.add_argument("--out-len", type=int, default=30, help="steps of every output, its end symbol included")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--bundle", type=Path, help="a trained model with one vocabulary, instead of random weights")
-    parser.add_argument("--source", type=Path, help="its inputs, one a line")
-    parser.add_argument("--reference", type=Path, help="adds BLEU")
-
-
-def cases(mode: str, cores: int) -> Iterator[tuple[str, Case]]:
+def cases(mode: str, cores: int, with_huggingface: bool = False) -> Iterator[tuple[str, Case]]:
     """Engine and settings, the engines in turn."""
     kinds = sorted(ctranslate2.get_supported_compute_types("cpu"))
     sizes = ["16", "64"] if mode == "throughput" else ["1"]
     shapes = [("1", str(cores)), (str(cores), "1")] if mode == "throughput" and cores > 1 else [("1", "1")]
     if mode == "latency" and cores > 1:
         shapes.append((str(cores), "1"))
-    both = {"torch": ["fp32", "bf16", "int8"], "ctranslate2": kinds}
+    all_kinds = {"torch": ["fp32", "bf16", "int8"], "ctranslate2": kinds}
+    if with_huggingface:
+        all_kinds["huggingface"] = ["fp32", "bf16"]
     each = {
         engine: [
             (engine, {"--precision": precision, "--batch": batch, "--threads": threads, "--workers": workers})
             for batch in sizes
             for threads, workers in shapes
+            if engine != "huggingface" or workers == "1"  # it has no workers
             for precision in precisions
         ]
-        for engine, precisions in both.items()
+        for engine, precisions in all_kinds.items()
     }
-    for pair in zip_longest(each["torch"], each["ctranslate2"]):
-        yield from (case for case in pair if case is not None)
+    for turn in zip_longest(*each.values()):
+        yield from (case for case in turn if case is not None)
 
 
-def run(engine: str, settings: Case, rest: list[str], folder: Path, hide_amx: bool) -> dict[str, Any]:
-    """One line of `benchmarks.decode`, and its outputs."""
+def run(command: list[str], settings: Case, rest: list[str], folder: Path, hide_amx: bool) -> dict[str, Any]:
+    """One line of the program that `command` begins, and its outputs."""
     outputs = folder / "outputs.json"
-    words = [word for pair in settings.items() for word in pair]
-    command = [sys.executable, "-m", "benchmarks.decode", "--engine", engine, *words, *rest]
-    command += ["--conversion", str(folder / "converted"), "--outputs", str(outputs)]
+    command = [*command, *(word for pair in settings.items() for word in pair), *rest, "--outputs", str(outputs)]
     hidden = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"} if hide_amx else {}
     variables = os.environ | hidden
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=variables)
@@ -81,8 +72,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON line a case")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--hide-amx", action="store_true", help="as on a processor without")
+    parser.add_argument("--huggingface", type=Path, metavar="VENV", help="its `generate` too; only random weights")
     parser.add_argument("--cpu", action="store_true", help="compare processor time, for machines that are busy")
     a = parser.parse_args()
+    if a.huggingface is not None and a.bundle is not None:
+        parser.error("--huggingface: it cannot load a bundle. Leave one of the two out.")
     names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference")
     given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
     rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]
@@ -91,8 +85,12 @@ def main() -> None:
     by = "cpu_ms_per_sentence" if a.cpu else "p50_ms" if a.mode == "latency" else "sentences_per_second"
     sign = 1 if by == "sentences_per_second" else -1
     with tempfile.TemporaryDirectory() as folder:
-        for engine, settings in cases(a.mode, a.cores):
-            record = run(engine, settings, rest, Path(folder), a.hide_amx)
+        own = [sys.executable, "-m", "benchmarks.decode", "--conversion", f"{folder}/converted", "--engine"]
+        programs = {engine: [*own, engine] for engine in ("torch", "ctranslate2")}
+        if a.huggingface is not None:
+            programs["huggingface"] = [f"{a.huggingface.absolute()}/bin/python", "-m", "benchmarks.generate"]
+        for engine, settings in cases(a.mode, a.cores, a.huggingface is not None):
+            record = run(programs[engine], settings, rest, Path(folder), a.hide_amx)
             if engine not in best or sign * record[by] > sign * best[engine][by]:
                 best[engine] = record
             if record["precision"] in ("fp32", "float32"):
@@ -104,7 +102,8 @@ def main() -> None:
     for record in best.values():
         setting = ", ".join(f"{name} {record[name]}" for name in ("precision", "batch", "threads", "workers"))
         print(f"best {record['engine']}: {setting}: {by} = {record[by]}")
-    print(f"ours over CTranslate2: {(best['torch'][by] / best['ctranslate2'][by]) ** sign:.2f}")
+    for engine in list(best)[1:]:
+        print(f"ours over {engine}: {(best['torch'][by] / best[engine][by]) ** sign:.2f}")
     pairs = list(zip(exact["torch"], exact["ctranslate2"], strict=True))
     alike = sum(all(i == j for i, j in zip(x, y, strict=False)) for x, y in pairs)  # without the last step's end symbol
     print(f"the same outputs in float32: {alike / len(pairs):.1%}")

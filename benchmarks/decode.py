@@ -13,7 +13,6 @@ are wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
 import argparse
 import json
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import SHAPES
-from benchmarks.compare_engines import options
+from benchmarks.decoding import Outputs, measure, options, random_sentences
 from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
 from transduce.data.shortlist import Shortlist, load_shortlist
@@ -38,7 +37,6 @@ from transduce.nn.inference import PackedTransformer
 from transduce.text.pieces import IDS
 
 ALPHA = 0.6
-Outputs = list[list[int]]
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 
 
@@ -54,14 +52,6 @@ def random_model(name: str) -> tuple[Transformer, TransformerConfig, list[str]]:
     with torch.no_grad():
         model.target.table.weight[IDS.eos] = 0
     return model, config, ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, size))]
-
-
-def random_sentences(n: int, size: int) -> Outputs:
-    """Sentences with lengths as in news: log-normal, 25 pieces on average, standard deviation 13."""
-    random = np.random.default_rng(2)
-    variance = np.log(1 + (13 / 25) ** 2)
-    lengths = np.clip(np.rint(random.lognormal(np.log(25) - variance / 2, np.sqrt(variance), n)), 3, 100).astype(int)
-    return [random.integers(4, size, length).tolist() for length in lengths]
 
 
 def random_shortlist(size: int) -> Shortlist:
@@ -146,37 +136,6 @@ def memory_bandwidth(threads: int) -> float:
         array.sum()
         seconds.append(time.perf_counter() - start)
     return 4 * 2**26 / min(seconds)
-
-
-def measure(decode: Callable[[Outputs], Outputs], sources: Outputs, a: argparse.Namespace) -> dict[str, Any]:
-    """One record of times, and the outputs under `outputs`."""
-    decode(sources[: min(len(sources), 4)])
-    seconds, cpu, single = [], [], []
-    outputs: Outputs = []
-    for _ in range(a.repeats):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        if a.mode == "throughput":
-            outputs = decode(sources)
-        else:
-            outputs = []
-            for source in sources:
-                one = time.perf_counter()
-                outputs += decode([source])
-                single.append(1000 * (time.perf_counter() - one))
-        seconds.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - cpu_start)
-    median = statistics.median(seconds)
-    record: dict[str, Any] = {
-        "sentences": len(sources),
-        "sentences_per_second": round(len(sources) / median, 2),
-        "output_tokens_per_second": round(sum(len(output) + 1 for output in outputs) / median, 1),
-        "spread": round((max(seconds) - min(seconds)) / median, 3),
-        "cpu_ms_per_sentence": round(1000 * min(cpu) / len(sources), 2),
-    }
-    if a.mode == "latency":
-        record |= {"p50_ms": round(float(np.percentile(single, 50)), 1)}
-        record |= {"p95_ms": round(float(np.percentile(single, 95)), 1)}
-    return record | {"outputs": outputs}
 
 
 def run(a: argparse.Namespace) -> dict[str, Any]:

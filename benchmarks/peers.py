@@ -95,11 +95,9 @@ class _TorchNet(nn.Module):
         return F.linear(states, self.table.weight)
 
 
-def hf_marian(shape: Shape) -> Peer:
-    """Hugging Face's Marian with the label smoother and the optimizer of its Seq2SeqTrainer."""
-    marian = import_module("transformers")
-    smoother = import_module("transformers.trainer_pt_utils").LabelSmoother(epsilon=EPS_LS)
-    pad, eos = 1, 2
+def marian(shape: Shape, **settings: Any) -> nn.Module:
+    """Hugging Face's Marian as it makes it, with random weights: pad (and begin of outputs) is 1, eos 2."""
+    library = import_module("transformers")
     sizes = {
         f"{side}_{name}": value
         for side in ("encoder", "decoder")
@@ -109,23 +107,27 @@ def hf_marian(shape: Shape) -> Peer:
             ("ffn_dim", shape.d_ff),
         )
     }
-    model = marian.MarianMTModel(
-        marian.MarianConfig(
-            vocab_size=shape.vocabulary,
-            d_model=shape.d_model,
-            **sizes,
-            activation_function="relu",
-            dropout=P_DROP,
-            attention_dropout=0.0,
-            activation_dropout=0.0,
-            max_position_embeddings=256,
-            scale_embedding=True,
-            pad_token_id=pad,
-            eos_token_id=eos,
-            decoder_start_token_id=pad,
-            use_cache=False,
-        )
+    config = library.MarianConfig(
+        vocab_size=shape.vocabulary,
+        d_model=shape.d_model,
+        **sizes,
+        activation_function="relu",
+        max_position_embeddings=256,
+        scale_embedding=True,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        **settings,
     )
+    model: nn.Module = library.MarianMTModel(config)
+    return model
+
+
+def hf_marian(shape: Shape) -> Peer:
+    """Hugging Face's Marian with the label smoother and the optimizer of its Seq2SeqTrainer."""
+    smoother = import_module("transformers.trainer_pt_utils").LabelSmoother(epsilon=EPS_LS)
+    pad, eos = 1, 2
+    model: Any = marian(shape, dropout=P_DROP, attention_dropout=0.0, activation_dropout=0.0, use_cache=False)
 
     def prepare(rows: Rows) -> dict[str, Tensor]:
         ids = sources(rows, pad, eos)

@@ -33,3 +33,7 @@ def test_the_engines_take_turns_and_have_the_same_shapes() -> None:
             for engine in ("torch", "ctranslate2")
         }
         assert shapes["torch"] == shapes["ctranslate2"]
+        more = list(cases(mode, cores=2, with_huggingface=True))
+        assert [engine for engine, _ in more[:3]] == ["torch", "ctranslate2", "huggingface"]
+        assert [case for case in more if case[0] != "huggingface"] == every
+        assert {s["--workers"] for engine, s in more if engine == "huggingface"} == {"1"}
