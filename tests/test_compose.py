@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,16 +15,17 @@ from safetensors.torch import load_file
 from tests.conftest import run_time_checks
 from tests.disk import contents, full_disk
 from tests.tiny import After, Heard, Killed, tiny_config, write_corpus, write_lines
-from transduce import compose, load_recipe
+from transduce import compose, decide, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
-from transduce.compose import Outcome, Quiet, prepare_data, train
+from transduce.compose import Outcome, prepare_data, train
 from transduce.data.batching import token_batches
 from transduce.data.prepare import load_prepared, with_drawn_pieces
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
 from transduce.machine import peak_resident
 from transduce.plan import to_values
+from transduce.reporter import Quiet
 from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
 
@@ -184,10 +186,14 @@ def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["choose_model", "save_bundle", "save_checkpoint", "prune", "save_resolved", "record"]
+    ("module", "moment"),
+    [
+        *((compose, moment) for moment in ("choose_model", "save_bundle", "save_checkpoint", "prune", "record")),
+        (decide, "save_resolved"),
+    ],
 )
 def test_killed_between_the_steps_it_ends_in_the_same_model(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, moment: str
 ) -> None:
     expected = straight(folder)
 
@@ -195,7 +201,7 @@ def test_killed_between_the_steps_it_ends_in_the_same_model(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(compose, moment, die)
+        patch.setattr(module, moment, die)
         with pytest.raises(Killed):
             train(tiny_config(folder), tmp_path / "run")
     assert not (tmp_path / "run" / "model").exists()
@@ -272,7 +278,7 @@ def test_more_minutes_go_on_with_the_same_weights(
         return replace(chosen, max_steps=6, checkpoint_every=4, seconds_per_step=0.2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compose, "_fit_minutes", fit)
+        patch.setattr(decide, "_fit_minutes", fit)
         assert train(tiny_config(folder, *minutes), tmp_path / "run").step == 6
     again = train(tiny_config(folder, "training.max_steps=1000", "training.minutes=0.0401"), tmp_path / "run")
     assert again == Outcome(step=12, finished=True, dev=again.dev)
@@ -597,7 +603,7 @@ class Clock:
 def test_minutes_become_steps_before_the_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, max_steps: int, steps: int
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.125))
+    monkeypatch.setattr(decide, "time", Clock(0.125))
     settings = (f"training.minutes={minutes}", f"training.max_steps={max_steps}")
     heard = Heard()
     assert train(tiny_config(folder, *settings), tmp_path / "run", reporter=heard).step == steps
@@ -609,10 +615,10 @@ def test_minutes_become_steps_before_the_first(
 
 def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ("training.minutes=0.0625", "training.max_steps=10000")
-    monkeypatch.setattr(compose, "time", Clock(0.125))
+    monkeypatch.setattr(decide, "time", Clock(0.125))
     train(tiny_config(folder, *settings), tmp_path / "straight")
     train(tiny_config(folder, *settings), tmp_path / "run", stop=After(5))
-    monkeypatch.setattr(compose, "time", Clock(7.0))  # a much slower machine all at once
+    monkeypatch.setattr(decide, "time", Clock(7.0))  # a much slower machine all at once
     train(tiny_config(folder, *settings), tmp_path / "run")
     assert contents(tmp_path / "run" / "model") == contents(tmp_path / "straight" / "model")
 
@@ -628,7 +634,7 @@ def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatc
 def test_more_minutes_are_more_steps(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, steps: int
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.125))
+    monkeypatch.setattr(decide, "time", Clock(0.125))
     settings = ("training.minutes=0.0625", "training.max_steps=40")
     assert train(tiny_config(folder, *settings), tmp_path / "run").step == 19
     assert train(tiny_config(folder, *settings, more), tmp_path / "run").step == steps
@@ -637,7 +643,7 @@ def test_more_minutes_are_more_steps(
 def test_more_steps_in_minutes_that_were_not_used_up(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compose, "time", Clock(0.125))
+    monkeypatch.setattr(decide, "time", Clock(0.125))
     assert train(tiny_config(folder, "training.minutes=1.0"), tmp_path / "run").step == 12
     more = tiny_config(folder, "training.minutes=1.0", "training.max_steps=20")
     assert train(more, tmp_path / "run").step == 20

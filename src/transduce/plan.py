@@ -1,6 +1,6 @@
 """The plan of a run: what will be trained, how long it takes on this machine, how much memory, and what for.
 
-Pure. `compose` measures or predicts the times and saves the plan with the preflight report; the command line prints it.
+Pure. `decide` measures or predicts the times and saves the plan with the preflight report; the command line prints it.
 """
 
 import math

@@ -149,7 +149,8 @@ def prepare(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
-    from transduce.compose import load_report, prepare_data
+    from transduce.compose import prepare_data
+    from transduce.rundata import load_report
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}

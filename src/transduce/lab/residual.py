@@ -15,12 +15,12 @@ from statistics import fmean
 import torch
 
 from transduce.checkpoint import Progress
-from transduce.compose import sources
 from transduce.config import RunConfig
 from transduce.data.prepare import Prepared, check_inputs, load_prepared, prepare
 from transduce.lab.cells import Cell, Result, measure
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
+from transduce.rundata import sources
 from transduce.shapes import Float, Tensor
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam

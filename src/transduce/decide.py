@@ -1,0 +1,183 @@
+"""What the machine and the clock decide, once, before the first update; and the trainer that follows."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from transduce.card import versions
+from transduce.checkpoint import Progress
+from transduce.config import RunConfig
+from transduce.cost import BASE
+from transduce.data.prepare import Prepared
+from transduce.device import Chosen as ChosenPrecision
+from transduce.device import choose_precision, tune_process
+from transduce.errors import ConfigError
+from transduce.files import write_json
+from transduce.machine import measure_machine, peak_resident, resident
+from transduce.nn.transformer import build
+from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
+from transduce.reporter import Reporter
+from transduce.rundata import load_data, load_report
+from transduce.rundir import Chosen, load_chosen, save_resolved
+from transduce.text.pieces import IDS
+from transduce.training.optimizer import build_optimizer
+from transduce.training.parallel import cut
+from transduce.training.schedule import learning_rate
+from transduce.training.trainer import Trainer
+from transduce.training.world import World, default_threads, environment
+from transduce.validation import DEV_LOSS_PAIRS, DevSet
+
+TIMED_STEPS = 8
+TIMED_SECONDS = 5.0  # when steps have taken so long, there are no more
+LONGER = 10  # pieces than the mean target: what decoding takes as long for as that of a model that ends its outputs
+
+
+def decide(
+    run: Path,
+    config: RunConfig,
+    prepared: Prepared,
+    origin: Path | None,
+    command: str,
+    why: Mapping[str, str],
+    reporter: Reporter,
+) -> tuple[Chosen, World]:
+    """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added."""
+    chosen = load_chosen(run)
+    asked = config.training
+    if chosen is None:
+        world = World.from_env(environment(), asked.device)
+        chosen, because = _first_choice(config, world, command, "" if origin is None else str(origin))
+        reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
+        tune_process(chosen.threads)
+        base = resident()
+        timing: Timing | None
+        if asked.minutes > 0:
+            measured = _measure(config, chosen, world, prepared, reporter)
+            chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
+        else:  # nothing depends on it, so the first update need not wait for it
+            timing = _predict(config, chosen, world, prepared)
+        _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
+    else:
+        if origin is not None and chosen.start_from != str(origin):
+            raise ConfigError(
+                f"{run}: was begun from {chosen.start_from or 'nothing'}, not {origin}. Use another --out."
+            )
+        world = World.from_env(environment(), chosen.device)  # type: ignore[arg-type]
+        tune_process(chosen.threads)
+        steps = asked.max_steps
+        if asked.minutes > 0 and chosen.seconds_per_step > 0:
+            steps = min(steps, max(1, int(asked.minutes * 60 / chosen.seconds_per_step)))
+        chosen = replace(chosen, max_steps=max(steps, chosen.max_steps))
+    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why)}
+    save_resolved(run, config, chosen, facts)
+    return chosen, world
+
+
+def _first_choice(config: RunConfig, world: World, command: str = "", start_from: str = "") -> tuple[Chosen, str]:
+    """What is chosen when no clock has a say, and why this precision."""
+    asked = config.training
+    precision, because = choose_precision(asked.precision, world.device)
+    chosen = Chosen(
+        max_steps=asked.max_steps,
+        checkpoint_every=asked.checkpoint_every,
+        warmup=asked.warmup,
+        precision=precision,
+        device=world.device.type,
+        threads=default_threads(environment()),
+        seconds_per_step=0.0,
+        command=command,
+        start_from=start_from,
+    )
+    return chosen, because
+
+
+def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared, reporter: Reporter) -> Timing:
+    """Time a few steps and a validation on a throw-away model."""
+    reporter.say("timing a few steps")
+    trainer = make_trainer(config, chosen, world, prepared)
+    times: list[float] = []
+    for progress, numbers in trainer.updates(Progress()):
+        start = time.perf_counter()
+        trainer.update(progress, numbers)
+        times.append(time.perf_counter() - start)
+        if len(times) == 2 + TIMED_STEPS or sum(times) > TIMED_SECONDS:
+            break
+    timed = times[min(2, len(times) - 1) :]  # the first ones make kernels and fill memory
+    # a model that has learned nothing ends no output by itself
+    first = prepared.epochs.of_epoch(0)
+    lengths = first.target_lengths, first.source_lengths
+    longer = round(float(np.maximum(lengths[0] - lengths[1], 0).mean())) + LONGER
+    decoding = replace(config.decoding, extra_length=min(longer, config.decoding.extra_length))
+    dev = DevSet(replace(config, decoding=decoding), prepared, trainer.world.device, trainer.precision)
+    start = time.perf_counter()
+    dev.validate(trainer.model, 0)
+    validation = time.perf_counter() - start
+    return Timing(update=sum(timed) / len(timed), validation=validation, measured=True)
+
+
+def _fit_minutes(config: RunConfig, chosen: Chosen, timing: Timing, reporter: Reporter) -> Chosen:
+    """The number of steps follows from the minutes, and stays."""
+    steps, every, seconds = fit(config.training, timing)
+    warmup = min(chosen.warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
+    reporter.say(
+        f"{timing.update:.2f} s a step, {timing.validation:.1f} s a validation: {steps} steps in "
+        f"{config.training.minutes:g} minutes"
+        + (f"; warm-up {warmup} of them instead of {chosen.warmup}" if warmup < chosen.warmup else "")
+    )
+    return replace(chosen, max_steps=steps, checkpoint_every=every, warmup=warmup, seconds_per_step=seconds)
+
+
+def plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
+    """The plan of a run that is yet to begin, with times predicted."""
+    try:
+        world = World.from_env(environment(), config.training.device)
+        chosen, _ = _first_choice(config, world)
+    except ConfigError as error:
+        return reporter.say(f"no plan: {error}")
+    prepared = load_data(run, config)
+    tune_process(chosen.threads)
+    timing = _predict(config, chosen, world, prepared)
+    if timing is not None and config.training.minutes > 0:
+        steps, every, _ = fit(config.training, timing)
+        chosen = replace(chosen, max_steps=steps, checkpoint_every=every)
+    _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
+
+
+def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Timing | None:
+    """The times that the cost model predicts from a moment of measuring; None on another device than the processor."""
+    if world.device.type != "cpu":
+        return None
+    parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
+    machine = measure_machine(chosen.threads // parts.lanes)
+    torch.set_num_threads(chosen.threads)
+    scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
+    return predict(config, _precision(chosen), prepared, machine, parts, scored)
+
+
+def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
+    """Tell of the plan, and keep it with the preflight report (which an earlier version did not write)."""
+    path = run / "data" / "preflight.json"
+    if path.is_file():
+        write_json(path, load_report(run) | {"plan": to_values(plan)})
+    reporter.planned(plan)
+
+
+def _precision(chosen: Chosen) -> ChosenPrecision:
+    return "bf16" if chosen.precision == "bf16" else "fp32"
+
+
+def make_trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:
+    """A new model of `config`, and what trains it; the seed of both is the recipe's."""
+    torch.manual_seed(config.training.seed)
+    tokenizers = prepared.tokenizers
+    model = build(config.model, tokenizers.source.size, tokenizers.target.size, IDS.pad).to(world.device)
+    t = config.training
+    rate = learning_rate(
+        t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
+    )
+    optimizer, precision = build_optimizer(t.optimizer, model), _precision(chosen)
+    return Trainer(model, optimizer, prepared.epochs, rate, config.batching, t, precision, world, chosen.threads)

@@ -1,0 +1,155 @@
+"""What a run is asked, once the files and the model to start from had their say; and its data."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transduce.bundle import bundle_folder, load_bundle, load_config
+from transduce.checkpoint import saved_steps
+from transduce.config import RunConfig
+from transduce.data.corpus import Files, Mixed, languages_of
+from transduce.data.preflight import reasons
+from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
+from transduce.errors import CheckpointError, DataError
+from transduce.files import copy_atomically
+from transduce.reporter import Reporter
+from transduce.rundir import check_same, is_begun, load_asked, new_data
+from transduce.text.tokenizer import TokenizerPair
+
+
+def load_report(run: Path) -> dict[str, Any]:
+    """The preflight report of `run` as it was saved. Raises `DataError` when there is none."""
+    values: dict[str, Any] = json.loads(_saved(run, "preflight.json").read_text(encoding="utf-8"))
+    return values
+
+
+def copy_dropped(run: Path, to: Path) -> None:
+    """The list of the pairs of `run` that are not trained on, as a file at `to`.
+
+    Raises:
+        DataError: there is none.
+        SaveError: `to` cannot be written.
+    """
+    copy_atomically(_saved(run, "dropped.tsv"), to)
+
+
+def _saved(run: Path, name: str) -> Path:
+    path = run / "data" / name
+    if not path.is_file():
+        raise DataError(f"{path}: not there; the data was prepared by an earlier version. Start over with --fresh.")
+    return path
+
+
+def begin(
+    config: RunConfig, run: Path, fresh: bool, start_from: str | Path | None, say: Callable[[str], None]
+) -> tuple[RunConfig, Path | None, bool]:
+    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on."""
+    origin = None if start_from is None else bundle_folder(Path(start_from))
+    config = config if origin is None else _take_over(config, origin)
+    continued = _continues(run, fresh)
+    return _with_languages(config, run if continued else None, say), origin, continued
+
+
+def _continues(run: Path, fresh: bool) -> bool:
+    """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
+    if is_begun(run) and not fresh:
+        return True
+    if not fresh and saved_steps(run):
+        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
+    return False
+
+
+def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool, reporter: Reporter) -> None:
+    """The data of `run`, prepared; or, for one that goes on, checked to be of this recipe and these files."""
+    if continued:
+        check_same(run, config)
+        check_inputs(load_prepared(run / "data").manifest)
+    else:
+        tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
+        with new_data(run) as data:  # bad input is known before anything that stood here is gone
+            preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+        reporter.surveyed(preflight)
+
+
+def load_data(run: Path, config: RunConfig) -> Prepared:
+    """The data of `run` as it is trained on."""
+    prepared = load_prepared(run / "data")
+    return with_drawn_pieces(prepared, config.tokenizer, max_length=config.data.max_length, seed=config.training.seed)
+
+
+def sources(config: RunConfig) -> Sources:
+    """The inputs of `prepare` that a recipe names."""
+    d = config.data
+    train: Files = d.files(d.train)
+    if d.mix is not None:
+        train = Mixed(new=train, old=d.files(d.mix), share=d.mix_share, seed=config.training.seed)
+    return Sources(
+        train=train,
+        dev=None if d.dev is None else d.files(d.dev),
+        test=None if d.test is None else d.files(d.test),
+        pretokenised=d.pretokenised,
+        max_length=d.max_length,
+        seed=config.training.seed,
+        cleaning=config.cleaning,
+        tags=d.known_tags,
+        augment=d.augment,
+        inflected=config.tokenizer.source == "tagged",
+    )
+
+
+def describe(config: RunConfig, prepared: Prepared) -> str:
+    """What is going to be trained on, and judged by."""
+    train, dev = prepared.manifest["train"], prepared.manifest["dev"]
+    held_out = ", held out of the training files (data/dev.jsonl)" if dev["held_out_of_train"] else ""
+    left_out = reasons(train) or "none"
+    made = f" and {train['made']:,} made from them" if train.get("made") else ""
+    return (
+        f"{train['kept']:,} training pairs{made} (left out: {left_out}), {dev['pairs']:,} dev pairs{held_out}; "
+        f"judged by {config.evaluation.metric}"
+    )
+
+
+def _take_over(config: RunConfig, origin: Path) -> RunConfig:
+    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before."""
+    before, asked, asked_model = load_config(origin), config.tokenizer, config.model
+    joint = TokenizerPair.load(origin).joint
+    return replace(
+        config,
+        model=replace(
+            before.model,
+            p_drop=asked_model.p_drop,
+            attention_dropout=asked_model.attention_dropout,
+            activation_dropout=asked_model.activation_dropout,
+        ),
+        tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
+        data=replace(
+            config.data,
+            pretokenised=before.pretokenised,
+            normalise=before.normalise,
+            tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
+        ),
+    )
+
+
+def _tokenizers(config: RunConfig, origin: Path) -> TokenizerPair:
+    """The vocabulary of the model to start from, with the tags of both."""
+    before = load_bundle(origin, torch.device("cpu")).tokenizers
+    return TokenizerPair(before.source, before.target, config.data.known_tags)
+
+
+def _with_languages(config: RunConfig, begun: Path | None, say: Callable[[str], None]) -> RunConfig:
+    """Where nobody says which languages a translation memory is read in: those that it has, or the run has had."""
+    if config.data.source_lang or config.data.target_lang:
+        return config
+    if begun is not None:
+        data = load_asked(begun).data
+        source, target = data.source_lang, data.target_lang
+    else:
+        source, target = languages_of(config.data.files(config.data.train))
+        if source:
+            say(f"languages: from {source} to {target}, as the translation memory has them (--langs says otherwise)")
+    return replace(config, data=replace(config.data, source_lang=source, target_lang=target))
