@@ -45,36 +45,49 @@ def decide(
     why: Mapping[str, str],
     reporter: Reporter,
 ) -> tuple[Chosen, World]:
-    """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added."""
+    """What the machine and the clock decide: once, before step 1. On continuing, only more steps may be added.
+
+    Raises:
+        ConfigError: the device or precision is not there; `run` was begun from another model than `origin`.
+        CheckpointError: what was decided before cannot be read.
+    """
     chosen = load_chosen(run)
-    asked = config.training
     if chosen is None:
-        world = World.from_env(environment(), asked.device)
-        chosen, because = _first_choice(config, world, command, "" if origin is None else str(origin))
-        reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
-        tune_process(chosen.threads)
-        base = resident()
-        timing: Timing | None
-        if asked.minutes > 0:
-            measured = _measure(config, chosen, world, prepared, reporter)
-            chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
-        else:  # nothing depends on it, so the first update need not wait for it
-            timing = _predict(config, chosen, world, prepared)
-        _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
+        chosen, world = _decide_first(run, config, prepared, origin, command, reporter)
     else:
-        if origin is not None and chosen.start_from != str(origin):
-            raise ConfigError(
-                f"{run}: was begun from {chosen.start_from or 'nothing'}, not {origin}. Use another --out."
-            )
-        world = World.from_env(environment(), chosen.device)  # type: ignore[arg-type]
-        tune_process(chosen.threads)
-        steps = asked.max_steps
-        if asked.minutes > 0 and chosen.seconds_per_step > 0:
-            steps = min(steps, max(1, int(asked.minutes * 60 / chosen.seconds_per_step)))
-        chosen = replace(chosen, max_steps=max(steps, chosen.max_steps))
+        chosen, world = _decide_again(run, config, chosen, origin)
     facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why)}
     save_resolved(run, config, chosen, facts)
     return chosen, world
+
+
+def _decide_first(
+    run: Path, config: RunConfig, prepared: Prepared, origin: Path | None, command: str, reporter: Reporter
+) -> tuple[Chosen, World]:
+    world = World.from_env(environment(), config.training.device)
+    chosen, because = _first_choice(config, world, command, "" if origin is None else str(origin))
+    reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
+    tune_process(chosen.threads)
+    base = resident()
+    timing: Timing | None
+    if config.training.minutes > 0:
+        measured = _measure(config, chosen, world, prepared, reporter)
+        chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
+    else:  # nothing depends on it, so the first update need not wait for it
+        timing = _predict(config, chosen, world, prepared)
+    _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
+    return chosen, world
+
+
+def _decide_again(run: Path, config: RunConfig, before: Chosen, origin: Path | None) -> tuple[Chosen, World]:
+    if origin is not None and before.start_from != str(origin):
+        raise ConfigError(f"{run}: was begun from {before.start_from or 'nothing'}, not {origin}. Use another --out.")
+    world = World.from_env(environment(), before.device)  # type: ignore[arg-type]
+    tune_process(before.threads)
+    steps, minutes = config.training.max_steps, config.training.minutes
+    if minutes > 0 and before.seconds_per_step > 0:
+        steps = min(steps, max(1, int(minutes * 60 / before.seconds_per_step)))
+    return replace(before, max_steps=max(steps, before.max_steps)), world
 
 
 def _first_choice(config: RunConfig, world: World, command: str = "", start_from: str = "") -> tuple[Chosen, str]:

@@ -47,7 +47,13 @@ def _saved(run: Path, name: str) -> Path:
 def begin(
     config: RunConfig, run: Path, fresh: bool, start_from: str | Path | None, say: Callable[[str], None]
 ) -> tuple[RunConfig, Path | None, bool]:
-    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on."""
+    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on.
+
+    Raises:
+        BundleError: `start_from` is not a model.
+        CheckpointError: `run` can neither go on nor start.
+        DataError: the files do not say what languages they are in.
+    """
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
     continued = _continues(run, fresh)
@@ -64,7 +70,13 @@ def _continues(run: Path, fresh: bool) -> bool:
 
 
 def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool, reporter: Reporter) -> None:
-    """The data of `run`, prepared; or, for one that goes on, checked to be of this recipe and these files."""
+    """The data of `run`, prepared; or, for one that goes on, checked to be of this recipe and these files.
+
+    Raises:
+        ConfigError: `run` was begun with other settings.
+        DataError: a file cannot be read, or has changed; no pair is left.
+        SaveError: the data cannot be written; an earlier run is as it was.
+    """
     if continued:
         check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)
