@@ -36,6 +36,7 @@ SHIPPED = [
     "multi30k_ende_conv",
     "multi30k_ende_lstm",
     "multi30k_ende_raw",
+    "multi30k_enfr",
     "scan_simple",
     "sigmorphon2020_g2p",
     "sigmorphon2020_inflection",

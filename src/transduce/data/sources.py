@@ -287,7 +287,7 @@ SOURCES: dict[str, Source] = {
         size="about 8 MB",
         licence="none is stated; the images that the captions describe are for non-commercial research and education",
         free=False,
-        recipes=("multi30k_ende", "multi30k_ende_lstm", "multi30k_ende_conv", "multi30k_ende_raw"),
+        recipes=("multi30k_ende", "multi30k_ende_lstm", "multi30k_ende_conv", "multi30k_ende_raw", "multi30k_enfr"),
         targets=_multi30k(),
     ),
     "sigmorphon2020_g2p": Source(
