@@ -11,7 +11,6 @@ are wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import SHAPES
-from benchmarks.decoding import Outputs, measure, options, random_sentences
+from benchmarks.decoding import Outputs, measure, options, random_sentences, report
 from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
 from transduce.data.shortlist import Shortlist, load_shortlist
@@ -212,11 +211,7 @@ def main() -> None:
         command.error("--shortlist is for --engine torch")
     if a.mode == "latency":
         a.batch = 1
-    record = run(a)
-    outputs = record.pop("outputs")
-    if a.outputs is not None:
-        a.outputs.write_text(json.dumps(outputs), encoding="utf-8")
-    print(json.dumps(record), flush=True)
+    report(run(a), a.outputs)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 torch (see `benchmarks.cases`)."""
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -64,3 +65,11 @@ def measure(decode: Callable[[Outputs], Outputs], sources: Outputs, a: argparse.
         record |= {"p50_ms": round(float(np.percentile(single, 50)), 1)}
         record |= {"p95_ms": round(float(np.percentile(single, 95)), 1)}
     return record | {"outputs": outputs}
+
+
+def report(record: Record, to: Path | None) -> None:
+    """Print `record` as one line of JSON, without its outputs; write these to a file if there is one for them."""
+    outputs = record.pop("outputs")
+    if to is not None:
+        to.write_text(json.dumps(outputs), encoding="utf-8")
+    print(json.dumps(record), flush=True)

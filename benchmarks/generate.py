@@ -7,7 +7,6 @@ output takes --out-len steps. Sentences are sorted by length, as the other engin
 """
 
 import argparse
-import json
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.cases import SHAPES, Record
-from benchmarks.decoding import Outputs, measure, options, random_sentences
+from benchmarks.decoding import Outputs, measure, options, random_sentences, report
 from benchmarks.peers import marian
 from benchmarks.timing import RSS_BYTES
 
@@ -72,11 +71,7 @@ def main() -> None:
     a = parser.parse_args()
     if a.mode == "latency":
         a.batch = 1
-    record = run(a)
-    outputs = record.pop("outputs")
-    if a.outputs is not None:
-        a.outputs.write_text(json.dumps(outputs), encoding="utf-8")
-    print(json.dumps(record), flush=True)
+    report(run(a), a.outputs)
 
 
 if __name__ == "__main__":
