@@ -649,6 +649,16 @@ def test_more_steps_in_minutes_that_were_not_used_up(
     assert train(more, tmp_path / "run").step == 20
 
 
+def test_a_run_goes_on_only_on_a_device_that_there_is(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run", stop=After(5))
+    resolved = tmp_path / "run" / "resolved.toml"
+    assert chosen(tmp_path / "run")["device"] == "cpu"
+    resolved.write_text(resolved.read_text().replace('device = "cpu"', 'device = "tpu"'))
+    with pytest.raises(ConfigError, match="device = 'tpu': choose one of auto, cpu, cuda, mps"):
+        train(tiny_config(folder), tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [4, 5]
+
+
 # ---- the plan
 
 

@@ -82,7 +82,7 @@ def _decide_first(
 def _decide_again(run: Path, config: RunConfig, before: Chosen, origin: Path | None) -> tuple[Chosen, World]:
     if origin is not None and before.start_from != str(origin):
         raise ConfigError(f"{run}: was begun from {before.start_from or 'nothing'}, not {origin}. Use another --out.")
-    world = World.from_env(environment(), before.device)  # type: ignore[arg-type]
+    world = World.from_env(environment(), before.device)
     tune_process(before.threads)
     steps, minutes = config.training.max_steps, config.training.minutes
     if minutes > 0 and before.seconds_per_step > 0:

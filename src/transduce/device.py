@@ -14,8 +14,12 @@ Precision = Literal["auto", "fp32", "bf16"]
 Chosen = Literal["fp32", "bf16"]
 
 
-def choose_device(asked: DeviceName) -> torch.device:
-    """`auto` takes a GPU where there is one. Raises `ConfigError` when what was asked for is not there."""
+def choose_device(asked: str) -> torch.device:
+    """The device of a `DeviceName`; `auto` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: no such name, or this machine has none of it.
+    """
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if asked not in ("auto", *present):
         raise ConfigError(f"device = '{asked}': choose one of auto, {', '.join(present)}.")

@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 
-from transduce.device import DeviceName, choose_device
+from transduce.device import choose_device
 from transduce.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ class World:
     device: torch.device
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], device: DeviceName) -> Self:
+    def from_env(cls, env: Mapping[str, str], device: str) -> Self:
         """The world that `torchrun`'s variables describe; one process when they are not set.
 
         Raises:
