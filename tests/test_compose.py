@@ -23,11 +23,13 @@ from transduce.data.batching import token_batches
 from transduce.data.prepare import load_prepared, with_drawn_pieces
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
+from transduce.evaluation.metrics import evaluate
 from transduce.machine import peak_resident
 from transduce.plan import to_values
 from transduce.reporter import Quiet
 from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
+from transduce.validation import DevSet
 
 pytestmark = pytest.mark.learn
 
@@ -110,6 +112,36 @@ def test_the_model_is_the_best_of_the_candidates(folder: Path, tmp_path: Path) -
     for name, value in stored.items():
         mean = torch.stack([weights[name].double() for weights in summed]).mean(0)
         assert torch.allclose(value.double(), mean, atol=1e-7)
+
+
+def test_of_a_long_sample_the_beginning_is_shown(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "SHOWN", 6)
+    heard = Heard()
+    train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    logged = events(tmp_path / "run", "sample")[0]["source"]
+    assert len(logged) > 6
+    source, output, reference = next(line for line in heard.lines if "\n  -> " in line).split("\n")
+    assert source == f"  {logged[:5]}\N{HORIZONTAL ELLIPSIS}"
+    assert len(output) <= len("  -> ") + 6 == len(reference)
+
+
+def test_the_bundle_has_the_length_penalty_that_was_chosen(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is, outputs of the bundle have the score that chose it."""
+    monkeypatch.setattr(DevSet, "surely_better", lambda self, outputs, than: True)
+    outcome = train(tiny_config(folder, "evaluation.alphas=[0,4]", "decoding.alpha=1"), tmp_path / "run")
+    (model,) = events(tmp_path / "run", "model")
+    config = load_config(tmp_path / "run" / "model")
+    assert config.alpha in (0, 1, 4)
+    assert model["choice"].endswith("" if config.alpha == 1 else f", alpha {config.alpha:g}")
+    dev = load_prepared(tmp_path / "run" / "data").dev[: tiny_config(folder).evaluation.sentences]
+    outputs = Translator.load(tmp_path / "run").translate([source for source, _ in dev])
+    (measured,) = evaluate(outputs, [[target] for _, target in dev], [config.metric], config.tokenize).values()
+    assert outcome.dev is not None
+    assert measured.score == outcome.dev.score
 
 
 # ---- stopping and going on

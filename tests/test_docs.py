@@ -153,8 +153,9 @@ def values(key: str, kind: Any) -> str:
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if isinstance(kind, types.UnionType):
         return "layer type" if kind == Layer else "files"
-    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`", tuple[str, ...]: "list of texts"}
-    return plain.get(kind, "two columns")
+    plain = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}
+    lists = {tuple[str, ...]: "list of texts", tuple[float, ...]: "list of numbers"}
+    return (plain | lists).get(kind, "two columns")
 
 
 def test_every_key_is_documented_with_its_default_and_values() -> None:

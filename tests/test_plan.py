@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from transduce.plan import DECODED, FEW, SHARE, VALIDATIONS, Plan, Timing, choosing, fit, to_values
+from transduce.plan import ALPHAS, DECODED, FEW, SHARE, VALIDATIONS, Plan, Timing, choosing, fit, to_values
 from transduce.training.trainer import TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -24,6 +24,7 @@ PLAN = Plan(
     target_pieces_an_update=300.0,
     checkpoint_every=10,
     average=5,
+    alphas=False,
     patience=0,
     precision="fp32",
     device="cpu",
@@ -56,15 +57,17 @@ def test_what_nobody_timed_takes_no_time() -> None:
 
 @pytest.mark.parametrize(("validations", "candidates"), [(1, 1), (2, 2), (5, 2), (6, 3)])
 def test_candidates_that_are_the_same_are_decoded_once(validations: int, candidates: int) -> None:
-    assert choosing(validations, average=5) == candidates * DECODED
+    assert choosing(validations, average=5, alphas=False) == candidates * DECODED
+    assert choosing(validations, average=5, alphas=True) == (candidates + ALPHAS) * DECODED
 
 
+@pytest.mark.parametrize("alphas", [False, True])
 @pytest.mark.parametrize("minutes", [1.5, 10.0, 60.0])
-def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float) -> None:
+def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float, alphas: bool) -> None:
     training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=minutes)
     timing = replace(TIMING, validation=0.5)
-    steps, every, seconds = fit(training, timing)
-    plan = replace(PLAN, updates=steps, checkpoint_every=every, timing=timing)
+    steps, every, seconds = fit(training, timing, alphas)
+    plan = replace(PLAN, updates=steps, checkpoint_every=every, alphas=alphas, timing=timing)
     assert plan.seconds == pytest.approx(minutes * 60, rel=0.05)
     assert steps / every == pytest.approx(VALIDATIONS, rel=0.2)
     assert steps * seconds == pytest.approx(minutes * 60)
@@ -74,17 +77,17 @@ def test_a_plan_of_what_fits_into_minutes_takes_these_minutes(minutes: float) ->
 def test_slow_validations_are_few(minutes: float, validations: int) -> None:
     training = TrainingConfig(max_steps=10**6, checkpoint_every=10**6, minutes=minutes, average=5)
     timing = replace(TIMING, validation=10.0)
-    steps, every, _ = fit(training, timing)
+    steps, every, _ = fit(training, timing, alphas=False)
     assert -(-steps // every) == validations
-    rest = (validations + choosing(validations, 5)) * timing.validation
+    rest = (validations + choosing(validations, 5, alphas=False)) * timing.validation
     assert rest <= SHARE * minutes * 60 or validations == 1
     assert steps * timing.update + rest == pytest.approx(minutes * 60, abs=timing.update + 0.01)
 
 
 def test_steps_may_be_the_tighter_limit() -> None:
     training = TrainingConfig(max_steps=7, checkpoint_every=5, minutes=60.0)
-    assert fit(training, TIMING)[:2] == (7, 5)
+    assert fit(training, TIMING, alphas=False)[:2] == (7, 5)
 
 
 def test_however_few_minutes_there_is_one_step() -> None:
-    assert fit(TrainingConfig(minutes=0.001), TIMING)[:2] == (1, 1)
+    assert fit(TrainingConfig(minutes=0.001), TIMING, alphas=False)[:2] == (1, 1)

@@ -69,6 +69,7 @@ def test_what_each_side_is_made_of(
     assert (config.tokenizer.source, config.tokenizer.target) == kinds
     assert config.tokenizer.joint == joint
     assert config.evaluation.metric == metric
+    assert bool(config.evaluation.alphas) == (kinds[1] == "bpe")
 
 
 def test_two_alphabets_are_two_vocabularies_and_no_spaces_are_text_too() -> None:

@@ -1,5 +1,6 @@
 """Which model is kept: the averages by their score, a single checkpoint only when luck does not explain it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,20 @@ def right(*lines: range) -> list[str]:
 
 
 def choose(
-    config: RunConfig, outputs: dict[str, list[str]], patch: pytest.MonkeyPatch, validations: int = 4
-) -> tuple[str, list[str]]:
-    """The steps of the model that is kept when their average says `outputs`, and what was told."""
+    config: RunConfig,
+    outputs: dict[str, list[str]],
+    patch: pytest.MonkeyPatch,
+    validations: int = 4,
+    penalised: dict[float, list[str]] | None = None,
+) -> tuple[str, list[str], float]:
+    """The steps of the model that is kept when their average says `outputs`, what was told, and its alpha when the
+    model that was chosen says `penalised` with other ones."""
     model = build(config.model, 9, 9, IDS.pad)  # "has" the steps it is the average of
     patch.setattr(validation, "load_weights", lambda run, step: step)
     patch.setattr(validation, "average", lambda steps: {"steps": torch.tensor(list(steps))})
     patch.setattr(validation, "load_weights_into", lambda model, weights, where: setattr(model, "has", weights))
     patch.setattr(DevSet, "decode", lambda self, model, d: outputs[" ".join(map(str, model.has["steps"].tolist()))])
+    patch.setattr(DevSet, "decode_alphas", lambda self, model, alphas: [(penalised or {})[alpha] for alpha in alphas])
     dev = object.__new__(DevSet)
     dev.references, dev._config = REFERENCES, config
     results = [
@@ -46,15 +53,17 @@ def choose(
         for step, score in list(SCORES.items())[:validations]
     ]
     told: list[str] = []
-    _, weights, scores = choose_model(Path("run"), config, Progress(history=tuple(results)), model, dev, told.append)
-    kept = " ".join(map(str, weights["steps"].tolist()))
-    assert scores["accuracy"].score == sum(o == r[0] for o, r in zip(outputs[kept], REFERENCES, strict=True))
-    return kept, told
+    kept = choose_model(Path("run"), config, Progress(history=tuple(results)), model, dev, told.append)
+    steps = " ".join(map(str, kept.weights["steps"].tolist()))
+    said = outputs[steps] if kept.alpha == config.decoding.alpha else (penalised or {})[kept.alpha]
+    assert kept.outputs == said
+    assert kept.scores["accuracy"].score == sum(o == r[0] for o, r in zip(said, REFERENCES, strict=True))
+    return steps, told, kept.alpha
 
 
 def test_the_better_average(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"3 4": right(range(60)), "1 4": right(range(63)), "1": right(range(61))}
-    kept, told = choose(config, outputs, monkeypatch)
+    kept, told, _ = choose(config, outputs, monkeypatch)
     assert kept == "1 4"
     assert told == [
         "  average of the last 2 (3, 4): accuracy 60.00",
@@ -68,22 +77,47 @@ def test_a_checkpoint_that_may_be_better_by_chance_is_not_kept(
 ) -> None:
     """Two lines more, of 22 in which they differ: one standard error is more than four lines."""
     outputs = {"3 4": right(range(60)), "1 4": right(range(50)), "1": right(range(50), range(60, 72))}
-    kept, told = choose(config, outputs, monkeypatch)
+    kept, told, _ = choose(config, outputs, monkeypatch)
     assert kept == "3 4"
     assert told[-1].startswith("  the average is kept")
 
 
 def test_a_checkpoint_that_is_better_is_kept(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"3 4": right(range(60)), "1 4": right(range(50)), "1": right(range(55), range(60, 75))}
-    kept, told = choose(config, outputs, monkeypatch)
+    kept, told, _ = choose(config, outputs, monkeypatch)
     assert kept == "1"
     assert len(told) == 3
 
 
 def test_what_there_is_once_is_decoded_once(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, told = choose(config, {"1": right(range(62))}, monkeypatch, validations=1)
+    kept, told, _ = choose(config, {"1": right(range(62))}, monkeypatch, validations=1)
     assert kept == "1"
     assert told == ["  last checkpoint (1): accuracy 62.00"]
-    kept, told = choose(config, {"1 2": right(range(62)), "1": right(range(60))}, monkeypatch, validations=2)
+    kept, told, _ = choose(config, {"1 2": right(range(62)), "1": right(range(60))}, monkeypatch, validations=2)
     assert kept == "1 2"
     assert told == ["  average of the last 2 (1, 2): accuracy 62.00", "  best checkpoint (1): accuracy 60.00"]
+
+
+OUTPUTS = {"3 4": right(range(60)), "1 4": right(range(50)), "1": right(range(50))}
+
+
+def test_a_length_penalty_that_is_better_is_kept(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those asked for, and not what it is anyway once more."""
+    config = replace(config, evaluation=replace(config.evaluation, alphas=(0.6, 1.0, 1.4)))
+    penalised = {1.0: right(range(66)), 1.4: right(range(59))}
+    steps, told, alpha = choose(config, OUTPUTS, monkeypatch, penalised=penalised)
+    assert (steps, alpha) == ("3 4", 1.0)
+    assert told[3:] == [
+        "  average of the last 2 (3, 4), alpha 1: accuracy 66.00",
+        "  average of the last 2 (3, 4), alpha 1.4: accuracy 59.00",
+    ]
+
+
+def test_a_length_penalty_that_may_be_better_by_chance_is_not_kept(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, evaluation=replace(config.evaluation, alphas=(1.0,)))
+    penalised = {1.0: right(range(50), range(60, 72))}
+    steps, told, alpha = choose(config, OUTPUTS, monkeypatch, penalised=penalised)
+    assert (steps, alpha) == ("3 4", 0.6)
+    assert told[-1].startswith("  alpha 0.6 is kept")

@@ -37,6 +37,8 @@ from transduce.training.trainer import StepResult, Trainer
 from transduce.training.world import World, environment
 from transduce.validation import DevSet, best_steps, choose_model, last_steps
 
+SHOWN = 200  # characters of a sample
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -138,12 +140,13 @@ def _train(
         if not progress.finished:
             return Outcome(step=progress.step, finished=False, dev=None)
         reporter.say("choosing the model on the dev set")
-        name, weights, scores = choose_model(run, config, progress, trainer.model, dev, reporter.say)
-        bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": progress.step})
-        dev_score = scores[config.evaluation.metric]
-        card = model_card(bundle, config, prepared.manifest, chosen, name, dev.describe(), scores)
-        save_bundle(run / "model", bundle, weights, prepared.tokenizers, card)
-        log.write(event="model", step=progress.step, choice=name, score=dev_score.score, signature=dev_score.signature)
+        kept = choose_model(run, config, progress, trainer.model, dev, reporter.say)
+        facts = {"choice": kept.label, "step": progress.step}
+        bundle = replace(_bundle_config(config, prepared, chosen, facts), alpha=kept.alpha)
+        dev_score = kept.scores[config.evaluation.metric]
+        card = model_card(bundle, config, prepared.manifest, chosen, kept.label, dev.describe(), kept.scores)
+        save_bundle(run / "model", bundle, kept.weights, prepared.tokenizers, card)
+        log.write(event="model", **facts, score=dev_score.score, signature=dev_score.signature)
         return Outcome(step=progress.step, finished=True, dev=dev_score)
     finally:
         cost = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
@@ -221,8 +224,13 @@ class _Both:
             self._log.write(event="sample", step=result.step, **sample)
         self._reporter.validated(result, progress)
         if self._dev.samples:
-            sample = self._dev.samples[0]
-            self._reporter.say(f"  {sample['source']}\n  -> {sample['output']}\n   = {sample['reference']}")
+            source, output, reference = (_shown(self._dev.samples[0][k]) for k in ("source", "output", "reference"))
+            self._reporter.say(f"  {source}\n  -> {output}\n   = {reference}")
+
+
+def _shown(text: str) -> str:
+    """Not all of what a model writes that has not learned to end."""
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:

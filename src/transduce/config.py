@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from transduce.data.cleaning import CleaningConfig
 from transduce.data.corpus import AlignedFiles, Files, Joined, PairsFile
+from transduce.decoding.beam import BeamConfig
 from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
 from transduce.evaluation.metrics import METRICS
@@ -134,13 +135,18 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """How quality is measured while training: `metric`, by decoding the first `sentences` inputs of the dev set."""
+    """How quality is measured while training: `metric`, by decoding the first `sentences` inputs of the dev set. In the
+    end the model is tried with the length penalties `alphas` too, and keeps the best of them as its own.
+    """
 
     metric: str = "bleu"
     tokenize: str = "13a"
     sentences: int = 500
+    alphas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for alpha in self.alphas:
+            BeamConfig(alpha=alpha)
         if self.metric not in METRICS:
             raise ConfigError(f"evaluation.metric = {self.metric!r}: choose one of {', '.join(METRICS)}.")
         check_tokenizer(self.tokenize)

@@ -134,7 +134,7 @@ def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
 
 def _fit_minutes(config: RunConfig, chosen: Chosen, timing: Timing, reporter: Reporter) -> Chosen:
     """The number of steps follows from the minutes, and stays."""
-    steps, every, seconds = fit(config.training, timing)
+    steps, every, seconds = fit(config.training, timing, bool(config.evaluation.alphas))
     warmup = min(chosen.warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
     reporter.say(
         f"{timing.update:.2f} s a step, {timing.validation:.1f} s a validation: {steps} steps in "
@@ -155,7 +155,7 @@ def plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
     tune_process(chosen.threads)
     timing = _predict(config, chosen, world, prepared)
     if timing is not None and config.training.minutes > 0:
-        steps, every, _ = fit(config.training, timing)
+        steps, every, _ = fit(config.training, timing, bool(config.evaluation.alphas))
         chosen = replace(chosen, max_steps=steps, checkpoint_every=every)
     _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
 

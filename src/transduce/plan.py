@@ -24,6 +24,7 @@ SHARE = 0.25  # of the minutes for them and for choosing the model, at most, unl
 # Updates: 29,000 captions had 15 BLEU after so many of 2,048 tokens, 25 after twice as many (docs/quality.md).
 FEW = 500
 DECODED = 2  # validations that a candidate for the final model takes: it is decoded with a beam
+ALPHAS = 2  # candidates that trying several length penalties takes: 1.65 for three (docs/quality.md)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +57,7 @@ class Plan:
     target_pieces_an_update: float
     checkpoint_every: int
     average: int
+    alphas: bool
     patience: int
     precision: str
     device: str
@@ -78,7 +80,8 @@ class Plan:
     def validation_seconds(self) -> float:
         """All validations, and choosing the model."""
         number = -(-self.updates // self.checkpoint_every)
-        return 0.0 if self.timing is None else (number + choosing(number, self.average)) * self.timing.validation
+        taken = number + choosing(number, self.average, self.alphas)
+        return 0.0 if self.timing is None else taken * self.timing.validation
 
     @property
     def seconds(self) -> float:
@@ -97,27 +100,29 @@ def to_values(plan: Plan) -> dict[str, Any]:
     return asdict(plan) | {name: getattr(plan, name) for name in times}
 
 
-def choosing(validations: int, average: int) -> int:
+def choosing(validations: int, average: int, alphas: bool) -> int:
     """How many validations choosing the model takes after so many, when it averages `average` checkpoints: its
-    candidates are the average of the last, of the best, and the best alone; those that are the same count once."""
-    return DECODED * (1 if validations == 1 else 2 if validations <= average else 3)
+    candidates are the average of the last, of the best, and the best alone; those that are the same count once. And
+    one of them may be tried with other `alphas`."""
+    candidates = 1 if validations == 1 else 2 if validations <= average else 3
+    return DECODED * (candidates + ALPHAS * alphas)
 
 
-def fit(training: TrainingConfig, timing: Timing) -> tuple[int, int, float]:
+def fit(training: TrainingConfig, timing: Timing, alphas: bool) -> tuple[int, int, float]:
     """How many updates fit into `training.minutes`, how often to validate, and the seconds of an update with its share
-    of everything else."""
+    of everything else. In the end, other `alphas` are tried or not."""
     seconds, average = training.minutes * 60, training.average
     every = training.checkpoint_every
     if training.max_steps * timing.update > seconds:  # only then do minutes decide
         numbers = range(VALIDATIONS, 1, -1)
         paid = SHARE * seconds / timing.validation
-        number = next((n for n in numbers if n + choosing(n, average) <= paid), 1)
-        left = seconds - (number + choosing(number, average)) * timing.validation
+        number = next((n for n in numbers if n + choosing(n, average, alphas) <= paid), 1)
+        left = seconds - (number + choosing(number, average, alphas)) * timing.validation
         every = min(every, max(1, math.ceil(left / timing.update / number)))
-    for candidates in (1, 2, 3):
-        left = seconds - DECODED * candidates * timing.validation
+    for taken in (choosing(validations, average, alphas) for validations in (1, average, average + 1)):
+        left = seconds - taken * timing.validation
         fitting = max(1, int(left / (timing.update + timing.validation / every)))
-        if choosing(-(-fitting // every), average) <= DECODED * candidates:
+        if choosing(-(-fitting // every), average, alphas) <= taken:
             break
     steps = min(training.max_steps, fitting)
     return steps, min(every, steps), seconds / fitting
@@ -164,6 +169,7 @@ def make_plan(
         target_pieces_an_update=int(first.target_lengths.sum() + len(first)) / work.updates,
         checkpoint_every=chosen.checkpoint_every,
         average=config.training.average,
+        alphas=bool(config.evaluation.alphas),
         patience=config.training.patience,
         precision=chosen.precision,
         device=chosen.device,

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import final
 
@@ -57,21 +58,17 @@ class DevSet:
 
     def decode(self, model: Transformer, decoding: DecodingConfig) -> list[str]:
         """What `model` makes of the dev inputs. Keeps a few outputs in `samples`."""
-        translator = Translator(
-            model,
-            self._prepared.tokenizers,
-            decoding,
-            device=self._device,
-            precision=self._precision,
-            max_source_length=self._config.data.max_length,
-            max_target_length=self._config.data.max_length,
-        )
-        outputs = translator.translate(self.sources, warn=lambda text: None)
+        outputs = self._translator(model, decoding).translate(self.sources, warn=lambda text: None)
         self.samples = [
             {"source": s, "reference": r[0], "output": o}
             for s, r, o in list(zip(self.sources, self.references, outputs, strict=True))[:SAMPLES]
         ]
         return outputs
+
+    def decode_alphas(self, model: Transformer, alphas: Sequence[float]) -> list[list[str]]:
+        """What `model` makes of the dev inputs with each of these length penalties, found by one search."""
+        translator = self._translator(model, self._config.decoding)
+        return translator.translate_alphas(self.sources, alphas, warn=lambda text: None)
 
     def score(self, outputs: Sequence[str]) -> dict[str, MetricScore]:
         """The dev metric of these outputs."""
@@ -93,6 +90,17 @@ class DevSet:
                 nll, count = label_smoothed_nll(states, model.output_weight, batch.target_out, 0.0, IDS.pad)
                 total, n = total + float(nll), n + count
         return total / n
+
+    def _translator(self, model: Transformer, decoding: DecodingConfig) -> Translator:
+        return Translator(
+            model,
+            self._prepared.tokenizers,
+            decoding,
+            device=self._device,
+            precision=self._precision,
+            max_source_length=self._config.data.max_length,
+            max_target_length=self._config.data.max_length,
+        )
 
     def _loss_batches(self) -> list[Batch]:
         pairs = self._prepared.dev[:DEV_LOSS_PAIRS]
@@ -125,26 +133,36 @@ def best_steps(progress: Progress, n: int) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Candidate:
+class Candidate:
+    """A model that may be kept: what it is, and its outputs for the dev set and their scores with `alpha`."""
+
     label: str
     weights: dict[str, Tensor]
+    alpha: float
     outputs: list[str]
     scores: dict[str, MetricScore]
+
+    @property
+    def rank(self) -> float:
+        """Higher is better."""
+        ((metric, measured),) = self.scores.items()
+        return measured.score if higher_is_better(metric) else -measured.score
 
 
 def choose_model(
     run: Path, config: RunConfig, progress: Progress, model: Transformer, dev: DevSet, say: Callable[[str], None]
-) -> tuple[str, dict[str, Tensor], dict[str, MetricScore]]:
-    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint.
+) -> Candidate:
+    """The best on dev, decoded as users will: the average of the last n, of the best n, or the best checkpoint; then
+    with the best of `evaluation.alphas`.
 
     The best of many checkpoints is flattered by the lines that chose it, so it has to be `surely_better` than the
-    better average (docs/quality.md has what that is worth).
+    better average (docs/quality.md has what that is worth), and so has another length penalty than the recipe's.
     """
     n, metric = config.training.average, config.evaluation.metric
     model = copy.deepcopy(model)
-    tried: dict[tuple[int, ...], _Candidate] = {}
+    tried: dict[tuple[int, ...], Candidate] = {}
 
-    def candidate(which: str, steps: list[int]) -> _Candidate:
+    def candidate(which: str, steps: list[int]) -> Candidate:
         if tuple(steps) not in tried:
             name = f"average of the {which} {len(steps)}" if len(steps) > 1 else f"{which} checkpoint"
             weights = average(load_weights(run, step) for step in steps)
@@ -152,19 +170,37 @@ def choose_model(
             outputs = dev.decode(model, config.decoding)
             label, scores = f"{name} ({', '.join(map(str, steps))})", dev.score(outputs)
             say(f"  {label}: {metric} {scores[metric].score:.2f}")
-            tried[tuple(steps)] = _Candidate(label=label, weights=weights, outputs=outputs, scores=scores)
+            alpha = config.decoding.alpha
+            tried[tuple(steps)] = Candidate(label=label, weights=weights, alpha=alpha, outputs=outputs, scores=scores)
         return tried[tuple(steps)]
-
-    def rank(one: _Candidate) -> float:
-        return one.scores[metric].score if higher_is_better(metric) else -one.scores[metric].score
 
     last = candidate("last", last_steps(progress, n))
     best = candidate("best", best_steps(progress, n))
     single = candidate("best", best_steps(progress, 1))
-    chosen = max(last, best, key=rank)
-    if rank(single) > rank(chosen):
+    chosen = max(last, best, key=attrgetter("rank"))
+    if single.rank > chosen.rank:
         if dev.surely_better(single.outputs, chosen.outputs):
             chosen = single
         else:
             say("  the average is kept: on so few lines, the best of many checkpoints may be better by chance")
-    return chosen.label, chosen.weights, chosen.scores
+    if not config.evaluation.alphas:
+        return chosen
+    load_weights_into(model, chosen.weights, chosen.label)
+    return _choose_alpha(chosen, config, model, dev, say)
+
+
+def _choose_alpha(
+    own: Candidate, config: RunConfig, model: Transformer, dev: DevSet, say: Callable[[str], None]
+) -> Candidate:
+    metric, alphas = config.evaluation.metric, [a for a in config.evaluation.alphas if a != own.alpha]
+    others = [
+        replace(own, label=f"{own.label}, alpha {alpha:g}", alpha=alpha, outputs=outputs, scores=dev.score(outputs))
+        for alpha, outputs in zip(alphas, dev.decode_alphas(model, alphas), strict=True)
+    ]
+    for one in others:
+        say(f"  {one.label}: {metric} {one.scores[metric].score:.2f}")
+    best = max(own, *others, key=attrgetter("rank"))
+    if best is own or dev.surely_better(best.outputs, own.outputs):
+        return best
+    say(f"  alpha {own.alpha:g} is kept: on so few lines, another may be better by chance")
+    return own
