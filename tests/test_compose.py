@@ -114,9 +114,7 @@ def test_the_model_is_the_best_of_the_candidates(folder: Path, tmp_path: Path) -
         assert torch.allclose(value.double(), mean, atol=1e-7)
 
 
-def test_of_a_long_sample_the_beginning_is_shown(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_long_sample_the_beginning_is_shown(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "SHOWN", 6)
     heard = Heard()
     train(tiny_config(folder), tmp_path / "run", reporter=heard)
