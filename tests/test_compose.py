@@ -23,13 +23,13 @@ from transduce.data.batching import token_batches
 from transduce.data.prepare import load_prepared, with_drawn_pieces
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
-from transduce.evaluation.metrics import evaluate
+from transduce.evaluation.metrics import evaluate, group_references
 from transduce.machine import peak_resident
 from transduce.plan import to_values
 from transduce.reporter import Quiet
 from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
-from transduce.validation import DevSet
+from transduce.validation import DevSet, spread
 
 pytestmark = pytest.mark.learn
 
@@ -135,9 +135,10 @@ def test_the_bundle_has_the_length_penalty_that_was_chosen(
     config = load_config(tmp_path / "run" / "model")
     assert config.alpha in (0, 1, 4)
     assert model["choice"].endswith("" if config.alpha == 1 else f", alpha {config.alpha:g}")
-    dev = load_prepared(tmp_path / "run" / "data").dev[: tiny_config(folder).evaluation.sentences]
-    outputs = Translator.load(tmp_path / "run").translate([source for source, _ in dev])
-    (measured,) = evaluate(outputs, [[target] for _, target in dev], [config.metric], config.tokenize).values()
+    pairs, n = load_prepared(tmp_path / "run" / "data").dev, tiny_config(folder).evaluation.sentences
+    sources, references = group_references([source for source, _ in pairs], [target for _, target in pairs])
+    outputs = Translator.load(tmp_path / "run").translate(spread(sources, n))
+    (measured,) = evaluate(outputs, spread(references, n), [config.metric], config.tokenize).values()
     assert outcome.dev is not None
     assert measured.score == outcome.dev.score
 

@@ -12,7 +12,7 @@ from transduce.checkpoint import DevResult, Progress
 from transduce.config import RunConfig
 from transduce.nn.transformer import build
 from transduce.text.pieces import IDS
-from transduce.validation import DevSet, choose_model
+from transduce.validation import DevSet, choose_model, spread
 
 pytestmark = pytest.mark.unit
 
@@ -96,6 +96,13 @@ def test_what_there_is_once_is_decoded_once(config: RunConfig, monkeypatch: pyte
     kept, told, _ = choose(config, {"1 2": right(range(62)), "1": right(range(60))}, monkeypatch, validations=2)
     assert kept == "1 2"
     assert told == ["  average of the last 2 (1, 2): accuracy 62.00", "  best checkpoint (1): accuracy 60.00"]
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"), [(1, [0]), (2, [0, 5]), (4, [0, 2, 5, 7]), (10, list(range(10))), (20, list(range(10)))]
+)
+def test_what_is_measured_is_from_all_over_the_dev_set(n: int, expected: list[int]) -> None:
+    assert spread(range(10), n) == expected
 
 
 OUTPUTS = {"3 4": right(range(60)), "1 4": right(range(50)), "1": right(range(50))}

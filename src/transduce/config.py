@@ -135,8 +135,8 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """How quality is measured while training: `metric`, by decoding the first `sentences` inputs of the dev set. In the
-    end the model is tried with the length penalties `alphas` too, and keeps the best of them as its own.
+    """How quality is measured while training: `metric`, by decoding `sentences` inputs of the dev set. In the end the
+    model is tried with the length penalties `alphas` too, and keeps the best of them as its own.
     """
 
     metric: str = "bleu"

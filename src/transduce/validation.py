@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import torch
 
@@ -24,6 +24,8 @@ from transduce.shapes import Tensor
 from transduce.text.pieces import IDS
 from transduce.training.averaging import average
 
+T = TypeVar("T")
+
 DEV_LOSS_PAIRS = 2000  # the dev loss is of at most so many pairs, so that it cannot stall training
 SAMPLES = 3
 SURE = 0.84  # of resampled dev sets: one standard error
@@ -35,8 +37,9 @@ class DevSet:
 
     def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Chosen) -> None:
         sources, references = group_references([s for s, _ in prepared.dev], [t for _, t in prepared.dev])
+        self._all = len(sources)
         n = config.evaluation.sentences
-        self.sources, self.references = sources[:n], references[:n]
+        self.sources, self.references = spread(sources, n), spread(references, n)
         self.samples: list[dict[str, str]] = []
         self._config = config
         self._prepared = prepared
@@ -46,7 +49,8 @@ class DevSet:
 
     def describe(self) -> str:
         """How the score is computed, in words."""
-        return f"the first {len(self.sources)} of the dev inputs"
+        n = len(self.sources)
+        return f"{n:,} of {self._all:,} dev inputs, evenly spread" if n < self._all else f"all {n:,} dev inputs"
 
     def validate(self, model: Transformer, step: int) -> DevResult:
         """Loss and metric of `model` as it is, decoded greedily: a beam costs four times as much and ranks alike."""
@@ -103,7 +107,7 @@ class DevSet:
         )
 
     def _loss_batches(self) -> list[Batch]:
-        pairs = self._prepared.dev[:DEV_LOSS_PAIRS]
+        pairs = spread(self._prepared.dev, DEV_LOSS_PAIRS)
         limit = self._config.data.max_length
         sources = self._prepared.tokenizers.encode_sources([s for s, _ in pairs])
         targets = self._prepared.tokenizers.target.encode_batch([t for _, t in pairs])
@@ -119,6 +123,12 @@ class DevSet:
             current.append(row)
         batches.append(current)
         return [collate(batch).to(self._device) for batch in batches]
+
+
+def spread(items: Sequence[T], n: int) -> list[T]:
+    """At most `n` of them, from all over: files are sorted, or by document, more often than not."""
+    n = min(n, len(items))
+    return [items[i * len(items) // n] for i in range(n)]
 
 
 def last_steps(progress: Progress, n: int) -> list[int]:
