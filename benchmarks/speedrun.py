@@ -37,8 +37,7 @@ from transduce.data.corpus import read_pairs
 from transduce.data.preflight import Preflight
 from transduce.decoding.translator import Translator
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references
-from transduce.plan import Plan
-from transduce.training.trainer import StepResult
+from transduce.reporter import Reporter
 
 RECIPE = "multi30k_ende"
 SHORTER = ("training.max_steps=4000", "training.checkpoint_every=200", "training.average=5")  # the rate ends at 0
@@ -48,7 +47,7 @@ TARGET = 38.0
 
 
 @final
-class Pace:
+class Pace(Reporter):
     """A reporter that asks for a stop after every validation that is good enough to look closer."""
 
     def __init__(self, start: float) -> None:
@@ -65,15 +64,9 @@ class Pace:
         """The data is ready."""
         self.prepared = time.perf_counter()
 
-    def planned(self, plan: Plan) -> None:
-        """Nothing."""
-
     def begin(self, progress: Progress, config: RunConfig) -> None:
         """On we go."""
         self.stop = False
-
-    def stepped(self, result: StepResult) -> None:
-        """Nothing."""
 
     def validated(self, result: DevResult, progress: Progress) -> None:
         """Decide."""

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import run_time_checks
 from tests.disk import contents, full_disk
-from tests.tiny import After, Heard, Killed, tiny_config, write_corpus, write_lines
+from tests.heard import Heard
+from tests.tiny import After, Killed, tiny_config, write_corpus, write_lines
 from transduce import compose, decide, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
@@ -26,7 +27,7 @@ from transduce.errors import BundleError, CheckpointError, ConfigError, DataErro
 from transduce.evaluation.metrics import evaluate, group_references
 from transduce.machine import peak_resident
 from transduce.plan import to_values
-from transduce.reporter import Quiet
+from transduce.reporter import Reporter
 from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
 from transduce.validation import DevSet, spread
@@ -753,7 +754,7 @@ def test_no_plan_for_a_device_that_is_elsewhere(folder: Path, tmp_path: Path, mo
 
 
 def test_nobody_needs_to_listen(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    train(tiny_config(folder), tmp_path / "run", reporter=Quiet())
+    train(tiny_config(folder), tmp_path / "run", reporter=Reporter())
     assert capsys.readouterr() == ("", "")
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,6 @@ import pytest
 
 if TYPE_CHECKING:
     from transduce.config import RunConfig
-    from transduce.plan import Plan
-    from transduce.training.trainer import StepResult
 
 WORDS = ("bird", "cat", "dog", "eats", "green", "runs", "sees", "the")
 
@@ -158,34 +156,6 @@ class After:
         if self.steps == 0 and self.kill:
             raise Killed
         return self.steps == 0
-
-
-@dataclass
-class Heard:
-    """A reporter that remembers."""
-
-    lines: list[str] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    preflights: list[object] = field(default_factory=list)
-    plans: list["Plan"] = field(default_factory=list)
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def surveyed(self, preflight: object) -> None:
-        self.preflights.append(preflight)
-
-    def planned(self, plan: "Plan") -> None:
-        self.plans.append(plan)
-
-    def begin(self, progress: object, config: object) -> None:
-        pass
-
-    def stepped(self, result: "StepResult") -> None:
-        self.steps.append(result.step)
-
-    def validated(self, result: object, progress: object) -> None:
-        pass
 
 
 def trained_run(factory: pytest.TempPathFactory) -> Path:

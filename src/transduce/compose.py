@@ -28,7 +28,7 @@ from transduce.device import choose_precision
 from transduce.errors import BundleError, CheckpointError
 from transduce.evaluation.metrics import MetricScore
 from transduce.machine import peak_resident
-from transduce.reporter import Quiet, Reporter
+from transduce.reporter import Reporter
 from transduce.rundata import begin, copy_dropped, describe, load_data, make_data
 from transduce.rundir import Chosen, load_asked, load_chosen, record, resolve, truncate_events
 from transduce.training.averaging import average
@@ -79,7 +79,7 @@ def train(
         SaveError: the disk is full; the last checkpoint is whole.
         TrainingError: the loss is not finite.
     """
-    run, reporter = Path(out), reporter or Quiet()
+    run, reporter = Path(out), reporter or Reporter()
     config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
     if not continued:  # what cannot be computed here is known before the data is prepared
         world = World.from_env(environment(), config.training.device)
@@ -170,7 +170,7 @@ def prepare_data(
 
     Returns whether there was anything to do. Raises as `train` does.
     """
-    run, reporter = Path(out), reporter or Quiet()
+    run, reporter = Path(out), reporter or Reporter()
     config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
     make_data(run, config, origin, continued, reporter)
     if not continued:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.heard import Heard
 from tests.tiny import WORDS as TINY_WORDS
-from tests.tiny import Heard, tiny_config
+from tests.tiny import tiny_config
 from transduce.compose import prepare_data
 from transduce.data.prepare import load_prepared
 from transduce.evaluation.breakdown import (

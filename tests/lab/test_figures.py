@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tiny import Heard, tiny_config, trained_run
+from tests.heard import Heard
+from tests.tiny import tiny_config, trained_run
 from transduce import compose
 from transduce.bundle import bundle_folder
 from transduce.decoding.translator import Translator

@@ -12,12 +12,13 @@ from transduce.cli.preflight import show, show_plan
 from transduce.config import RunConfig
 from transduce.data.preflight import Preflight
 from transduce.plan import Plan
+from transduce.reporter import Reporter
 from transduce.training.meters import Meter
 from transduce.training.trainer import StepResult
 
 
 @final
-class TrainingDisplay:
+class TrainingDisplay(Reporter):
     """A bar with loss, tokens per second and time left on a terminal; a line every now and then in a log file."""
 
     def __init__(self, every: int = 100) -> None:
