@@ -8,7 +8,7 @@ from transduce.training.trainer import StepResult
 
 
 class Reporter:
-    """Who is told how a run goes. This one tells nobody; the command line's progress display, for one, is made of it."""
+    """Who is told how a run goes. This one tells nobody; the command line's display, for one, is made of it."""
 
     def say(self, text: str) -> None:
         """One line for a person."""
