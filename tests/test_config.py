@@ -232,7 +232,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("decoding.alpha=nan", "alpha = nan"),
         ("evaluation.metric=blue", "evaluation.metric = 'blue': choose one of bleu,"),
         ("evaluation.tokenize=14a", "tokenize = '14a': no such tokenizer for BLEU. Did you mean '13a'?"),
-        ("evaluation.alphas=[1,11]", "alpha = 11.0: must be from 0 (no length penalty) to 10; the paper uses 0.6."),
+        ("evaluation.alphas=[1,11]", "evaluation.alphas: alpha = 11.0: must be from 0 (no length penalty) to 10"),
         ("evaluation.sentences=0", "evaluation.sentences = 0: must be at least 1."),
         ("data.max_length=0", "data.max_length = 0: must be at least 1."),
         ("data.augment=101", "data.augment = 101.0: how many to make of a pair"),

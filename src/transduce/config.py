@@ -145,8 +145,11 @@ class EvaluationConfig:
     alphas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for alpha in self.alphas:
-            BeamConfig(alpha=alpha)
+        try:
+            for alpha in self.alphas:
+                BeamConfig(alpha=alpha)
+        except ConfigError as error:
+            raise ConfigError(f"evaluation.alphas: {error}") from error
         if self.metric not in METRICS:
             raise ConfigError(f"evaluation.metric = {self.metric!r}: choose one of {', '.join(METRICS)}.")
         check_tokenizer(self.tokenize)
