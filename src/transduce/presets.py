@@ -24,8 +24,8 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
   instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
 - **Length penalty.** For text, larger ones are tried with the finished model on the dev set, for small models end too
-  soon: Multi30k's dev set had 41.5 with 1.4 where the paper's 0.6 had 41.0 (its test set, whose references are shorter,
-  did not gain). After few updates they are worse: 4.0 with 0.6, 1.9 with 1.4.
+  soon: Multi30k's dev set had 41.5 with 1.4 where the paper's 0.6 had 41.0 (its test set has shorter references, and
+  need not gain). After few updates they are worse: 4.0 with 0.6, 1.9 with 1.4.
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
