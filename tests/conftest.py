@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,23 @@ def pytest_make_collect_report(
     return report
 
 
+@cache
+def threads_at_first() -> int:
+    """As many threads as PyTorch had before the first test."""
+    return int(sys.modules["torch"].get_num_threads())
+
+
 @pytest.fixture(autouse=True)
 def same_start() -> None:
-    """Every test starts from the same random state and with denormals, whatever ran before it: commands flush them."""
+    """Every test starts from the same random state, with denormals and with as many threads, whatever ran before it:
+    commands flush the one and set the other.
+    """
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):  # importing it takes seconds, and tests without tensors do without
         torch.manual_seed(0)
         torch.set_flush_denormal(False)
+        torch.set_num_threads(threads_at_first())
 
 
 @pytest.fixture
