@@ -27,11 +27,14 @@ def test_auto_takes_what_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPat
         assert choose_engine("auto", precision, CPU, OTHER)[0] == "torch"
     assert choose_engine("auto", "int8", CPU, SMALL)[0] == "ctranslate2"
     assert choose_engine("auto", "bf16", CPU, SMALL)[0] == "torch"
+    assert "faster on one" in choose_engine("auto", "fp32", CPU, PAPER)[1]
+    assert "for one at a time --engine ctranslate2" in choose_engine("auto", "int8", CPU, PAPER)[1]
     monkeypatch.setattr("transduce.interop.engines.has_int8", lambda: False)
     assert choose_engine("auto", "int8", CPU, PAPER)[0] == "ctranslate2"
     assert choose_engine("auto", "fp32", CPU, PAPER)[0] == "torch"
     monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: True)
     assert choose_engine("auto", "fp32", CPU, SMALL)[0] == "torch"
+    assert "faster on one" in choose_engine("auto", "int8", CPU, PAPER)[1]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert choose_engine("auto", "int8", CPU, PAPER) == ("torch", "CTranslate2 is not installed")
 

@@ -51,7 +51,10 @@ def choose_engine(
                 return "ctranslate2", "PyTorch has no fast 8-bit products for this processor"
             if config.d_model < _SMALL and precision != "bf16" and not has_amx():
                 return "ctranslate2", f"faster for models as narrow as this one (d_model = {config.d_model})"
-            return "torch", "as fast as CTranslate2 on many sentences of a model of this width, faster on one"
+            many = "as fast as CTranslate2 on many sentences of a model of this width"
+            if precision == "int8" and not has_amx():
+                return "torch", f"{many}; for one at a time --engine ctranslate2 is faster in int8"
+            return "torch", f"{many}, faster on one"
         case _:
             assert_never(asked)
 
