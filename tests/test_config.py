@@ -236,6 +236,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("evaluation.sentences=0", "evaluation.sentences = 0: must be at least 1."),
         ("data.max_length=0", "data.max_length = 0: must be at least 1."),
         ("data.augment=101", "data.augment = 101.0: how many to make of a pair"),
+        ("data.placeholders=-1", "data.placeholders = -1.0: how many to make of a pair"),
         ("data.columns=[0,1]", "the first column is number 1"),
         ("data.columns=[1,2,3]", "data.columns = [1, 2, 3]: "),
         ("data.pattern=(", "pattern '(' is not a regular expression"),
@@ -302,6 +303,8 @@ def test_pairs_are_made_from_raw_text_only(settings: list[str]) -> None:
     assert built("data.augment=0.1").data.augment == 0.1
     inflected = ["tokenizer.source=tagged", "tokenizer.target=characters", "tokenizer.joint=false"]
     assert built("data.augment=4", *inflected).data.augment == 4
+    for other in (settings, inflected):
+        assert "data.placeholders = 0.1: they stand in raw text" in problem("data.placeholders=0.1", *other)
 
 
 def test_learned_positions_must_be_enough() -> None:

@@ -28,7 +28,8 @@ class BundleConfig:
 
     `max_length` is the longest source the model was trained on, in pieces. `metric` and `tokenize` are the ones its
     quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise` which normal form of
-    Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`. `tokenizers` are the SHA-256 of
+    Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`. `placeholders` says that the model
+    was shown them, so that numbers, addresses and the like can go through it as such. `tokenizers` are the SHA-256 of
     the tokenizer files of source and target, which `save_bundle` fills in: a truncated one may still look whole.
     """
 
@@ -44,6 +45,7 @@ class BundleConfig:
     pretokenised: bool = False
     normalise: Normal = "none"
     tags: Sequence[str] = ()
+    placeholders: bool = False
     metric: str = "bleu"
     tokenize: str = "13a"
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -290,6 +290,7 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
         pretokenised=config.data.pretokenised,
         normalise=config.data.normalise,
         tags=config.data.known_tags,
+        placeholders=config.data.placeholders > 0,
         metric=config.evaluation.metric,
         tokenize=config.evaluation.tokenize,
         provenance={"recipe": config.name, "seed": config.training.seed, "command": chosen.command, **facts},

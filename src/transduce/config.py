@@ -61,7 +61,8 @@ class DataConfig:
     JSON lines), each one or several to be joined; `pattern` is a regular expression whose groups are the columns,
     instead of tabs. Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the
     training pairs one more is made: of raw text, so that the model also takes single words, capitals, addresses; of
-    lemmas with tags, with other stems.
+    lemmas with tags, with other stems. For a share `placeholders` one is made in which words are placeholders; where it
+    is above 0, the model translates addresses, numbers and the like by them, so that they are kept.
     `mix` is older data, which `mix_share` of the training pairs are taken from. `tags` are those that stand in front
     of sources in the files, beside those that sets put there.
     """
@@ -80,14 +81,16 @@ class DataConfig:
     normalise: Normal = "none"
     max_length: int = 256
     augment: float = 0.0
+    placeholders: float = 0.0
     source_lang: str = ""
     target_lang: str = ""
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ConfigError(f"data.max_length = {self.max_length}: must be at least 1.")
-        if not 0.0 <= self.augment <= 100.0:
-            raise ConfigError(f"data.augment = {self.augment}: how many to make of a pair on average, from 0 to 100.")
+        for key, made in (("augment", self.augment), ("placeholders", self.placeholders)):
+            if not 0.0 <= made <= 100.0:
+                raise ConfigError(f"data.{key} = {made}: how many to make of a pair on average, from 0 to 100.")
         if not 0 < self.mix_share < 1:
             raise ConfigError(f"data.mix_share = {self.mix_share}: must be above 0 and below 1.")
         check_tags(self.known_tags)
@@ -183,6 +186,11 @@ class RunConfig:
             raise ConfigError(
                 f"data.augment = {self.data.augment}: pairs are made from raw text, in bpe or unigram pieces on both "
                 "sides, or from tagged words to forms in characters. Set data.augment = 0."
+            )
+        if self.data.placeholders > 0 and not text:
+            raise ConfigError(
+                f"data.placeholders = {self.data.placeholders}: they stand in raw text, in bpe or unigram pieces on "
+                "both sides. Set data.placeholders = 0."
             )
         m = self.model
         if self.training.r_drop > 0 and m.p_drop == m.attention_dropout == m.activation_dropout == 0:

@@ -60,6 +60,7 @@ ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
 PIECES_A_SECOND = {"small": 1200, "base": 250, "big": 60}  # on two cores
 PASSES = 10
 AUGMENT = 0.25  # of the pairs
+PLACEHOLDERS = 0.1
 ALPHAS = [1.0, 1.4]
 LENGTH = 256  # pieces: the default of data.max_length
 
@@ -242,7 +243,11 @@ def _augment(data: Survey, source: str, target: str) -> list[Choice]:
     ):
         return []
     why = "so that single words, capitals, two sentences, addresses are translated too; costs half a BLEU; 0 is off"
-    return [Choice(key="data.augment", value=AUGMENT, why=why)]
+    kept = "so that numbers, addresses, {names} are kept, whatever the model knows of them; 0 is off"
+    return [
+        Choice(key="data.augment", value=AUGMENT, why=why),
+        Choice(key="data.placeholders", value=PLACEHOLDERS, why=kept),
+    ]
 
 
 def _stopping(minutes: float) -> list[Choice]:

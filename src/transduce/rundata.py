@@ -109,6 +109,7 @@ def sources(config: RunConfig) -> Sources:
         cleaning=config.cleaning,
         tags=d.known_tags,
         augment=d.augment,
+        placeholders=d.placeholders,
         inflected=config.tokenizer.source == "tagged",
     )
 

@@ -104,6 +104,7 @@ class DevSet:
             precision=self._precision,
             max_source_length=self._config.data.max_length,
             max_target_length=self._config.data.max_length,
+            placeholders=self._config.data.placeholders > 0,
         )
 
     def _loss_batches(self) -> list[Batch]:

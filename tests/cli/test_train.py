@@ -57,17 +57,18 @@ def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "expected", "placeholders"),
     [
-        ([], 0.25),
-        (["data.augment=0.5"], 0.5),
-        (["data.augment=0"], 0.0),
-        (["data.pretokenised=true"], 0.0),
-        (["tokenizer.source=characters", "tokenizer.target=characters"], 0.0),
+        ([], 0.25, 0.1),
+        (["data.augment=0.5"], 0.5, 0.1),
+        (["data.augment=0"], 0.0, 0.1),
+        (["data.placeholders=0"], 0.25, 0.0),
+        (["data.pretokenised=true"], 0.0, 0.0),
+        (["tokenizer.source=characters", "tokenizer.target=characters"], 0.0, 0.0),
     ],
 )
 def test_pairs_are_made_of_text_where_nothing_says_otherwise(
-    tmp_path: Path, settings: list[str], expected: float
+    tmp_path: Path, settings: list[str], expected: float, placeholders: float
 ) -> None:
     lines = [" ".join(f"w{i * j}x" for j in range(1, 9)) for i in range(300)]
     files: dict[str, Path | None] = {
@@ -76,6 +77,7 @@ def test_pairs_are_made_of_text_where_nothing_says_otherwise(
     }
     config, why = asked_for(None, files, None, None, "auto", None, settings)
     assert config.data.augment == expected
+    assert config.data.placeholders == placeholders
     assert ("data.augment" in why) == (expected > 0 or settings == ["data.augment=0"])
 
 

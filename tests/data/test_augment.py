@@ -17,10 +17,12 @@ from transduce.data.augment import (
     foreign,
     inflection_rules,
     lexicon,
+    placeholder_rules,
     spans_of,
     text_rules,
 )
 from transduce.data.corpus import Pair
+from transduce.text.pieces import PLACEHOLDERS
 
 pytestmark = pytest.mark.unit
 
@@ -151,3 +153,39 @@ def test_things_to_copy_are_of_many_kinds_and_one_token() -> None:
     marks = Counter(mark for thing in things for mark in ("https://", "@", "{{", "-", ":") if mark in thing)
     assert min(marks.values()) > 5
     assert len(marks) == 5
+
+
+def placeholders_in(text: str) -> list[str]:
+    return sorted(piece for piece in PLACEHOLDERS if piece in text)
+
+
+def test_placeholders_are_the_same_on_both_sides_and_in_the_place_of_translations() -> None:
+    words = lexicon(PAIRS)
+    found = by(placeholder_rules(words), PAIRS * 10, 1.0)
+    made = [pair for number, pair in found if number == MADE]
+    assert len(made) == len(PAIRS) * 10  # every pair has a word that is sure
+    assert all(placeholders_in(source) == placeholders_in(target) != [] for source, target in made)
+    used = Counter(piece for source, _ in made for piece in placeholders_in(source))
+    assert set(used) == set(PLACEHOLDERS)
+    assert max(used.values()) < 2 * min(used.values())
+    assert sum(source in PLACEHOLDERS for source, _ in made) > 10
+    for source, target in made:  # these two languages have one order of words
+        places = [[i for i, word in enumerate(text.split()) if "｟" in word] for text in (source, target)]
+        assert places[0] == places[1]
+
+
+def test_what_both_sides_have_alike_becomes_a_placeholder_too() -> None:
+    pairs = [("3 dogs at https://a.b/c", "https://a.b/c: 3 Hunde und 4")] * 40
+    made = {pair for number, pair in by(placeholder_rules([]), pairs, 1.0) if number == MADE}
+    hidden = [pair for pair in made if "http" not in pair[0] and pair[0] not in PLACEHOLDERS]
+    assert len(hidden) > 10
+    for source, target in hidden:
+        one, other = source.split(" dogs at ")
+        assert target == f"{other}: {one} Hunde und 4"
+
+
+def test_pairs_that_were_made_are_not_made_from() -> None:
+    made = by(text_rules([]), PAIRS, 1.0)
+    again = list(augmented(made, 5.0, 1, placeholder_rules([])))
+    assert len(again) <= len(made) + 5 * len(PAIRS)
+    assert [entry for entry in again if "｟" not in entry[1][0]] == made

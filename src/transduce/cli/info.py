@@ -199,6 +199,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         **_architecture(config.model, config.source_size, config.target_size),
         "languages": f"{config.source_lang or '?'} -> {config.target_lang or '?'}",
         **({"tags": list(config.tags)} if config.tags else {}),
+        **({"kept": "numbers, addresses and the like, by placeholders"} if config.placeholders else {}),
         "beam": config.beam,
         "alpha": config.alpha,
         "max_length": config.max_length,

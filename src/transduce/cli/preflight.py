@@ -137,7 +137,7 @@ def _lines(preflight: Preflight) -> list[str]:
     if preflight.dev_empty:
         lines.append(f"dev: {preflight.dev_empty:,} pairs with an empty side are left out")
     if preflight.made:
-        lines.append(f"made from training pairs, and added: {preflight.made:,} (data.augment)")
+        lines.append(f"made from training pairs, and added: {preflight.made:,} (data.augment, data.placeholders)")
     off = [rule for rule in RULES if rule not in preflight.cleaning.on]
     if off:
         lines.append(f"rules that are off: {', '.join(off)}")

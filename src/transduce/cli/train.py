@@ -267,10 +267,12 @@ def _from_files(
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     choices = choose(preset_name, found, minimal.training.minutes)
-    if start_from is not None or not _is_raw_text(asked):
-        choices = [choice for choice in choices if choice.key != "data.augment"]
-    if start_from is not None:
-        choices += fine_tuning(preset_name, load_config(bundle_folder(start_from)).model.d_model)
+    before = None if start_from is None else load_config(bundle_folder(start_from))
+    raw, shown = _is_raw_text(asked), before is None or before.placeholders
+    made = {"data.augment": raw and before is None, "data.placeholders": raw and shown}
+    choices = [choice for choice in choices if made.get(choice.key, True)]
+    if before is not None:
+        choices += fine_tuning(preset_name, before.model.d_model)
     chosen = sections(choices)
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
     data |= chosen.pop("data", {})

@@ -13,6 +13,9 @@ at once. To a share of the pairs, `augmented` adds one more, made from it by one
     copied        an address, a number, a placeholder put at the start or at the end of both sides
     verbatim      such a thing alone, which is its own translation
 
+Pairs with placeholders (`text.placeholders`) are made by `placeholder_rules`: the same ones on both sides, for what
+both have alike and for one to three words whose translation is sure; or one before or after the pair, or alone.
+
 For inflection (lemma and tags to a form) the one rule is a stem that nobody has heard of (`inflection_rules`).
 
 What this buys is in docs/log.md and docs/quality.md. Pure: pairs in, pairs out, and the same ones for the same seed.
@@ -32,6 +35,8 @@ import numpy.typing as npt
 
 from transduce.data.corpus import Numbered, Pair
 from transduce.text.form import put_tag, split_tag
+from transduce.text.pieces import PLACEHOLDERS
+from transduce.text.placeholders import hide_both
 
 MADE = 0
 """The number of a pair that is not in the files, which count from 1."""
@@ -54,14 +59,14 @@ def augmented(pairs: Iterable[Numbered], share: float, seed: int, rules: Rules) 
     """Every pair and, for about `share` of them, one made from it, with the number `MADE`; `share` = 2.5 makes two from
     every pair and one more from half of them.
 
-    What becomes of pair n follows from (seed, n) and the pair before it. A rule that a pair gives no occasion for adds
-    nothing. A tag in front of the source stays there.
+    What becomes of pair n follows from (seed, n) and the pair before it; nothing is made from made ones. A rule that a
+    pair gives no occasion for adds nothing. A tag in front of the source stays there.
     """
     before: Pair = ("", "")
     tag_before = ""
     for number, pair in pairs:
         yield number, pair
-        if not (pair[0].strip() and pair[1].strip()):
+        if number == MADE or not (pair[0].strip() and pair[1].strip()):
             continue
         tag, source = split_tag(pair[0])
         bare = source, pair[1]
@@ -143,14 +148,7 @@ def spans_of(pair: Pair, translation: dict[str, str]) -> list[Pair]:
     a link; no link leads out of it; no punctuation stands in it; and neither side is more than half as long again as
     the other, in words.
     """
-    found = [list(_WORD.finditer(text)) for text in pair]
-    seen = [Counter(match.group() for match in matches) for matches in found]
-    place = {match.group(): i for i, match in enumerate(found[1])}
-    links: dict[int, int] = {}
-    for i, match in enumerate(found[0]):
-        word, other = match.group(), translation.get(match.group())
-        if other is not None and seen[0][word] == 1 and seen[1][other] == 1:
-            links[i] = place[other]
+    found, links = _linked(pair, translation)
     spans = []
     for first, last in ((i, j) for i in links for j in links if 0 < j - i < 5):
         ends = [links[i] for i in range(first, last + 1) if i in links]
@@ -166,12 +164,29 @@ def spans_of(pair: Pair, translation: dict[str, str]) -> list[Pair]:
     return spans
 
 
+def _linked(pair: Pair, translation: dict[str, str]) -> tuple[list[list[re.Match[str]]], dict[int, int]]:
+    """The words of both sides, and which of the second stands for which of the first where both are there once."""
+    found = [list(_WORD.finditer(text)) for text in pair]
+    seen = [Counter(match.group() for match in matches) for matches in found]
+    place = {match.group(): i for i, match in enumerate(found[1])}
+    links: dict[int, int] = {}
+    for i, match in enumerate(found[0]):
+        word, other = match.group(), translation.get(match.group())
+        if other is not None and seen[0][word] == 1 and seen[1][other] == 1:
+            links[i] = place[other]
+    return found, links
+
+
 def _joined(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return (f"{before[0]} {pair[0]}", f"{before[1]} {pair[1]}") if before[0] else None
 
 
 def _copied(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
-    thing = foreign(chance)
+    return _beside(foreign(chance), pair, chance)
+
+
+def _beside(thing: str, pair: Pair, chance: random.Random) -> Pair:
+    """At the start of both sides or at the end."""
     if chance.random() < 0.5:
         return f"{thing} {pair[0]}", f"{thing} {pair[1]}"
     return f"{pair[0]} {thing}", f"{pair[1]} {thing}"
@@ -198,6 +213,35 @@ def text_rules(words: list[Pair]) -> Rules:
         _copied: 1,
         _verbatim: 1,
     }
+
+
+def placeholder_rules(words: list[Pair]) -> Rules:
+    """Those for what is kept; `words` are what `lexicon` found."""
+    return {partial(_placeholders, dict(words)): 6, _placeholder_beside: 1, _placeholder_alone: 1}
+
+
+def _placeholders(translation: dict[str, str], pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    """What both sides have alike, and one to three words and their translations."""
+    hidden = hide_both(*pair)
+    words, links = _linked(hidden, translation)
+    chosen = chance.sample(sorted(links), min(chance.randint(1, 3), len(links)))
+    free = [placeholder for placeholder in PLACEHOLDERS if placeholder not in hidden[0]]
+    names = dict(zip((words[0][i].group() for i in chosen), free, strict=False))
+    source = _WORD.sub(lambda word: names.get(word.group(), word.group()), hidden[0])
+    theirs = {translation[word]: name for word, name in names.items()}
+    target = _WORD.sub(lambda word: theirs.get(word.group(), word.group()), hidden[1])
+    shuffled = dict(zip(PLACEHOLDERS, chance.sample(PLACEHOLDERS, len(PLACEHOLDERS)), strict=True))
+    made = (re.sub("|".join(PLACEHOLDERS), lambda found: shuffled[found.group()], text) for text in (source, target))
+    return _changed(pair, (next(made), next(made)))
+
+
+def _placeholder_beside(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    return _beside(chance.choice(PLACEHOLDERS), pair, chance)
+
+
+def _placeholder_alone(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    placeholder = chance.choice(PLACEHOLDERS)
+    return placeholder, placeholder
 
 
 def inflection_rules(pairs: Iterable[Pair]) -> Rules:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, final
 
-from transduce.data.augment import MADE, Rules, augmented, inflection_rules, lexicon, text_rules
+from transduce.data.augment import MADE, Rules, augmented, inflection_rules, lexicon, placeholder_rules, text_rules
 from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
@@ -48,7 +48,8 @@ class Sources:
 
     What of `test` is in the training data is counted, where its files are there; the rule `in_dev` needs them to be.
     `tags` may stand in front of sources; a `TokenizerPair` that is given knows them. For a share `augment` of the pairs
-    that are trained on one more is made; those that are `inflected` are lemmas with tags, and forms.
+    that are trained on one more is made, and for a share `placeholders` one with these; those that are `inflected` are
+    lemmas with tags, and forms.
     """
 
     train: Files
@@ -60,6 +61,7 @@ class Sources:
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     tags: tuple[str, ...] = ()
     augment: float = 0.0
+    placeholders: float = 0.0
     inflected: bool = False
 
 
@@ -100,10 +102,7 @@ def prepare(
                 f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
             )
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
-        rules = _rules(sources, (pair for _, pair in kept)) if sources.augment else {}
-
-        def with_more(given: Iterator[Numbered]) -> Iterator[Numbered]:
-            return augmented(given, sources.augment, sources.seed, rules) if sources.augment else given
+        with_more = _with_more(sources, (pair for _, pair in kept))
 
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
@@ -238,8 +237,21 @@ def _identity(path: Path) -> dict[str, Any]:
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
-def _rules(sources: Sources, pairs: Iterable[Pair]) -> Rules:
-    return inflection_rules(pairs) if sources.inflected else text_rules(lexicon(pairs))
+def _with_more(sources: Sources, pairs: Iterable[Pair]) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
+    """What puts the pairs that are made from pairs among them; `pairs` are what is known of the language."""
+    rules: list[tuple[float, Rules]] = []
+    if sources.augment and sources.inflected:
+        rules.append((sources.augment, inflection_rules(pairs)))
+    elif sources.augment or sources.placeholders:
+        words = lexicon(pairs)
+        rules += [(sources.augment, text_rules(words)), (sources.placeholders, placeholder_rules(words))]
+
+    def with_more(given: Iterable[Numbered]) -> Iterable[Numbered]:
+        for i, (share, made) in enumerate(rules):
+            given = augmented(given, share, sources.seed + i, made) if share else given
+        return given
+
+    return with_more
 
 
 def _check_some_left(found: Iterator[str], train: Files) -> None:

@@ -8,7 +8,8 @@ from transduce.decoding.lines import cut
 from transduce.decoding.search import Hypothesis
 from transduce.errors import DataError
 from transduce.text.form import Normal, normalise, one_line
-from transduce.text.pieces import IDS, TAGS
+from transduce.text.pieces import IDS, PLACEHOLDERS, TAGS
+from transduce.text.placeholders import cover, hide, hide_both, restore
 from transduce.text.tokenizer import TokenizerPair
 
 Warn = Callable[[str], None]
@@ -26,6 +27,14 @@ class Translation:
     log_prob: float
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What goes through the model at once, in pieces, and the things that its placeholders stand for."""
+
+    ids: list[int]
+    things: list[str]
+
+
 @final
 class Texts:
     """What a model reads and writes, as text: its tokenizers, the normal form of its texts and the lengths it takes.
@@ -33,45 +42,82 @@ class Texts:
     Args:
         tokenizers: Those that the model was trained with.
         normal: The normal form of Unicode that texts are brought into.
+        placeholders: Numbers, addresses and the like go through the model as placeholders (`text.placeholders`).
         longest_source: Most pieces of a source that go through the model at once.
         longest_target: Most pieces of an output.
     """
 
-    def __init__(self, tokenizers: TokenizerPair, normal: Normal, *, longest_source: int, longest_target: int) -> None:
+    def __init__(
+        self,
+        tokenizers: TokenizerPair,
+        normal: Normal,
+        *,
+        longest_source: int,
+        longest_target: int,
+        placeholders: bool = False,
+    ) -> None:
         self._tokenizers = tokenizers
         self._normal: Normal = normal
+        self._placeholders = placeholders
         self.longest_source = longest_source
         self.longest_target = longest_target
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
         self.tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
+        self.placeholders = [i for i, piece in enumerate(pieces) if placeholders and piece in PLACEHOLDERS]
 
     def line(self, text: str) -> str:
         """`text` on one line, in the normal form."""
         return normalise(one_line(text), self._normal)
 
-    def parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[list[int]]]:
-        """Every line as the ids of its parts: one as a rule, none for a blank line, several when it is too long."""
-        encode = self._tokenizers.encode_sources
-        found: list[list[list[int]]] = []
-        for number, (text, ids) in enumerate(zip(texts, encode(texts), strict=True), start=first):
-            if not text.strip() or not ids:
+    def parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[Part]]:
+        """Every line as its parts: one as a rule, none for a blank line, several when it is too long."""
+        found: list[list[Part]] = []
+        for number, (text, part) in enumerate(zip(texts, self._parts(texts), strict=True), start=first):
+            if not text.strip() or not part.ids:
                 found.append([])
-            elif len(ids) <= self.longest_source:
-                found.append([ids])
+            elif len(part.ids) <= self.longest_source:
+                found.append([part])
             else:
                 pieces = self._cut(text)
                 warn(
-                    f"line {number}: {len(ids)} pieces, and this model takes {self.longest_source} at once. "
+                    f"line {number}: {len(part.ids)} pieces, and this model takes {self.longest_source} at once. "
                     f"It was translated in {len(pieces)} parts; shorter lines translate better."
                 )
-                found.append([part[: self.longest_source] for part in encode(pieces)])
+                found.append([Part(one.ids[: self.longest_source], one.things) for one in self._parts(pieces)])
         return found
 
-    def prefixes(self, texts: Sequence[str], first: int) -> list[list[int]]:
-        """The pieces of every prefix. Raises `DataError` where no output of this model begins with them."""
+    def _parts(self, texts: Sequence[str]) -> list[Part]:
+        hidden = [self._hidden(text) for text in texts]
+        rows = self._tokenizers.encode_sources([text for text, _ in hidden])
+        return [Part(ids, things) for ids, (_, things) in zip(rows, hidden, strict=True)]
+
+    def _hidden(self, text: str) -> tuple[str, list[str]]:
+        if not self._placeholders:
+            return text, []
+        tag, rest = self._tokenizers.split_tag(text)
+        hidden, things = hide(rest)
+        return tag + hidden, things
+
+    def pair(self, source: str, target: str) -> tuple[str, str]:
+        """Both sides on one line, in the normal form, with placeholders for what both have: as in training."""
+        source, target = self.line(source), self.line(target)
+        if not self._placeholders:
+            return source, target
+        tag, rest = self._tokenizers.split_tag(source)
+        hidden, covered = hide_both(rest, target)
+        return tag + hidden, covered
+
+    def prefixes(self, texts: Sequence[str], lines: Sequence[Sequence[Part]], first: int) -> list[list[int]]:
+        """The pieces of every prefix, for lines in parts. Raises `DataError` where no output of this model begins with
+        them, or there is no line.
+        """
         never = {IDS.pad, IDS.unk, IDS.bos, IDS.eos, *self.tags}
-        found = self._tokenizers.target.encode_batch([self.line(text).strip() for text in texts])
-        for number, (text, ids) in enumerate(zip(texts, found, strict=True), start=first):
+        things = [line[0].things if line else [] for line in lines]
+        texts = [cover(self.line(text).strip(), known) for text, known in zip(texts, things, strict=True)]
+        found = self._tokenizers.target.encode_batch(texts)
+        for number, (text, ids, line) in enumerate(zip(texts, found, lines, strict=True), start=first):
+            if ids and not line:
+                raise DataError(f"line {number}: a prefix for a blank line. Leave the prefix blank too.")
             if len(ids) > self.longest_target:
                 raise DataError(
                     f"line {number}: a prefix of {len(ids)} pieces, but this model writes {self.longest_target}. "
@@ -84,13 +130,18 @@ class Texts:
                 )
         return found
 
-    def outputs(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
-        """Outputs as text, each text once, at its best score."""
-        found: dict[str, Translation] = {}
+    def outputs(
+        self, hypotheses: Sequence[Hypothesis], things: Sequence[str] = (), n: int | None = None
+    ) -> list[Translation]:
+        """At most `n` outputs as text, each text once, at its best score; those first in which the fewest of `things`
+        had to be put right (`restore`).
+        """
+        found: dict[str, tuple[int, Translation]] = {}
         for h in hypotheses:
             text = one_line(self._tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
-            found.setdefault(text, Translation(text=text, score=h.score, log_prob=h.log_prob))
-        return list(found.values())
+            text, wrong = restore(text, things) if self._placeholders else (text, 0)
+            found.setdefault(text, (wrong, Translation(text=text, score=h.score, log_prob=h.log_prob)))
+        return [output for _, output in sorted(found.values(), key=lambda each: each[0])][:n]
 
     def _cut(self, text: str) -> list[str]:
         """The parts of a line that is too long, each with its tag."""

@@ -23,7 +23,7 @@ from transduce.decoding.lines import batches, windows
 from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis, Step
-from transduce.decoding.texts import Texts, Translation, Warn, join
+from transduce.decoding.texts import Part, Texts, Translation, Warn, join
 from transduce.device import DeviceName, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
@@ -34,8 +34,8 @@ from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 
 Precision = Literal["fp32", "bf16"]
-# sources and what their outputs begin with -> outputs of each, best first
-_Decode = Callable[[Sequence[list[int]], Sequence[list[int]]], list[list[Hypothesis]]]
+# parts of lines and what their outputs begin with -> outputs of each, best first
+_Decode = Callable[[Sequence[Part], Sequence[list[int]]], list[list[Translation]]]
 
 _WINDOW_CHARACTERS = 2**22
 
@@ -89,6 +89,7 @@ class Translator:
         batch_tokens: Padded source tokens times beam in a batch: memory and speed.
         batch_rows: Most sentences times beam in a batch, since every row needs a vocabulary of logits.
         normal: The normal form of Unicode that texts are brought into.
+        placeholders: Whether numbers, addresses and the like go through the model as placeholders, and so are kept.
         engine: What searches in the place of the plain model, whose weights it must have. Batch sizes are then its own.
 
     A model with learned positions lowers the two lengths to what it has positions for.
@@ -110,6 +111,7 @@ class Translator:
         batch_tokens: int = 8192,
         batch_rows: int = 512,
         normal: Normal = "none",
+        placeholders: bool = False,
         engine: Engine | None = None,
     ) -> None:
         sizes = (max_source_length, max_target_length, batch_tokens, batch_rows)
@@ -126,6 +128,7 @@ class Translator:
             normal,
             longest_source=min(_positions(m.source.positions, max_source_length) for m in members),
             longest_target=min(_positions(m.target.positions, max_target_length) for m in members),
+            placeholders=placeholders,
         )
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
@@ -191,6 +194,7 @@ class Translator:
             max_source_length=limit,
             max_target_length=limit + search.extra_length,
             normal=bundle.config.normalise,
+            placeholders=bundle.config.placeholders,
             engine=engine,
         )
 
@@ -237,15 +241,25 @@ class Translator:
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
-        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            return self._engine.search(
-                sources,
-                self._limits(sources, begins),
-                config=search,
-                n_best=n_best,
-                forbidden=self._texts.tags,
-                prefixes=begins if any(begins) else (),
-            )
+        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+            """Where there are things to keep, the best output that keeps them is looked for among all of the beam."""
+            found: list[list[Translation]] = [[] for _ in parts]
+            for keeping in (False, True):
+                rows = [i for i, part in enumerate(parts) if bool(part.things) == keeping]
+                if not rows:
+                    continue
+                sources, begun = [parts[i].ids for i in rows], [begins[i] for i in rows]
+                outputs = self._engine.search(
+                    sources,
+                    self._limits(sources, begun),
+                    config=search,
+                    n_best=search.beam if keeping else n_best,
+                    forbidden=self._texts.tags + ([] if keeping else self._texts.placeholders),
+                    prefixes=begun if any(begun) else (),
+                )
+                for i, hypotheses in zip(rows, outputs, strict=True):
+                    found[i] = self._texts.outputs(hypotheses, parts[i].things, n_best)
+            return found
 
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
@@ -273,7 +287,9 @@ class Translator:
         _check_window(window)
         check_diversity(search.beam, n, strength)
 
-        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
+        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+            sources = [part.ids for part in parts]
+
             def of(rows: Sequence[int]) -> list[list[Hypothesis]]:
                 chosen, begun = [sources[i] for i in rows], [begins[i] for i in rows]
                 with self._computing():
@@ -290,7 +306,7 @@ class Translator:
                         device=self.device,
                     )
 
-            return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
+            return self._outputs(parts, in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows))
 
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
@@ -304,11 +320,11 @@ class Translator:
         step: Step[Any] = self.model.step
         beam = self.config.beam
         parts = self._texts.parts([self._texts.line(text) for text in texts], 1, warn)
-        flat = [ids for line in parts for ids in line]
+        flat = [part for line in parts for part in line]
         found: list[list[str]] = [[] for _ in flat]
-        lengths = [(len(ids) + 1) * beam for ids in flat]
+        lengths = [(len(part.ids) + 1) * beam for part in flat]
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
-            sources = [flat[i] for i in rows]
+            sources = [flat[i].ids for i in rows]
             with self._computing():
                 state = self.model.start(self._batch(sources), beam)
                 best = beam_search_alphas(
@@ -322,7 +338,7 @@ class Translator:
                     device=self.device,
                 )
             for i, each in zip(rows, best, strict=True):
-                found[i] = [self._texts.outputs([hypothesis])[0].text for hypothesis in each]
+                found[i] = [self._texts.outputs([hypothesis], flat[i].things)[0].text for hypothesis in each]
         remaining = iter(found)
         lines = [list(islice(remaining, len(line))) for line in parts]
         return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
@@ -376,10 +392,12 @@ class Translator:
                 )
             return [[hypothesis] for hypothesis in found]
 
-        def decode(sources: Sequence[list[int]], begins: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            return in_batches(
+        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+            sources = [part.ids for part in parts]
+            drawn = in_batches(
                 sources, lambda rows: draw([sources[i] for i in rows]), 1, self._batch_tokens, self._batch_rows
             )
+            return self._outputs(parts, drawn)
 
         return (outputs[0] for outputs in self._stream(lines, decode, window, warn, first))
 
@@ -391,8 +409,8 @@ class Translator:
             ConfigError: this is an ensemble.
         """
         model = self.one_model("attention")
-        sources = self.tokenizers.encode_sources([self._texts.line(source)])
-        ids = sources[0], self.tokenizers.target.encode(self._texts.line(target))
+        source, target = self._texts.pair(source, target)
+        ids = self.tokenizers.encode_sources([source])[0], self.tokenizers.target.encode(target)
         limits = self._texts.longest_source, self._texts.longest_target
         for side, row, limit in zip(("source", "target"), ids, limits, strict=True):
             if not 1 <= len(row) <= limit:
@@ -435,8 +453,9 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
-        sources = self.tokenizers.encode_sources([self._texts.line(source) for source, _ in pairs])
-        targets = self.tokenizers.target.encode_batch([self._texts.line(target) for _, target in pairs])
+        sides = [self._texts.pair(source, target) for source, target in pairs]
+        sources = self.tokenizers.encode_sources([source for source, _ in sides])
+        targets = self.tokenizers.target.encode_batch([target for _, target in sides])
         limits = self._texts.longest_source, self._texts.longest_target
         for i, pair in enumerate(zip(sources, targets, strict=True)):
             for side, ids, limit in zip(("source", "target"), pair, limits, strict=True):
@@ -477,15 +496,13 @@ class Translator:
     ) -> list[list[Translation]]:
         parts = self._texts.parts(texts, first, warn)
         begins: list[list[int]] = []
-        begun = self._texts.prefixes(prefixes, first)
-        for number, (line, prefix) in enumerate(zip(parts, begun, strict=True), start=first):
-            if prefix and not line:
-                raise DataError(f"line {number}: a prefix for a blank line. Leave the prefix blank too.")
+        for line, prefix in zip(parts, self._texts.prefixes(prefixes, parts, first), strict=True):
             begins += [prefix, *([] for _ in line[1:])] if line else []
-        decoded = decode([ids for line in parts for ids in line], begins)
-        found = [self._texts.outputs(hypotheses) for hypotheses in decoded]
-        remaining = iter(found)
+        remaining = iter(decode([part for line in parts for part in line], begins))
         return [join(list(islice(remaining, len(line)))) for line in parts]
+
+    def _outputs(self, parts: Sequence[Part], hypotheses: Sequence[Sequence[Hypothesis]]) -> list[list[Translation]]:
+        return [self._texts.outputs(found, part.things) for part, found in zip(parts, hypotheses, strict=True)]
 
     def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
         return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
@@ -524,11 +541,12 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
 def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle) -> None:
     """Raise `ConfigError` unless both bundles read and write the same pieces."""
     pieces = [[side.to_bytes() for side in (b.tokenizers.source, b.tokenizers.target)] for b in (one, other)]
-    forms = [(b.config.normalise, tuple(b.config.tags)) for b in (one, other)]
+    forms = [(b.config.normalise, tuple(b.config.tags), b.config.placeholders) for b in (one, other)]
     if pieces[0] != pieces[1] or forms[0] != forms[1]:
         raise ConfigError(
             f"{path}: not the vocabulary of {first}, so they cannot be an ensemble. Train its models on the same "
-            "files, dev set included, with the same [tokenizer] and data.augment = 0, each with a training.seed."
+            "files, dev set included, with the same [tokenizer], data.augment = 0 and data.placeholders = 0, each with "
+            "a training.seed."
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from transduce.evaluation.breakdown import Units
+from transduce.text.placeholders import MARKUP
 
 TOO_SHORT, TOO_LONG = 0.6, 1.6  # times the shortest, or longest, reference
 UNCOVERED = 1 / 3  # of the words of the nearest reference
@@ -13,10 +14,6 @@ COPIED = 0.5  # of the words of an output
 FEW = 4  # words: a share of fewer says nothing
 
 _NUMBER = re.compile(r"\d+(?:[.,:/'\u202f]\d+)*")
-_PLACEHOLDER = re.compile(
-    r"\{\{?[\w.]*\}?\}|%\(\w+\)[a-z]|%(?:\d+\$)?[sdif@]\b|\$\{\w+\}|</?\w[^<>]*>"
-    r"|https?://[^\s<>]+|www\.[^\s<>]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def numbers(text: str) -> set[str]:
 
 def placeholders(text: str) -> set[str]:
     """Things that a translation has to keep as they are: `{name}`, `%s`, tags, addresses."""
-    return set(_PLACEHOLDER.findall(text))
+    return set(MARKUP.findall(text))
 
 
 def longest_repeat(words: Sequence[str]) -> int:
