@@ -34,6 +34,7 @@ def test_auto_takes_what_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPat
     assert choose_engine("auto", "fp32", CPU, PAPER)[0] == "torch"
     monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: True)
     assert choose_engine("auto", "fp32", CPU, SMALL)[0] == "torch"
+    monkeypatch.setattr("transduce.interop.engines.has_int8", lambda: True)
     assert "faster on one" in choose_engine("auto", "int8", CPU, PAPER)[1]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert choose_engine("auto", "int8", CPU, PAPER) == ("torch", "CTranslate2 is not installed")
