@@ -26,6 +26,7 @@ SOME = st.lists(
         ("(www.example.org/x/)", ["www.example.org/x/"]),
         ("Write to x.y@z.co.uk.", ["x.y@z.co.uk"]),
         ("Hello {name}, {{n}} of %d, %(n)s and ${x}", ["{name}", "{{n}}", "%d", "%(n)s", "${x}"]),
+        ("%1$s has %@, 100 %damp", ["%1$s", "%@", "100"]),
         ('A <b>bold</b> <a href="x">link</a>', ["<b>", "</b>", '<a href="x">', "</a>"]),
         ("In 2014, 3 of 10,000.5 (5%) at 9:30 for €7.50", ["2014", "3", "10,000.5", "5", "9:30", "7.50"]),
         ("the 2nd of two 3D films, mp3s and H2O", []),
@@ -57,6 +58,17 @@ def test_there_and_back(text: str) -> None:
     assert len(things) <= len(PLACEHOLDERS)
     if len(things) < len(PLACEHOLDERS) or "｟" not in text:  # beyond eight, those of the text itself stay
         assert restore(hidden, things) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "1", "1,", "<a", "{", "{a", "%(", "A1-", "http://", "www.a.", "a.", "@", "x@y.", "#", "\U0001f600", "｟0"],
+)
+def test_a_long_line_takes_no_longer_than_its_length(part: str) -> None:
+    """A pattern that is tried from every letter to the end would take hours, and the test its time limit."""
+    line = part * 200_000
+    hidden, things = hide(line)
+    assert restore(hidden, things) == (line, 0)
 
 
 def test_after_eight_the_rest_stays() -> None:

@@ -12,8 +12,8 @@ from transduce.text.pieces import PLACEHOLDERS
 
 _BARE = r"[^\s<>\"'.,;:!?)\]}\u2019\u201d\u00bb]"  # what an address ends with: the full stop is the sentence's
 _MARKUP = (
-    r"\{\{[\w.]*\}\}|\{[\w.]*\}|%\(\w+\)[a-z]|%(?:\d+\$)?[sdif@]\b|\$\{\w+\}|</?\w[^<>]*>"
-    rf"|(?:https?://|\bwww\.)[^\s<>]*{_BARE}/?|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"\{\{[\w.]*\}\}|\{[\w.]*\}|%\(\w+\)[a-z]|%(?:\d+\$)?(?:[sdif]\b|@)|\$\{\w+\}|</?\w[^<>]*>"
+    rf"|(?:https?://|\bwww\.)[^\s<>]*{_BARE}/?|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 )
 MARKUP = re.compile(_MARKUP)
 """Addresses, tags and what a program fills in."""
@@ -25,7 +25,6 @@ _KEPT = re.compile(
     r"|(?<![\w.,])\d+(?:[.,:/\u202f]\d+)*(?!\w)"  # 1,000.5 and 9:30, neither 2nd nor 3D
     r"|[\U0001f1e6-\U0001faff\u2600-\u27bf][\ufe0f\u200d\U0001f1e6-\U0001faff]*"  # emoji
 )
-
 
 _PLACEHOLDER = re.compile(f"( ?)({'|'.join(PLACEHOLDERS)})")
 
