@@ -12,6 +12,7 @@ from tests.cli.conftest import Transduce
 from tests.disk import contents
 from tests.tiny import SHORT, mirror, sentences, write_corpus, write_lines, write_recipe
 from transduce import compose
+from transduce.bundle import load_config
 from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
 from transduce.errors import ConfigError
@@ -52,8 +53,15 @@ def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
     config = load_recipe(tmp_path / "runs" / "mine" / "recipe.toml")
     assert (config.data.source_lang, config.data.target_lang, config.name) == ("aa", "bb", "aa-bb")
     assert config.training.minutes == 0  # steps were said
+    assert load_config(tmp_path / "runs" / "mine" / "model").placeholders == (config.data.placeholders > 0)
     assert config.data.dev is None
     assert " dev pairs, held out of the training files" in (tmp_path / "runs/mine/model/README.md").read_text()
+
+
+def write_text(folder: Path) -> dict[str, Path | None]:
+    """Two files of what looks like text."""
+    lines = [" ".join(f"w{i * j}x" for j in range(1, 9)) for i in range(300)]
+    return {"source": write_lines(folder / "a.en", lines), "target": write_lines(folder / "a.de", lines)}
 
 
 @pytest.mark.parametrize(
@@ -70,12 +78,7 @@ def test_two_files_become_a_run(transduce: Transduce, tmp_path: Path) -> None:
 def test_pairs_are_made_of_text_where_nothing_says_otherwise(
     tmp_path: Path, settings: list[str], expected: float, placeholders: float
 ) -> None:
-    lines = [" ".join(f"w{i * j}x" for j in range(1, 9)) for i in range(300)]
-    files: dict[str, Path | None] = {
-        "source": write_lines(tmp_path / "a.en", lines),
-        "target": write_lines(tmp_path / "a.de", lines),
-    }
-    config, why = asked_for(None, files, None, None, "auto", None, settings)
+    config, why = asked_for(None, write_text(tmp_path), None, None, "auto", None, settings)
     assert config.data.augment == expected
     assert config.data.placeholders == placeholders
     assert ("data.augment" in why) == (expected > 0 or settings == ["data.augment=0"])
@@ -156,6 +159,18 @@ def test_without_a_recipe_fine_tuning_has_a_lower_rate(transduce: Transduce, run
     assert f"fine-tuning {run / 'model'}: learning rate at most 0.0008, warm-up 200 steps" in said.err
     again = [*files, "--out", tmp_path / "other", *QUICK, "--set", "training.learning_rate=0.01"]
     assert "learning rate at most 0.01, warm-up 200 steps" in transduce("train", *again).err
+
+
+def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path) -> None:
+    files = write_text(tmp_path)
+    keeping = tmp_path / "keeping"
+    shutil.copytree(run / "model", keeping)
+    fields = json.loads((keeping / "config.json").read_text("utf-8"))
+    (keeping / "config.json").write_text(json.dumps(fields | {"placeholders": True}), "utf-8")
+    for start_from, expected in ((None, 0.1), (run, 0.0), (keeping, 0.1)):
+        config, _ = asked_for(None, files, None, None, "auto", start_from, [])
+        assert config.data.placeholders == expected
+        assert (config.data.augment > 0) == (start_from is None)
 
 
 # ---- from a recipe
