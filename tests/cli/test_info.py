@@ -129,6 +129,14 @@ def test_a_run_of_which_less_is_known(transduce: Transduce, run: Path, tmp_path:
     assert "happened" not in facts(transduce, tmp_path / "run")
 
 
+def test_a_model_that_keeps_things_says_so(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    assert "kept" not in facts(transduce, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"placeholders": True}), "utf-8")
+    assert "numbers, addresses" in facts(transduce, tmp_path / "model")["kept"]
+
+
 def test_what_was_chosen_for_the_data_and_why(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     files = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run")

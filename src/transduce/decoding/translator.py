@@ -315,7 +315,8 @@ class Translator:
     ) -> list[list[str]]:
         """The best output of every text under each of `alphas`, from one search (`alphas.beam_search_alphas`).
 
-        Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
+        Gives one list of outputs for each alpha. What such an output does not keep is put right; others of the beam
+        that might keep it are not asked. Raises as `translate_stream` and `beam_search_alphas` do.
         """
         step: Step[Any] = self.model.step
         beam = self.config.beam
