@@ -50,6 +50,10 @@ def probe(translate: Translate, pairs: Sequence[tuple[str, str]]) -> dict[str, f
             ],
             lambda i, out: things[i] in out and _alike(out.replace(things[i], ""), plain[i]),
         ),
+        "something to copy between words": (
+            [_inside(s, thing) for s, thing in zip(chosen, things, strict=True)],
+            lambda i, out: things[i] in out and _alike(out.replace(things[i], ""), plain[i]),
+        ),
         "something to copy alone": (things, lambda i, out: out == things[i]),
     }
     shares = {}
@@ -57,6 +61,11 @@ def probe(translate: Translate, pairs: Sequence[tuple[str, str]]) -> dict[str, f
         outputs = translate(inputs)
         shares[name] = round(100 * sum(handled(i, out) for i, out in enumerate(outputs)) / max(1, len(inputs)), 1)
     return shares
+
+
+def _inside(text: str, thing: str) -> str:
+    words = text.split()
+    return " ".join([*words[: len(words) // 2], thing, *words[len(words) // 2 :]])
 
 
 def _alike(a: str, b: str) -> bool:
