@@ -163,6 +163,22 @@ def test_many_words_to_spell_are_learned_from_larger_updates() -> None:
     assert sections(choose("tiny", many, 0.0))["batching"] == {"max_tokens": 1024, "accumulate": 2}
 
 
+@pytest.mark.parametrize(
+    ("pairs", "n", "name", "expected"),
+    [
+        (captions(), FEW_PAIRS, "tiny", "muon"),
+        (captions(), FEW_PAIRS - 1, "tiny", None),
+        (captions(), FEW_PAIRS, "small", None),
+        (dictionary(), FEW_PAIRS, "tiny", "muon"),
+        (symbols(), FEW_PAIRS, "tiny", None),
+    ],
+)
+def test_muon_where_it_was_measured(pairs: list[tuple[str, str]], n: int, name: str, expected: str | None) -> None:
+    choices = choose(name, replace(survey(pairs), pairs=n, duplicates=0, empty=0), 3.0)
+    assert sections(choices)["training"].get("optimizer") == expected
+    assert sections([*choices, *fine_tuning(name, 128)])["training"]["optimizer"] == "adam"
+
+
 def test_every_choice_says_why() -> None:
     choices = choose("auto", survey(captions()), 3.0)
     assert all(choice.why for choice in choices)
