@@ -30,13 +30,23 @@ TEXTS = [
 THINGS = [["3", "4,000.5"], ["https://a.b/c"], [], [], ["{name}", "{name}", "AB-12"], ["7"]]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One search: the pieces of sources and prefixes, and what was asked for."""
+
+    sources: list[str]
+    prefixes: list[str]
+    n_best: int
+    forbidden: set[int]
+
+
 @dataclass
 class Says:
     """An engine that answers with the same outputs, the first the best, and writes down what it was asked."""
 
     tokenizers: TokenizerPair
     outputs: list[str]
-    asked: list[dict[str, object]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
 
     def search(
         self,
@@ -48,9 +58,9 @@ class Says:
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
     ) -> list[list[Hypothesis]]:
-        pieces = [self.tokenizers.source.pieces(ids) for ids in sources]
-        begun = [self.tokenizers.target.pieces(ids) for ids in prefixes]
-        self.asked.append({"sources": pieces, "n_best": n_best, "forbidden": [*forbidden], "prefixes": begun})
+        read = ["".join(self.tokenizers.source.pieces(ids)) for ids in sources]
+        begun = ["".join(self.tokenizers.target.pieces(ids)) for ids in prefixes]
+        self.asked.append(Asked(read, begun, n_best, {*forbidden}))
         rows = [self.tokenizers.target.encode(text) for text in self.outputs[:n_best]]
         found = [Hypothesis(ids=tuple(ids), log_prob=-i - 1.0, score=-i - 1.0) for i, ids in enumerate(rows)]
         return [found for _ in sources]
@@ -76,7 +86,7 @@ def test_nothing_is_lost_and_nothing_made_up(model: Transformer, tokenizers: Tok
 def test_without_them_the_model_reads_what_it_is_given(model: Transformer, tokenizers: TokenizerPair) -> None:
     engine = Says(tokenizers, ["a dog"])
     Translator(model, tokenizers, SHORT, engine=engine).translate(["dog 3 ｟0｠"])
-    assert "".join(engine.asked[0]["sources"][0]) == "▁dog▁<0x33>▁｟0｠"  # type: ignore[index]
+    assert engine.asked[0].sources == ["▁dog▁<0x33>▁｟0｠"]
 
 
 def test_of_the_beam_the_best_that_has_every_one_is_taken(model: Transformer, tokenizers: TokenizerPair) -> None:
@@ -88,10 +98,10 @@ def test_of_the_beam_the_best_that_has_every_one_is_taken(model: Transformer, to
     assert [output.text for output in n_best] == ["the 4 dog 3", "3 dog 4", "a dog 3 4"]
     assert [output.log_prob for output in n_best] == [-3.0, -4.0, -1.0]
     without, having = engine.asked[:2]
-    assert (without["n_best"], having["n_best"]) == (1, 4)
+    assert (without.n_best, having.n_best) == (1, 4)
     ids = {tokenizers.target.piece_to_id(piece) for piece in PLACEHOLDERS}
-    assert ids <= {*without["forbidden"]}  # type: ignore[misc]
-    assert ids.isdisjoint(having["forbidden"])  # type: ignore[arg-type]
+    assert ids <= without.forbidden
+    assert ids.isdisjoint(having.forbidden)
 
 
 def test_where_none_has_the_one_with_the_fewest_faults_is_put_right(
@@ -119,7 +129,7 @@ def test_a_prefix_has_the_same_ones(model: Transformer, tokenizers: TokenizerPai
     engine = Says(tokenizers, ["dog 4 runs ｟0｠"])
     translator = Translator(model, tokenizers, SHORT, placeholders=True, engine=engine)
     translator.translate_n_best(["3 dogs and 4"], 1, prefixes=["dog 4 runs"])
-    assert "".join(engine.asked[0]["prefixes"][0]) == "▁dog▁｟1｠▁runs"  # type: ignore[index]
+    assert engine.asked[0].prefixes == ["▁dog▁｟1｠▁runs"]
     with pytest.raises(DataError, match="line 1: a prefix for a blank line"):
         translator.translate_n_best([" "], 1, prefixes=["dog"])
 
@@ -129,4 +139,4 @@ def test_a_tag_in_front_is_no_thing_to_keep(tokenizers: TokenizerPair) -> None:
     engine = Says(tagged, ["a ｟0｠"])
     translator = Translator(tiny(tagged), tagged, SHORT, placeholders=True, engine=engine)
     assert translator.translate([">>de<< dog <b>"]) == ["a <b>"]
-    assert engine.asked[0]["sources"][0][1:] == ["▁dog", "▁", "｟0｠"]  # type: ignore[index]
+    assert engine.asked[0].sources == ["<tag0>▁dog▁｟0｠"]
