@@ -22,7 +22,8 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   symbols: eight of 512 at 0.001, because lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
 - **Muon** instead of Adam for tiny models and 20,000 pairs or more: a tenth of a step's time more (captions), and
   further after as many updates. CMUdict after 1,300 of 1,300: 37.4 instead of 39.7% WER on dev; captions after 2,000
-  of 8,000 or 9,000: 35 instead of 33 BLEU, and as good at the end. Less data, larger models and fine-tuning were not measured with it.
+  of 8,000 or 9,000: 35 instead of 33 BLEU, and as good at the end. Less data, larger models and fine-tuning were not
+  measured with it.
 - **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k en-fr, 15 minutes: single words
   handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
   instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
