@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transduce import device
-from transduce.device import autocast, choose_device, choose_precision, has_bf16, tune_process
+from transduce.device import autocast, choose_device, choose_precision, has_fast_bf16, tune_process
 from transduce.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -59,29 +59,39 @@ def test_an_unknown_device_is_an_error_that_lists_the_known() -> None:
 # ---- precision
 
 
-def test_bf16_units_are_the_processor_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    for capabilities, expected in (
-        ({}, False),
-        ({"avx2": True, "amx_bf16": False}, False),
-        ({"avx512_bf16": True}, True),
-    ):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert has_bf16(CPU) is expected
+@pytest.mark.parametrize(
+    ("capabilities", "gain", "expected"),
+    [
+        ({}, 3.0, False),
+        ({"avx2": True, "amx_bf16": False}, 3.0, False),
+        ({"avx512_bf16": True}, 2.2, True),  # AMD Zen 4
+        ({"avx512_bf16": True}, 0.5, False),  # an Intel Xeon whose AMX a virtual machine hides
+        ({"avx512_bf16": True, "amx_bf16": True}, 0.5, True),  # AMX needs no measuring
+    ],
+)
+def test_bf16_is_fast_where_amx_or_a_measurement_says_so(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], gain: float, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(device, "bf16_gain", lambda: gain)
+    assert has_fast_bf16(CPU) is expected
+
+
+def test_a_gpu_has_bf16_or_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
-    assert has_bf16(CUDA)
-    assert not has_bf16(MPS)
+    assert has_fast_bf16(CUDA)
+    assert not has_fast_bf16(MPS)
 
 
 def test_precision_follows_the_hardware_or_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "has_bf16", lambda where: False)
-    assert choose_precision("auto", CPU) == ("fp32", "fp32: cpu has no bf16 units")
+    monkeypatch.setattr(device, "has_fast_bf16", lambda where: False)
+    assert choose_precision("auto", CPU) == ("fp32", "fp32: bf16 is not faster on this cpu")
     assert choose_precision("fp32", CPU) == ("fp32", "fp32 as asked")
-    chosen, why = choose_precision("bf16", CPU)
-    assert chosen == "bf16"
-    assert "slower than fp32 here" in why
-    monkeypatch.setattr(device, "has_bf16", lambda where: True)
+    assert choose_precision("bf16", CPU) == ("bf16", "bf16 as asked, but slower than fp32 on this cpu")
+    monkeypatch.setattr(device, "has_fast_bf16", lambda where: True)
     assert choose_precision("auto", CPU)[0] == "bf16"
     assert choose_precision("bf16", CPU) == ("bf16", "bf16 as asked")
+    assert choose_precision("fp32", CPU) == ("fp32", "fp32 as asked")
 
 
 def test_bf16_is_refused_where_it_cannot_be() -> None:

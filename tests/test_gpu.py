@@ -11,7 +11,7 @@ from tests.training.tiny import TINY, Witness, copying_corpus, make_trainer, tok
 from transduce.checkpoint import Progress
 from transduce.data.collate import Batch, collate
 from transduce.decoding.translator import DecodingConfig, Translator
-from transduce.device import choose_device, choose_precision, has_bf16
+from transduce.device import choose_device, choose_precision, has_fast_bf16
 from transduce.nn.loss import label_smoothed_nll, reference_nll
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
@@ -83,7 +83,7 @@ def test_dropout_follows_from_the_step_and_runs_go_on_exactly(device: torch.devi
 
 
 def test_bf16_is_near_float32(device: torch.device) -> None:
-    if not has_bf16(device):
+    if not has_fast_bf16(device):
         assert choose_precision("auto", device)[0] == "fp32"
         return
     batch, m = collate(ROWS).to(device), model().to(device)

@@ -24,6 +24,15 @@ def test_speeds_are_measured_once_and_fast() -> None:
     assert 0 < found.call < 1e-2
 
 
+def test_the_gain_of_bf16_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([(4e9, 1e9)])
+    monkeypatch.setattr(machine, "_product_speeds", lambda: next(speeds))
+    machine.bf16_gain.cache_clear()
+    assert machine.bf16_gain() == 0.25
+    assert machine.bf16_gain() == 0.25
+    machine.bf16_gain.cache_clear()
+
+
 def test_the_best_of_several_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     now, costs = [0.0], iter([9.0, 0.01, 0.005, 0.02, 1.0])  # the first one warms up, and is not counted
 

@@ -8,10 +8,13 @@ from typing import Literal
 import torch
 
 from transduce.errors import ConfigError
+from transduce.machine import bf16_gain
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 Chosen = Literal["fp32", "bf16"]
+
+WORTH = 1.2  # times as fast as float32: products in bf16, to be worth their casts
 
 
 def choose_device(asked: str) -> torch.device:
@@ -30,12 +33,15 @@ def choose_device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies bf16 matrices in hardware (AMX or AVX512-BF16; a GPU from Ampere on)."""
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bf16 matrices faster than float32 ones.
+
+    A processor with AMX, or with AVX512-BF16 that was measured to be faster; a GPU from Ampere on.
+    """
     match device.type:
         case "cpu":
-            capabilities = torch.cpu.get_capabilities()
-            return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
+            units = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+            return has_amx() or (units and bf16_gain() >= WORTH)
         case "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         case _:
@@ -55,15 +61,16 @@ def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, st
     Raises:
         ConfigError: bf16 on a device whose library cannot compute in it at all (mps).
     """
-    if asked == "auto":
-        if has_bf16(device):
-            return "bf16", f"bf16: {device.type} multiplies bf16 matrices in hardware"
-        return "fp32", f"fp32: {device.type} has no bf16 units"
-    if asked == "bf16" and not has_bf16(device):
+    if asked == "fp32":
+        return "fp32", "fp32 as asked"
+    fast = has_fast_bf16(device)
+    if asked == "bf16":
         if device.type == "mps":
             raise ConfigError("precision = 'bf16' does not run on mps. Use 'fp32' or 'auto'.")
-        return "bf16", f"bf16 as asked, but {device.type} has no bf16 units: slower than fp32 here"
-    return asked, f"{asked} as asked"
+        return "bf16", "bf16 as asked" if fast else f"bf16 as asked, but slower than fp32 on this {device.type}"
+    if fast:
+        return "bf16", f"bf16: faster than fp32 on this {device.type}"
+    return "fp32", f"fp32: bf16 is not faster on this {device.type}"
 
 
 def autocast(precision: Chosen, device: torch.device) -> AbstractContextManager[object]:

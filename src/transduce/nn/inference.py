@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding
 
-from transduce.device import has_bf16
+from transduce.device import has_fast_bf16
 from transduce.errors import ConfigError
 from transduce.nn.attention import MultiHeadAttention, SelfAttention
 from transduce.nn.decoder import DecoderLayer
@@ -73,7 +73,7 @@ class PackedTransformer:
     def __init__(self, model: Transformer, form: Format) -> None:
         check_packed(model, form)
         self.dtype = torch.bfloat16 if form == "bf16" else torch.float32
-        self.narrow_memory = form != "fp32" and has_bf16(torch.device("cpu"))
+        self.narrow_memory = form != "fp32" and has_fast_bf16(torch.device("cpu"))
         with torch.no_grad():
             self._source, self._target = model.source, model.target
             self._encoder = [_EncoderLayer(layer, form) for layer in model.encoder.layers]
