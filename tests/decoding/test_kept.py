@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ import torch
 from tests.decoding.test_translator import SHORT, model, no_warning, sentence, tiny, tokenizers
 from transduce.data.collate import collate
 from transduce.decoding import BeamConfig, DecodingConfig, Hypothesis, Translator, score_pairs
+from transduce.decoding import translator as translator_module
 from transduce.decoding.engines import PackedEngine
 from transduce.errors import DataError
 from transduce.nn import Transformer
 from transduce.text.pieces import PLACEHOLDERS
-from transduce.text.tokenizer import TokenizerPair
+from transduce.text.tokenizer import Tokenizer, TokenizerPair
 
 __all__ = ["model", "tokenizers"]  # fixtures
 
@@ -112,6 +114,54 @@ def test_where_none_has_the_one_with_the_fewest_faults_is_put_right(
     assert translator.translate(["3 dogs and 4"]) == ["a 3 dog 4"]
 
 
+def test_a_text_that_an_output_keeps_whole_is_whole(model: Transformer, tokenizers: TokenizerPair) -> None:
+    engine = Says(tokenizers, ["a dog", "a dog ｟0｠", "a ｟0｠ dog"])
+    translator = Translator(model, tokenizers, DecodingConfig(beam=3), placeholders=True, engine=engine)
+    [outputs] = translator.translate_n_best(["3 dogs"], 3)
+    assert [(output.text, output.score) for output in outputs] == [("a dog 3", -1.0), ("a 3 dog", -3.0)]
+
+
+@pytest.mark.parametrize("name", ["sample", "diverse_beam_search", "beam_search_alphas"])
+def test_no_search_writes_one_where_there_is_nothing_to_keep(
+    model: Transformer, tokenizers: TokenizerPair, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked: list[tuple[int, set[int]]] = []
+    search = getattr(translator_module, name)
+
+    def spy(step: object, state: object, limits: Sequence[int], *rest: object, **options: Any) -> object:
+        asked.append((len(limits), set(options["forbidden"])))
+        return search(step, state, limits, *rest, **options)
+
+    monkeypatch.setattr(translator_module, name, spy)
+    translator = Translator(model, tokenizers, SHORT, placeholders=True)
+    texts = ["the dogs see birds.", "3 dogs", "dogs", "4 dogs"]
+    match name:
+        case "sample":
+            outputs = [one.text for one in translator.sample(texts, torch.Generator().manual_seed(1))]
+        case "diverse_beam_search":
+            outputs = [several[0].text for several in translator.diverse_stream(texts, n=3)]
+        case _:
+            [outputs] = translator.translate_alphas(texts, [0.6])
+    assert ["3" in outputs[1], "4" in outputs[3]] == [True, True]
+    ids = {tokenizers.target.piece_to_id(piece) for piece in PLACEHOLDERS}
+    assert [(rows, ids <= forbidden, ids & forbidden == set()) for rows, forbidden in asked] == [
+        (2, True, False),
+        (2, False, True),
+    ]
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_where_placeholders_are_longer_than_numbers_no_word_is_cut_off(n: int) -> None:
+    words = Tokenizer.train(["dogs 3 birds."] * 20, "bpe", 320, pretokenised=False)
+    assert len(words.encode("dogs 3 birds.")) < len(words.encode("dogs ｟0｠ birds."))
+    engine = Says(both := TokenizerPair(words, words), ["a"])
+    translator = Translator(tiny(both), both, SHORT, max_source_length=8, placeholders=True, engine=engine)
+    translator.translate(["dogs 3 " * n + "birds."], warn=lambda text: None)
+    read = "".join("".join(one.sources) for one in engine.asked)
+    assert read.count("dogs") == sum(read.count(piece) for piece in PLACEHOLDERS) == n
+    assert read.count("birds.") == 1
+
+
 def test_the_score_of_an_output_is_that_of_the_search(tokenizers: TokenizerPair) -> None:
     model = tiny(tokenizers).eval()
     source, output = "the ｟0｠ dogs see ｟1｠.", "a ｟1｠ dog runs ｟0｠"
@@ -130,6 +180,8 @@ def test_a_prefix_has_the_same_ones(model: Transformer, tokenizers: TokenizerPai
     translator = Translator(model, tokenizers, SHORT, placeholders=True, engine=engine)
     translator.translate_n_best(["3 dogs and 4"], 1, prefixes=["dog 4 runs"])
     assert engine.asked[0].prefixes == ["▁dog▁｟1｠▁runs"]
+    with pytest.raises(DataError, match="line 2: the prefix '｟0｠ dog' has characters that this model never writes"):
+        translator.translate_n_best(["3 dogs", "dogs"], 1, prefixes=["", "｟0｠ dog"])
     with pytest.raises(DataError, match="line 1: a prefix for a blank line"):
         translator.translate_n_best([" "], 1, prefixes=["dog"])
 

@@ -62,8 +62,12 @@ class Texts:
         self.longest_source = longest_source
         self.longest_target = longest_target
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
-        self.tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
-        self.placeholders = [i for i, piece in enumerate(pieces) if placeholders and piece in PLACEHOLDERS]
+        self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
+        self._reserved = [i for i, piece in enumerate(pieces) if placeholders and piece in PLACEHOLDERS]
+
+    def forbidden(self, keeping: bool) -> list[int]:
+        """What outputs never have: tags; and placeholders, if in the input there are no things for them (`keeping`)."""
+        return self._tags if keeping else self._tags + self._reserved
 
     def line(self, text: str) -> str:
         """`text` on one line, in the normal form."""
@@ -111,7 +115,7 @@ class Texts:
         """The pieces of every prefix, for lines in parts. Raises `DataError` where no output of this model begins with
         them, or there is no line.
         """
-        never = {IDS.pad, IDS.unk, IDS.bos, IDS.eos, *self.tags}
+        never = {IDS.pad, IDS.unk, IDS.bos, IDS.eos}
         things = [line[0].things if line else [] for line in lines]
         texts = [cover(self.line(text).strip(), known) for text, known in zip(texts, things, strict=True)]
         found = self._tokenizers.target.encode_batch(texts)
@@ -123,7 +127,7 @@ class Texts:
                     f"line {number}: a prefix of {len(ids)} pieces, but this model writes {self.longest_target}. "
                     "Shorten it."
                 )
-            if not never.isdisjoint(ids):
+            if not never.union(self.forbidden(bool(line and line[0].things))).isdisjoint(ids):
                 raise DataError(
                     f"line {number}: the prefix {text!r} has characters that this model never writes. "
                     "Write them otherwise, or leave it blank."
@@ -140,7 +144,8 @@ class Texts:
         for h in hypotheses:
             text = one_line(self._tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
             text, wrong = restore(text, things) if self._placeholders else (text, 0)
-            found.setdefault(text, (wrong, Translation(text=text, score=h.score, log_prob=h.log_prob)))
+            fewest, best = found.get(text, (wrong, Translation(text=text, score=h.score, log_prob=h.log_prob)))
+            found[text] = min(fewest, wrong), best
         return [output for _, output in sorted(found.values(), key=lambda each: each[0])][:n]
 
     def _cut(self, text: str) -> list[str]:
@@ -148,7 +153,7 @@ class Texts:
         tag, rest = self._tokenizers.split_tag(text)
 
         def fits(part: str) -> bool:
-            return len(self._tokenizers.encode_sources([tag + part])[0]) <= self.longest_source
+            return len(self._parts([tag + part])[0].ids) <= self.longest_source
 
         return [tag + part for part in cut(rest, fits)]
 

@@ -36,6 +36,7 @@ from transduce.text.tokenizer import TokenizerPair
 Precision = Literal["fp32", "bf16"]
 # parts of lines and what their outputs begin with -> outputs of each, best first
 _Decode = Callable[[Sequence[Part], Sequence[list[int]]], list[list[Translation]]]
+_Find = Callable[[Sequence[list[int]], Sequence[list[int]], bool], list[list[Hypothesis]]]
 
 _WINDOW_CHARACTERS = 2**22
 
@@ -241,26 +242,18 @@ class Translator:
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
-        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
             """Where there are things to keep, the best output that keeps them is looked for among all of the beam."""
-            found: list[list[Translation]] = [[] for _ in parts]
-            for keeping in (False, True):
-                rows = [i for i, part in enumerate(parts) if bool(part.things) == keeping]
-                if not rows:
-                    continue
-                sources, begun = [parts[i].ids for i in rows], [begins[i] for i in rows]
-                outputs = self._engine.search(
-                    sources,
-                    self._limits(sources, begun),
-                    config=search,
-                    n_best=search.beam if keeping else n_best,
-                    forbidden=self._texts.tags + ([] if keeping else self._texts.placeholders),
-                    prefixes=begun if any(begun) else (),
-                )
-                for i, hypotheses in zip(rows, outputs, strict=True):
-                    found[i] = self._texts.outputs(hypotheses, parts[i].things, n_best)
-            return found
+            return self._engine.search(
+                sources,
+                self._limits(sources, begins),
+                config=search,
+                n_best=search.beam if keeping else n_best,
+                forbidden=self._texts.forbidden(keeping),
+                prefixes=begins if any(begins) else (),
+            )
 
+        decode = self._decoder(find, n_best)
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
     def diverse_stream(
@@ -287,9 +280,7 @@ class Translator:
         _check_window(window)
         check_diversity(search.beam, n, strength)
 
-        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
-            sources = [part.ids for part in parts]
-
+        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
             def of(rows: Sequence[int]) -> list[list[Hypothesis]]:
                 chosen, begun = [sources[i] for i in rows], [begins[i] for i in rows]
                 with self._computing():
@@ -301,13 +292,14 @@ class Translator:
                         groups=n,
                         strength=strength,
                         ids=IDS,
-                        forbidden=self._texts.tags,
+                        forbidden=self._texts.forbidden(keeping),
                         prefixes=begun,
                         device=self.device,
                     )
 
-            return self._outputs(parts, in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows))
+            return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
 
+        decode = self._decoder(find)
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
     def translate_alphas(
@@ -323,23 +315,25 @@ class Translator:
         parts = self._texts.parts([self._texts.line(text) for text in texts], 1, warn)
         flat = [part for line in parts for part in line]
         found: list[list[str]] = [[] for _ in flat]
-        lengths = [(len(part.ids) + 1) * beam for part in flat]
-        for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
-            sources = [flat[i].ids for i in rows]
-            with self._computing():
-                state = self.model.start(self._batch(sources), beam)
-                best = beam_search_alphas(
-                    step,
-                    state,
-                    self._limits(sources),
-                    beam=beam,
-                    alphas=alphas,
-                    ids=IDS,
-                    forbidden=self._texts.tags,
-                    device=self.device,
-                )
-            for i, each in zip(rows, best, strict=True):
-                found[i] = [self._texts.outputs([hypothesis], flat[i].things)[0].text for hypothesis in each]
+        for keeping, numbers in _kept_apart(flat):
+            lengths = [(len(flat[i].ids) + 1) * beam for i in numbers]
+            for batch in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
+                rows = [numbers[i] for i in batch]
+                sources = [flat[i].ids for i in rows]
+                with self._computing():
+                    state = self.model.start(self._batch(sources), beam)
+                    best = beam_search_alphas(
+                        step,
+                        state,
+                        self._limits(sources),
+                        beam=beam,
+                        alphas=alphas,
+                        ids=IDS,
+                        forbidden=self._texts.forbidden(keeping),
+                        device=self.device,
+                    )
+                for i, each in zip(rows, best, strict=True):
+                    found[i] = [self._texts.outputs([hypothesis], flat[i].things)[0].text for hypothesis in each]
         remaining = iter(found)
         lines = [list(islice(remaining, len(line))) for line in parts]
         return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
@@ -378,28 +372,26 @@ class Translator:
         step: Step[Any] = self.model.step
         _check_window(window)
 
-        def draw(sources: Sequence[list[int]]) -> list[list[Hypothesis]]:
-            with self._computing():
-                found = sample(
-                    step,
-                    self.model.start(self._batch(sources)),
-                    self._limits(sources),
-                    IDS,
-                    generator,
-                    temperature=temperature,
-                    top_k=top_k,
-                    forbidden=self._texts.tags,
-                    device=self.device,
-                )
-            return [[hypothesis] for hypothesis in found]
+        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
+            def draw(rows: Sequence[int]) -> list[list[Hypothesis]]:
+                chosen = [sources[i] for i in rows]
+                with self._computing():
+                    drawn = sample(
+                        step,
+                        self.model.start(self._batch(chosen)),
+                        self._limits(chosen),
+                        IDS,
+                        generator,
+                        temperature=temperature,
+                        top_k=top_k,
+                        forbidden=self._texts.forbidden(keeping),
+                        device=self.device,
+                    )
+                return [[hypothesis] for hypothesis in drawn]
 
-        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
-            sources = [part.ids for part in parts]
-            drawn = in_batches(
-                sources, lambda rows: draw([sources[i] for i in rows]), 1, self._batch_tokens, self._batch_rows
-            )
-            return self._outputs(parts, drawn)
+            return in_batches(sources, draw, 1, self._batch_tokens, self._batch_rows)
 
+        decode = self._decoder(find)
         return (outputs[0] for outputs in self._stream(lines, decode, window, warn, first))
 
     def attention(self, source: str, target: str) -> Attention:
@@ -502,8 +494,19 @@ class Translator:
         remaining = iter(decode([part for line in parts for part in line], begins))
         return [join(list(islice(remaining, len(line)))) for line in parts]
 
-    def _outputs(self, parts: Sequence[Part], hypotheses: Sequence[Sequence[Hypothesis]]) -> list[list[Translation]]:
-        return [self._texts.outputs(found, part.things) for part, found in zip(parts, hypotheses, strict=True)]
+    def _decoder(self, find: _Find, n_best: int | None = None) -> _Decode:
+        """At most `n_best` outputs as text of what `find` finds, which has either only inputs with things to keep at
+        once or only inputs without."""
+
+        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+            found: list[list[Translation]] = [[] for _ in parts]
+            for keeping, rows in _kept_apart(parts):
+                outputs = find([parts[i].ids for i in rows], [begins[i] for i in rows], keeping)
+                for i, hypotheses in zip(rows, outputs, strict=True):
+                    found[i] = self._texts.outputs(hypotheses, parts[i].things, n_best)
+            return found
+
+        return decode
 
     def _batch(self, sources: Sequence[list[int]]) -> torch.Tensor:
         return pad_rows([[*ids, IDS.eos] for ids in sources]).to(self.device)
@@ -549,6 +552,13 @@ def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle
             "files, dev set included, with the same [tokenizer], data.augment = 0 and data.placeholders = 0, each with "
             "a training.seed."
         )
+
+
+def _kept_apart(parts: Sequence[Part]) -> Iterator[tuple[bool, list[int]]]:
+    """The numbers of the parts without things to keep (False), and of those with some (True), where there are any."""
+    for keeping in (False, True):
+        if rows := [i for i, part in enumerate(parts) if bool(part.things) == keeping]:
+            yield keeping, rows
 
 
 def _check_window(window: int) -> None:

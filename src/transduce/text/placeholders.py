@@ -12,17 +12,18 @@ from transduce.text.pieces import PLACEHOLDERS
 
 _BARE = r"[^\s<>\"'.,;:!?)\]}\u2019\u201d\u00bb]"  # what an address ends with: the full stop is the sentence's
 _MARKUP = (
-    r"\{\{[\w.]*\}\}|\{[\w.]*\}|%\(\w+\)[a-z]|%(?:\d+\$)?(?:[sdif]\b|@)|\$\{\w+\}|</?\w[^<>]*>"
+    r"\{\{[\w.]*\}\}|\{[\w.]*\}|%\(\w+\)[a-z]|%(?:\d+\$)?(?:[sdif]\b|@)|\$\{\w+\}|</?(?:[A-Za-z][^<>]*|\d+/?)>"
     rf"|(?:https?://|\bwww\.)[^\s<>]*{_BARE}/?|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 )
 MARKUP = re.compile(_MARKUP)
 """Addresses, tags and what a program fills in."""
 
+_WITHIN = r"[.,:/\u202f]"  # a number, between its digits
 _KEPT = re.compile(
     rf"｟\d+｠|{_MARKUP}"
     r"|(?<![\w#@&/])[#@]\w+"  # who and what is talked of
     r"|(?<![\w-])[A-Z]{1,5}-?\d+(?:-\d+)*(?![\w-])"  # AB-12
-    r"|(?<![\w.,])\d+(?:[.,:/\u202f]\d+)*(?!\w)"  # 1,000.5 and 9:30, neither 2nd nor 3D
+    rf"|(?<![\w.,])(?<!\d{_WITHIN})\d+(?:{_WITHIN}\d+)*(?!\w|{_WITHIN}\d)"  # 1,000.5 and 9:30, no part of 2nd or 9:30pm
     r"|[\U0001f1e6-\U0001faff\u2600-\u27bf][\ufe0f\u200d\U0001f1e6-\U0001faff]*"  # emoji
 )
 
