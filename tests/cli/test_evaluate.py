@@ -217,6 +217,10 @@ def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpu
     assert found["inputs"] == len(set((corpus / "dev.aa").read_text().splitlines()))
 
 
+def test_a_grid_has_its_own_engine(transduce: Transduce, run: Path) -> None:
+    transduce("evaluate", run, "--grid", "beam=1", "--engine", "auto").refused("--engine and --grid: it measures many")
+
+
 def test_a_grid_for_people_marks_the_best(transduce: Transduce, run: Path, corpus: Path) -> None:
     files = ("--source", corpus / "test.aa", "--reference", corpus / "test.bb")
     said = transduce("evaluate", "--grid", "beam=1,4", *files, "--grid", "alpha=0.6", run)

@@ -63,6 +63,16 @@ def engine(path: Path, ours: Transformer, config: TransformerConfig, precision: 
     return CTranslate2Engine(path, precision, threads=1)
 
 
+def test_sinusoids_reach_as_far_as_they_are_asked_for(tmp_path: Path) -> None:
+    ours, size = model(TINY), len(pieces())
+    convert(tmp_path / "converted", TINY, ours, pieces(), pieces(), 3000)
+    theirs = library().Translator(str(tmp_path / "converted"), compute_type="float32", intra_threads=1)
+    source, target = [4 + i % (size - 4) for i in range(2999)], [4, 5]
+    sides = [[[pieces()[i] for i in side]] for side in (source, target)]
+    [found] = theirs.score_batch(*sides, max_input_length=0)
+    assert [sum(found.log_probs)] == pytest.approx(score_pairs(ours, collate([(source, target)])), abs=1e-3)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_its_outputs_are_ranked_by_the_papers_penalty(alpha: float, tmp_path: Path) -> None:
     size, limit, source = 6, 3, [4, 5, 4]

@@ -70,6 +70,7 @@ def evaluate(
       transduce evaluate runs/mine --report report.html --against runs/other
       transduce evaluate runs/mine --grid beam=1,2,4,8 alpha=0,0.6,1
     """
+    from transduce.cli.files import check_place, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
 
@@ -97,12 +98,12 @@ def evaluate(
     if cells is not None:
         assert bundle is not None
         taken = {"beam": beam, "alpha": alpha, "against": against, "report": report, "output": output}
-        _refuse(taken, "grid", "it measures many searches and keeps no outputs")
+        taken["engine"] = None if engine == "torch" else engine
+        _refuse(taken, "grid", "it measures many searches of its own and keeps no outputs")
         show_grid(bundle, cells, test, device, precision, as_json)
         return
-    for path in (output, report):
-        if path is not None and not path.parent.is_dir():  # known before the decoding, not after
-            raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
+    check_place(output)
+    check_place(report)
     other = None if against is None else _other(against, lines)
     search = beam, alpha, device, precision, engine
     if hypothesis is not None:
@@ -111,7 +112,8 @@ def evaluate(
         assert bundle is not None
         outputs = _decode(bundle, test, *search)
     if output is not None:
-        _write(output, lines.line_by_line(outputs))
+        with open_output(str(output)) as file:
+            file.writelines(line + "\n" for line in lines.line_by_line(outputs))
     systems = [(str(bundle or hypothesis), outputs)]
     if against is None:
         _print(measure(outputs, references, metrics, tokenizer), as_json)
@@ -250,9 +252,3 @@ def _write_report(path: Path, test: "Measured", systems: list[tuple[str, list[st
     title = "Evaluation of " + " and ".join(name for name, _ in systems)
     write_atomically(path, evaluation_page(title, test, systems, own_command(), prepared).encode())
     say(f"{path}: the report")
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    from transduce.files import write_atomically
-
-    write_atomically(path, "".join(line + "\n" for line in lines).encode())

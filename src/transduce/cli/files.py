@@ -1,7 +1,9 @@
 """Lines in and out: files (plain, .gz, .xz), standard input and output."""
 
 import contextlib
+import gzip
 import io
+import lzma
 import os
 import select
 import stat
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO, final, runtime_checkable
 
-from transduce.errors import DataError, SaveError
+from transduce.errors import ConfigError, DataError, SaveError
 
 PACKED = (".gz", ".xz")
 _BLOCK = 2**16
@@ -72,6 +74,8 @@ class StandardInput:
         self._ended = False
 
     def __iter__(self) -> Iterator[str]:
+        from transduce.data.corpus import first_line
+
         number = 0
         while True:
             while not (self._lines or self._ended):
@@ -80,6 +84,8 @@ class StandardInput:
                 return
             number += 1
             line = self._lines.popleft()
+            if number == 1:
+                line = first_line("standard input", line)
             try:
                 text = line.removesuffix(b"\r").decode()
             except UnicodeDecodeError as error:
@@ -125,12 +131,21 @@ def read_all(path: Path) -> list[str]:
     return list(read_lines(path))
 
 
+def check_place(path: Path | None) -> None:
+    """Raise `ConfigError` where no file can come to `path`, so that it is known before the work and not after."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
+    if path is not None and path.is_dir():
+        raise ConfigError(f"{path}: this is a folder. Name a file in it.")
+
+
 @contextmanager
 def open_output(path: str) -> Iterator[TextIO]:
-    """Standard output for `-`; else a file that takes its name only when everything was written.
+    """Standard output for `-`; else a file that takes its name only when everything was written, `.gz` and `.xz`
+    packed. A pipe or a device is written to as it is.
 
     Raises:
-        SaveError: the file cannot be written.
+        SaveError: the file cannot be written, or is a folder.
     """
     if path == "-":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
@@ -138,13 +153,30 @@ def open_output(path: str) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     target = Path(path)
-    temporary = target.with_name(target.name + ".tmp")
+    if target.is_dir():
+        raise SaveError(f"{target}: this is a folder. Name a file in it.")
+    special = target.exists() and not target.is_file()
+    if not special:
+        target = target.resolve()  # what a link stands for is replaced, not the link
+    written = target if special else target.with_name(target.name + ".tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with _opened(written, "" if special else target.suffix) as file:
             yield file
-        temporary.replace(target)
+        if not special:
+            written.replace(target)
     except OSError as error:
         raise SaveError(f"{target}: cannot be written ({error.strerror or error}). Choose another --output.") from error
     finally:
-        if temporary.is_file():
-            temporary.unlink()
+        if not special and written.is_file():
+            written.unlink()
+
+
+def _opened(path: Path, kind: str) -> TextIO:
+    """A new file to write text to, packed as `kind`, a suffix, says."""
+    match kind:
+        case ".gz":
+            return gzip.open(path, "wt", encoding="utf-8")
+        case ".xz":
+            return lzma.open(path, "wt", encoding="utf-8")
+        case _:
+            return path.open("w", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -139,10 +139,13 @@ def threads() -> int:
 
 
 def members(bundle: Path) -> list[Path]:
-    """The models that a BUNDLE argument names: one, or several between commas."""
+    """The models that a BUNDLE argument names: one, or several between commas. Raises `ConfigError` on none."""
     if bundle.exists():
         return [bundle]
-    return [Path(name) for name in str(bundle).split(",") if name]
+    found = [Path(name) for name in str(bundle).split(",") if name]
+    if not found:
+        raise ConfigError(f"{str(bundle)!r} names no model. Give a folder, or several with commas between.")
+    return found
 
 
 def load_translator(
@@ -194,6 +197,8 @@ def searching_translator(
         shortlist=shortlist,
         cache=_cache(),
     )
+    if beam is None and n_best > translator.config.beam:
+        translator.config = replace(translator.config, beam=n_best)
     if n_best > translator.config.beam:
         raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
     if engine == "auto" and speak:

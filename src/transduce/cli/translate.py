@@ -67,7 +67,7 @@ def translate(
         bool, typer.Option("--shortlist", help="Faster: outputs of likely pieces only (`transduce shortlist`).")
     ] = False,
 ) -> None:
-    """Translate text: one line in, one line out (n lines with --n-best n), in order.
+    """Translate text: one line in, one line out (at most n with --n-best n; --json says whose), in order.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def translate(
       transduce translate runs/mine --input a.en --output a.de --workers 4
       transduce shortlist runs/mine; transduce translate runs/mine --input a.en --shortlist
     """
-    from transduce.cli.files import Lines, open_output
+    from transduce.cli.files import Lines, check_place, open_output
     from transduce.cli.progress import counting
     from transduce.text.form import put_tag
 
@@ -89,6 +89,7 @@ def translate(
         raise ConfigError("A text and --input: give one of them.")
     if attention is not None and len(members(bundle)) > 1:
         raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
+    check_place(attention)
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     if sample:
@@ -108,6 +109,8 @@ def translate(
         _check_search({"temperature": temperature, "seed": seed})
     if diverse is not None:
         _check_plain("--diverse: only the plain model searches so", engine, precision)
+        if shortlist:
+            raise ConfigError("--shortlist and --diverse: only packed weights search with one. Leave one of them out.")
         if n_best < 2:
             raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     if seed is not None and not 0 <= seed < 2**63:
@@ -119,7 +122,7 @@ def translate(
         device=device,
         precision=precision,
         engine="torch" if engine == "auto" and (sample or diverse is not None) else engine,
-        beam=beam if n_best == 1 or beam is not None else n_best,
+        beam=n_best if diverse is not None and beam is None else beam,
         alpha=alpha,
         n_best=n_best,
         to=to,
@@ -144,6 +147,7 @@ def translate(
         for source, outputs in found:
             if attention is not None and source.strip() and outputs[0].text.strip():
                 looked_at.append((source, outputs[0].text))
+                _check_number(looked_at)
             out.write("".join(line + "\n" for line in _format(source, outputs, scores, as_json)))
             if output_file == "-":
                 out.flush()  # whoever reads gets every answer whole, as soon as it is there
@@ -222,20 +226,29 @@ def score(
                 print(f"{log_prob:.6f}")
     except DataError as error:
         if str(error).startswith("line "):  # too long for the model; what is wrong with a file names it already
-            raise DataError(f"{source}: {error}") from error
+            raise DataError(f"{source} and {target}, {error}") from error
         raise
 
 
-def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[str, str]], path: Path) -> None:
-    from transduce.cli.console import say
-    from transduce.files import write_atomically
-    from transduce.lab.attention_page import MOST_LINES, attention_page
+def _check_number(lines: list[tuple[str, str]]) -> None:
+    """Raise `ConfigError` on more lines than a page of attention takes."""
+    from transduce.lab.attention_page import MOST_LINES
 
     if len(lines) > MOST_LINES:
-        raise ConfigError(
-            f"--attention: {len(lines)} lines. Give at most {MOST_LINES}, or the page opens in no browser."
-        )
-    shown = [(source, output, translator.attention(source, output)) for source, output in lines]
+        raise ConfigError(f"--attention: give at most {MOST_LINES} lines, or the page opens in no browser.")
+
+
+def _write_attention(translator: "Translator", bundle: Path, lines: list[tuple[str, str]], path: Path) -> None:
+    from transduce.cli.console import say, warn
+    from transduce.files import write_atomically
+    from transduce.lab.attention_page import attention_page
+
+    shown = []
+    for source, output in lines:
+        try:
+            shown.append((source, output, translator.attention(source, output)))
+        except DataError as error:
+            warn(f"{source[:40]}...: left out of {path}: {error}")
     write_atomically(path, attention_page(f"Attention of {bundle}", shown).encode())
     say(f"{path}: attention of {len(shown)} sentence{'s' if len(shown) > 1 else ''}")
 

@@ -311,7 +311,7 @@ def _decoded(path: Path, file: BufferedIOBase) -> Iterator[str]:
     try:
         for number, line in enumerate(file, start=1):
             if number == 1:
-                line = _first_line(path, line)
+                line = first_line(path, line)
             yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
         raise DataError(
@@ -326,10 +326,10 @@ def _decoded(path: Path, file: BufferedIOBase) -> Iterator[str]:
         raise DataError(f"{path}: the file is empty. Give a file with text in it.")
 
 
-def _first_line(path: Path, line: bytes) -> bytes:
+def first_line(name: Path | str, line: bytes) -> bytes:
     """The line without its byte order mark. Zero bytes so early mean UTF-16 or no text at all, though it may decode."""
     if line.startswith(_UTF16_BOMS) or b"\0" in line:
         raise DataError(
-            f"{path}:1: this is UTF-16, or no text. Convert it, for instance with `iconv -f utf-16 -t utf-8`."
+            f"{name}:1: this is UTF-16, or no text. Convert it, for instance with `iconv -f utf-16 -t utf-8`."
         )
     return line.removeprefix(_BOM)

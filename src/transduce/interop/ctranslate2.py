@@ -23,10 +23,10 @@ from transduce.nn.encoder import EncoderLayer
 from transduce.nn.packed import Format
 from transduce.text.pieces import IDS
 
-_CONVERSION = 1  # changes when `convert` writes something else for the same weights
+_CONVERSION = 2  # changes when `convert` writes something else for the same weights
 COMPUTE_TYPES: dict[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _BATCH = 32
-_POSITIONS = 2048  # without a longest length of their own, sinusoids are written out for so many positions
+_POSITIONS = 2048  # sinusoids are written out for so many positions, if not more are wanted
 
 
 def library() -> Any:
@@ -60,11 +60,12 @@ def convert(
     model: Transformer,
     source_pieces: Sequence[str],
     target_pieces: Sequence[str],
+    longest: int = 0,
 ) -> None:
     """Write `model` as a folder that `ctranslate2.Translator` takes, in float32 (it rounds on loading).
 
     Pieces are the vocabularies in the order of their ids, each piece once. The end symbol is put behind sources by
-    CTranslate2.
+    CTranslate2. A model whose positions are sinusoids takes `longest` of them, or 2,048 if that is more.
 
     Raises:
         ConfigError: CTranslate2 is missing, or cannot run such a model.
@@ -79,7 +80,7 @@ def convert(
     encoder = TransformerEncoderSpec(config.n_layers, **sizes)
     decoder = TransformerDecoderSpec(config.n_layers, **sizes)
     spec = TransformerSpec(encoder, decoder)
-    positions = config.max_positions if config.positions == "learned" else _POSITIONS
+    positions = config.max_positions if config.positions == "learned" else max(_POSITIONS, longest)
     with torch.no_grad():
         for side, embeddings, ours in (
             (encoder, encoder.embeddings[0], model.source),
@@ -157,7 +158,8 @@ def cached_conversion(folder: Path, bundle: Bundle, cache: Path) -> Path:
         sides = bundle.tokenizers.source, bundle.tokenizers.target
         source, target = (side.pieces(range(side.size)) for side in sides)
         own = path.with_name(f"{path.name}.{os.getpid()}")
-        convert(own, bundle.config.model, bundle.model, source, target)
+        longest = bundle.config.max_length + bundle.config.extra_length + 1  # and the symbol at one end
+        convert(own, bundle.config.model, bundle.model, source, target, longest)
         try:
             own.rename(path)
         except OSError as error:

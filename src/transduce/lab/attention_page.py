@@ -28,7 +28,7 @@ def attention_page(title: str, shown: Sequence[tuple[str, str, Attention]]) -> s
         ConfigError: nothing to show, or so much that no browser would open it.
     """
     if not shown:
-        raise ConfigError("attention page: no line to show. Give one that is not blank.")
+        raise ConfigError("attention page: no line to show. Give one that is neither blank nor too long.")
     size = sum(weights.numel() for _, _, a in shown for weights in _stacks(a.weights).values())
     if size > MOST_BYTES:
         raise ConfigError(
