@@ -451,6 +451,47 @@ def test_a_run_goes_on_from_where_it_began_only(folder: Path, tmp_path: Path) ->
         train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "two")
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_model_is_not_deleted_to_start_from_it(folder: Path, tmp_path: Path, fresh: bool) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "mine")
+    before = contents(tmp_path)
+    other = tiny_config(folder, "training.seed=9")
+    with pytest.raises(ConfigError, match="mine: " + ("the model to start from is in it" if fresh else "this run was")):
+        train(other, tmp_path / "mine", start_from=tmp_path / "mine", fresh=fresh)
+    assert contents(tmp_path) == before
+
+
+def test_a_model_without_its_run_is_not_deleted(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "first" / "model").rename(tmp_path / "copy" / "model")
+    before = contents(tmp_path / "copy")
+    for start_from in (None, tmp_path / "copy"):
+        with pytest.raises(CheckpointError, match="copy: has a model, but no recipe.toml. .*choose another --out"):
+            prepare_data(tiny_config(folder), tmp_path / "copy", start_from=start_from)
+    assert contents(tmp_path / "copy") == before
+    assert prepare_data(tiny_config(folder), tmp_path / "copy", fresh=True)
+
+
+def test_data_of_another_vocabulary_is_not_trained_on_from_a_model(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
+    write_lines(tmp_path / "more.tsv", [f"zebra {i}\tARBEZ {i}" for i in range(90)])
+    other = tiny_config(folder, f"data.train={{ pairs = '{tmp_path / 'more.tsv'}' }}")
+    prepare_data(other, tmp_path / "run")
+    with pytest.raises(ConfigError, match="run: its data was prepared with another vocabulary than that of .*first"):
+        train(other, tmp_path / "run", start_from=tmp_path / "first")
+    assert saved_steps(tmp_path / "run") == []
+
+
+def test_fine_tuning_with_a_recipe_keeps_what_the_model_keeps(folder: Path, tmp_path: Path) -> None:
+    kinds = ("tokenizer.source=unigram", "tokenizer.target=unigram", "tokenizer.size=320")
+    train(tiny_config(folder, *kinds, "training.max_steps=4", "data.placeholders=0.3"), tmp_path / "first")
+    train(tiny_config(folder, "training.max_steps=4"), tmp_path / "second", start_from=tmp_path / "first")
+    asked = load_asked(tmp_path / "second")
+    assert (asked.tokenizer.source, asked.tokenizer.target, asked.data.placeholders) == ("unigram", "unigram", 0.1)
+    assert load_config(tmp_path / "second" / "model").placeholders
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "source.model"])
 def test_fine_tuning_a_broken_model_leaves_nothing(folder: Path, tmp_path: Path, name: str) -> None:
     train(tiny_config(folder, "training.max_steps=4"), tmp_path / "first")
@@ -643,6 +684,15 @@ def test_minutes_become_steps_before_the_first(
     assert chosen(tmp_path / "run")["checkpoint_every"] <= steps
     assert chosen(tmp_path / "run")["warmup"] == max(1, steps // 5)  # 20 are asked for
     assert [line for line in heard.lines if line.startswith("0.12 s a step, 0.1 s a validation")]
+
+
+def test_few_minutes_do_not_raise_the_peak_of_the_papers_schedule(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its peak is (d_model * warmup)^-0.5 (equation 3): a shorter warm-up would have a higher one."""
+    monkeypatch.setattr(decide, "time", Clock(0.125))
+    train(tiny_config(folder, "training.schedule=noam", "training.minutes=0.0625"), tmp_path / "run")
+    assert chosen(tmp_path / "run")["max_steps"] < chosen(tmp_path / "run")["warmup"] == 20
 
 
 def test_the_clock_is_read_once_for_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from transduce.errors import CheckpointError, ConfigError, DataError, SaveError
 from transduce.rundir import (
     OURS,
     Chosen,
+    alone,
     check_same,
     is_begun,
     load_asked,
@@ -45,7 +46,7 @@ def config(*settings: str) -> RunConfig:
 
 
 def prepare(run: Path, text: str = "new") -> None:
-    with new_data(run) as data:
+    with alone(run), new_data(run) as data:
         data.mkdir(exist_ok=True)  # a killed process may have left it; `data.prepare` replaces it
         (data / "manifest.json").write_text(text)
 
@@ -57,7 +58,7 @@ def begin(run: Path) -> Path:
     save_resolved(run, config(), CHOSEN, {})
     for name in ("checkpoints/step-00000007/state.json", "model/config.json", "tensorboard/events.out.1"):
         (run / name).parent.mkdir(parents=True)
-        (run / name).write_text("{}")
+        (run / name).write_text('{"special_ids": {}}')
     (run / "events.jsonl").write_text("")
     return run
 
@@ -82,8 +83,25 @@ def test_a_run_is_begun_once_its_recipe_is_there(tmp_path: Path) -> None:
 
 def test_a_file_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(CheckpointError, match="run: a file, not a run directory. Choose another --out."):
-        is_begun(tmp_path / "run")
+    with (
+        pytest.raises(CheckpointError, match="run: a file, not a run directory. Choose another --out."),
+        alone(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_two_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with alone(tmp_path / "run"):
+        with (
+            pytest.raises(CheckpointError, match="run: another process is at work there. Wait for it, stop it, or"),
+            alone(tmp_path / "run"),
+        ):
+            pass
+        assert (tmp_path / "run").is_dir()
+        with alone(tmp_path / "other"):
+            pass
+    with alone(tmp_path / "run"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -93,6 +111,7 @@ def test_a_file_is_no_run(tmp_path: Path) -> None:
         "thesis/chapter1.tex",
         "data/corpus.en",
         "model/weights.pt",
+        "model/config.json",
         "checkpoints/epoch1.pt",
         "tensorboard/thesis.tex",
         "recipe.toml/x",
@@ -146,7 +165,7 @@ def test_data_that_cannot_be_prepared_leaves_an_old_run_as_it_was(tmp_path: Path
 
 
 def test_data_that_cannot_be_prepared_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError), new_data(tmp_path / "a" / "b" / "run"):
+    with pytest.raises(DataError), alone(tmp_path / "a" / "b" / "run"):
         raise DataError("no")
     assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +174,7 @@ def test_a_place_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(SaveError, match="cannot be made .Not a directory.. Choose another --out."),
-        new_data(tmp_path / "file" / "run"),
+        alone(tmp_path / "file" / "run"),
     ):
         pass
 

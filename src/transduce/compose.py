@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
 
+import torch
+
 from transduce.bundle import BundleConfig, load_bundle, load_config, load_weights_into, save_bundle, unique_weights
 from transduce.card import model_card
 from transduce.checkpoint import (
@@ -25,12 +27,14 @@ from transduce.config import RunConfig
 from transduce.data.prepare import Prepared, load_prepared
 from transduce.decide import decide, make_trainer, plan_ahead
 from transduce.device import choose_precision
-from transduce.errors import BundleError, CheckpointError
+from transduce.errors import BundleError, CheckpointError, ConfigError
 from transduce.evaluation.metrics import MetricScore
 from transduce.machine import peak_resident
+from transduce.nn import Transformer
 from transduce.reporter import Reporter
 from transduce.rundata import begin, copy_dropped, describe, load_data, make_data
-from transduce.rundir import Chosen, load_asked, load_chosen, record, resolve, truncate_events
+from transduce.rundir import Chosen, alone, load_asked, load_chosen, record, resolve, truncate_events
+from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.trainer import StepResult, Trainer
@@ -80,36 +84,36 @@ def train(
         TrainingError: the loss is not finite.
     """
     run, reporter = Path(out), reporter or Reporter()
-    config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
-    if not continued:  # what cannot be computed here is known before the data is prepared
-        world = World.from_env(environment(), config.training.device)
-        choose_precision(config.training.precision, world.device)
-    make_data(run, config, origin, continued, reporter)
-    record(run, config)
-    if list_dropped is not None:
-        copy_dropped(run, Path(list_dropped))
-    prepared = load_data(run, config)
-    if not continued:
-        reporter.say(describe(config, prepared))
-        if origin is not None:
-            t = config.training
-            rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
-            reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
-    chosen, world = decide(run, config, prepared, origin, command, why, reporter)
-    trainer = make_trainer(resolve(config, chosen), chosen, world, prepared)
-    progress = _restore(run, trainer) if continued else None
-    if progress is None:
-        progress = Progress()
-        if chosen.start_from:
-            began = load_bundle(Path(chosen.start_from), world.device).model
-            load_weights_into(trainer.model, unique_weights(began), chosen.start_from)
-    if progress.finished:  # an earlier end, perhaps
-        longer = _on_schedule(progress, chosen.checkpoint_every)
-        progress = longer if _may_go_on(trainer, longer) else progress
-    if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
-        reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
-        return Outcome(step=progress.step, finished=True, dev=None)
-    return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
+    with alone(run):
+        config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
+        if not continued:  # what cannot be computed here is known before the data is prepared
+            world = World.from_env(environment(), config.training.device)
+            choose_precision(config.training.precision, world.device)
+        make_data(run, config, origin, continued, reporter)
+        record(run, config)
+        if list_dropped is not None:
+            copy_dropped(run, Path(list_dropped))
+        prepared = load_data(run, config)
+        if not continued:
+            reporter.say(describe(config, prepared))
+            if origin is not None:
+                t = config.training
+                rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
+                reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
+        chosen, world = decide(run, config, prepared, origin, command, why, reporter)
+        trainer = make_trainer(resolve(config, chosen), chosen, world, prepared)
+        progress = _restore(run, trainer) if continued else None
+        if progress is None:
+            progress = Progress()
+            if chosen.start_from:
+                _start_from(Path(chosen.start_from), trainer.model, prepared.tokenizers, run)
+        if progress.finished:  # an earlier end, perhaps
+            longer = _on_schedule(progress, chosen.checkpoint_every)
+            progress = longer if _may_go_on(trainer, longer) else progress
+        if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
+            reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
+            return Outcome(step=progress.step, finished=True, dev=None)
+        return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
 
 
 def _train(
@@ -171,13 +175,14 @@ def prepare_data(
     Returns whether there was anything to do. Raises as `train` does.
     """
     run, reporter = Path(out), reporter or Reporter()
-    config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
-    make_data(run, config, origin, continued, reporter)
-    if not continued:
-        record(run, config)
-        plan_ahead(run, config, reporter)
-    if list_dropped is not None:
-        copy_dropped(run, Path(list_dropped))
+    with alone(run):
+        config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
+        make_data(run, config, origin, continued, reporter)
+        if not continued:
+            record(run, config)
+            plan_ahead(run, config, reporter)
+        if list_dropped is not None:
+            copy_dropped(run, Path(list_dropped))
     return not continued
 
 
@@ -245,6 +250,17 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
     except CheckpointError as error:
         raise CheckpointError(f"{step_folder(run, steps[-1]) / 'optimizer.safetensors'}: {error}") from error
     return progress
+
+
+def _start_from(origin: Path, model: Transformer, tokenizers: TokenizerPair, run: Path) -> None:
+    """Give `model` the weights of `origin`. Raises `ConfigError` where the data of `run` are other pieces."""
+    began = load_bundle(origin, torch.device("cpu"))
+    sides = (began.tokenizers.source, tokenizers.source), (began.tokenizers.target, tokenizers.target)
+    if any(before.to_bytes() != now.to_bytes() for before, now in sides):
+        raise ConfigError(
+            f"{run}: its data was prepared with another vocabulary than that of {origin}. Start over with --fresh."
+        )
+    load_weights_into(model, unique_weights(began.model), origin)
 
 
 def _may_go_on(trainer: Trainer, progress: Progress) -> bool:

@@ -135,7 +135,9 @@ def _measure(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
 def _fit_minutes(config: RunConfig, chosen: Chosen, timing: Timing, reporter: Reporter) -> Chosen:
     """The number of steps follows from the minutes, and stays."""
     steps, every, seconds = fit(config.training, timing, bool(config.evaluation.alphas))
-    warmup = min(chosen.warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
+    warmup = chosen.warmup
+    if config.training.schedule != "noam":  # whose peak would rise
+        warmup = min(warmup, max(1, steps // 5))  # a run that ends while the rate still rises has learned little
     reporter.say(
         f"{timing.update:.2f} s a step, {timing.validation:.1f} s a validation: {steps} steps in "
         f"{config.training.minutes:g} minutes"

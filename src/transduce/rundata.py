@@ -14,11 +14,12 @@ from transduce.config import RunConfig
 from transduce.data.corpus import Files, Mixed, languages_of
 from transduce.data.preflight import reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
-from transduce.errors import CheckpointError, DataError
+from transduce.errors import CheckpointError, ConfigError, DataError
 from transduce.files import copy_atomically
+from transduce.presets import PLACEHOLDERS
 from transduce.reporter import Reporter
 from transduce.rundir import check_same, is_begun, load_asked, new_data
-from transduce.text.tokenizer import TokenizerPair
+from transduce.text.tokenizer import Kind, Tokenizer, TokenizerPair
 
 
 def load_report(run: Path) -> dict[str, Any]:
@@ -52,11 +53,14 @@ def begin(
     Raises:
         BundleError: `start_from` is not a model.
         CheckpointError: `run` can neither go on nor start.
+        ConfigError: `start_from` is in the folder of a run that starts (over).
         DataError: the files do not say what languages they are in.
     """
     origin = None if start_from is None else bundle_folder(Path(start_from))
     config = config if origin is None else _take_over(config, origin)
     continued = _continues(run, fresh)
+    if origin is not None and not continued and origin.resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"{run}: the model to start from is in it, and would be deleted. Choose another --out.")
     return _with_languages(config, run if continued else None, say), origin, continued
 
 
@@ -64,8 +68,11 @@ def _continues(run: Path, fresh: bool) -> bool:
     """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
     if is_begun(run) and not fresh:
         return True
-    if not fresh and saved_steps(run):
-        raise CheckpointError(f"{run}: has checkpoints, but no recipe.toml. Put it back, or start over with --fresh.")
+    if not fresh and (saved_steps(run) or (run / "model").exists()):
+        what = "checkpoints" if saved_steps(run) else "a model"
+        raise CheckpointError(
+            f"{run}: has {what}, but no recipe.toml. Put it back, choose another --out, or delete all with --fresh."
+        )
     return False
 
 
@@ -78,8 +85,8 @@ def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool
         SaveError: the data cannot be written; an earlier run is as it was.
     """
     if continued:
-        check_same(run, config)
         check_inputs(load_prepared(run / "data").manifest)
+        check_same(run, config)
     else:
         tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
@@ -127,9 +134,12 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before."""
+    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, and
+    its placeholders."""
     before, asked, asked_model = load_config(origin), config.tokenizer, config.model
-    joint = TokenizerPair.load(origin).joint
+    own = TokenizerPair.load(origin)
+    source = _kind(own.source, asked.source)
+    shown = max(config.data.placeholders, PLACEHOLDERS if before.placeholders else 0.0)
     return replace(
         config,
         model=replace(
@@ -138,14 +148,25 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
             attention_dropout=asked_model.attention_dropout,
             activation_dropout=asked_model.activation_dropout,
         ),
-        tokenizer=replace(asked, joint=joint, target=asked.source if joint else asked.target),
+        tokenizer=replace(
+            asked, joint=own.joint, source=source, target=source if own.joint else _kind(own.target, asked.target)
+        ),
         data=replace(
             config.data,
             pretokenised=before.pretokenised,
             normalise=before.normalise,
+            placeholders=shown,
             tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
         ),
     )
+
+
+def _kind(tokenizer: Tokenizer, asked: Kind) -> Kind:
+    """The kind of a tokenizer: its own, where it can be told."""
+    own = tokenizer.kind_of_draws
+    if own != "none":
+        return own
+    return "characters" if asked in ("bpe", "unigram") else asked
 
 
 def _tokenizers(config: RunConfig, origin: Path) -> TokenizerPair:

@@ -1,7 +1,9 @@
 """The RUN directory: what was asked (recipe.toml), what was used (resolved.toml), what happened (events.jsonl)."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -41,10 +43,8 @@ def is_begun(run: Path) -> bool:
     """Whether `run` is a run that can be continued; False if a new one may be made there. Writes nothing.
 
     Raises:
-        CheckpointError: there is something at `run` that is not ours. A folder of the user's may well be called `data`.
+        CheckpointError: there is something in `run` that is not ours. A folder of the user's may well be called `data`.
     """
-    if run.exists() and not run.is_dir():
-        raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
     if not (run / "resolved.toml").is_file():
         for name in OURS:
             if not _may_be_ours(run / name):
@@ -60,23 +60,62 @@ def is_begun(run: Path) -> bool:
 
 
 @contextmanager
-def new_data(run: Path) -> Iterator[Path]:
-    """Where to prepare the data of a run that starts, or starts over. Once it is there, the old run is deleted.
+def alone(run: Path) -> Iterator[None]:
+    """This process is the only one that works in the folder `run`, which is made if need be, while the block runs.
 
-    When preparing fails, an old run is as it was, and a new one leaves no directory behind.
+    When the block fails, a folder that was made and is empty is removed. Where the file system has no locks, nobody is
+    kept out.
+
+    Raises:
+        CheckpointError: it is a file, or another process works there.
+        SaveError: it cannot be made.
     """
+    if run.exists() and not run.is_dir():
+        raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveError(f"{run}: cannot be made ({error.strerror}). Choose another --out.") from error
     try:
-        yield run / "data-new"
+        with _locked(run):
+            yield
     except BaseException:
         with suppress(OSError):
             for folder in made:
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    if sys.platform == "win32":  # a folder cannot be locked
+        yield
+        return
+    import fcntl
+
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{run}: another process is at work there. Wait for it, stop it, or choose another --out."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def new_data(run: Path) -> Iterator[Path]:
+    """Where to prepare the data of a run that starts, or starts over. Once it is there, the old run is deleted.
+
+    When preparing fails, an old run is as it was.
+    """
+    yield run / "data-new"
     (run / "recipe.toml").unlink(missing_ok=True)  # from here on the old run is not begun: a kill cannot mix the two
     try:
         for name in OURS:
@@ -211,7 +250,7 @@ def _may_be_ours(path: Path) -> bool:
         case "data" | "data-new":
             return "manifest.json" in inside
         case "model":
-            return "config.json" in inside
+            return "config.json" in inside and b'"special_ids"' in (path / "config.json").read_bytes()
         case "checkpoints":
             return all(name.startswith("step-") for name in inside)
         case "tensorboard":

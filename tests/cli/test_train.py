@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from transduce.bundle import load_config
 from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
 from transduce.errors import ConfigError
+from transduce.rundir import load_asked
 
 pytestmark = pytest.mark.unit
 
@@ -78,7 +80,7 @@ def write_text(folder: Path) -> dict[str, Path | None]:
 def test_pairs_are_made_of_text_where_nothing_says_otherwise(
     tmp_path: Path, settings: list[str], expected: float, placeholders: float
 ) -> None:
-    config, why = asked_for(None, write_text(tmp_path), None, None, "auto", None, settings)
+    config, why, _ = asked_for(None, write_text(tmp_path), None, None, "auto", None, settings)
     assert config.data.augment == expected
     assert config.data.placeholders == placeholders
     assert ("data.augment" in why) == (expected > 0 or settings == ["data.augment=0"])
@@ -99,6 +101,25 @@ def test_compressed_files_a_dev_set_languages_and_minutes(transduce: Transduce, 
     assert config.training.minutes == 0.005
     assert "timing a few steps" in said.err
     assert "20 dev pairs.\n" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_what_was_chosen_is_not_chosen_anew(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    files: dict[str, Path | None] = {"source": tmp_path / "train.aa", "target": tmp_path / "train.bb"}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    run = tmp_path / "run"
+    assert transduce("train", *options, "--out", run, "--minutes", 0.005, *SMALL).status == 0
+    asked = (None, files, None, None, "auto", None, ["training.minutes=0", *SMALL[1::2]], run)
+    before, (again, why, where), (new, *_) = load_asked(run), asked_for(*asked), asked_for(*asked, True)
+    assert (before.training.schedule, new.training.schedule) == ("linear", "inverse_sqrt")  # the minutes decide
+    assert again == replace(before, training=replace(before.training, minutes=0.0))
+    assert (why, where) == ({}, run)
+    other = asked_for(*asked[:6], ["data.max_length=20"], run)[0]
+    assert (other.data.max_length, other.training.minutes) == (20, 0.005)
+    with (tmp_path / "train.aa").open("a") as source, (tmp_path / "train.bb").open("a") as target:
+        source.write("a new dog\n" * 9)
+        target.write("god wen a\n" * 9)
+    transduce("train", *options, "--out", run, "--minutes", 0.005, *SMALL).refused("train.aa: changed since")
 
 
 def test_a_file_of_pairs_with_columns(transduce: Transduce, tmp_path: Path) -> None:
@@ -168,7 +189,7 @@ def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path) -> 
     fields = json.loads((keeping / "config.json").read_text("utf-8"))
     (keeping / "config.json").write_text(json.dumps(fields | {"placeholders": True}), "utf-8")
     for start_from, expected in ((None, 0.1), (run, 0.0), (keeping, 0.1)):
-        config, _ = asked_for(None, files, None, None, "auto", start_from, [])
+        config, _, _ = asked_for(None, files, None, None, "auto", start_from, [])
         assert config.data.placeholders == expected
         assert (config.data.augment > 0) == (start_from is None)
 

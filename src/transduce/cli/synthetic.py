@@ -52,6 +52,8 @@ def distil(
     from transduce.files import write_atomically
 
     first = members(teacher)[0]
+    if out.resolve() in [member.resolve() for member in members(teacher)]:
+        raise ConfigError(f"{out}: this is the teacher. Choose another --out.")
     config = load_config(bundle_folder(first))
     if not (first / "data" / "manifest.json").is_file():
         raise ConfigError(f"{first}: a model without its run. Distillation needs its data: give the run directory.")

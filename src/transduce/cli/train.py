@@ -88,8 +88,7 @@ def train(
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
     files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
     more = more_settings(settings, minutes, device, mix_share)
-    config, why = asked_for(recipe, files, columns, langs, preset, start_from, more)
-    run = out or Path("runs") / (config.name or "model")
+    config, why, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh)
     with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop, hint_where_from(recipe, config):
         outcome = run_training(
             config,
@@ -156,8 +155,7 @@ def prepare(
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
     files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
     more = more_settings(settings, minutes, device, mix_share)
-    config, _ = asked_for(recipe, files, columns, langs, preset, start_from, more)
-    run = out or Path("runs") / (config.name or "model")
+    config, _, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh)
     with TrainingDisplay() as display, hint_where_from(recipe, config):
         is_new = prepare_data(
             config, run, fresh=fresh, start_from=start_from, list_dropped=list_dropped, reporter=display
@@ -190,20 +188,28 @@ def asked_for(
     preset: str,
     start_from: Path | None,
     settings: list[str],
-) -> tuple["RunConfig", dict[str, str]]:
-    """The settings of a run from options: a recipe, or files that become one, and why, for those that were chosen.
+    out: Path | None = None,
+    fresh: bool = False,
+) -> tuple["RunConfig", dict[str, str], Path]:
+    """The settings of a run from options: a recipe, or files that become one; why, for those that were chosen; and the
+    directory of the run. What was chosen for one that goes on is not chosen anew.
 
     Raises `ConfigError` on both or none.
     """
     from transduce.config import load_recipe
 
     if recipe is None:
-        return _from_files(files, columns, langs, preset, start_from, settings)
+        return _from_files(files, columns, langs, preset, start_from, settings, out, fresh)
     given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
     extra = [f"--{name}" for name, value in given.items() if value is not None]
     if extra:
         raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
-    return load_recipe(recipe, settings), {}
+    config = load_recipe(recipe, settings)
+    return config, {}, out or _folder(config.name)
+
+
+def _folder(name: str) -> Path:
+    return Path("runs") / (name or "model")
 
 
 @contextmanager
@@ -243,7 +249,9 @@ def _from_files(
     preset_name: str,
     start_from: Path | None,
     settings: list[str],
-) -> tuple["RunConfig", dict[str, str]]:
+    out: Path | None,
+    fresh: bool,
+) -> tuple["RunConfig", dict[str, str], Path]:
     from transduce.bundle import bundle_folder, load_config
     from transduce.config import apply_settings, build_config, derive, flat_values
     from transduce.data.cleaning import EVERY_RULE
@@ -261,6 +269,10 @@ def _from_files(
     else:
         source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
     data |= {"source_lang": source_lang, "target_lang": target_lang}
+    name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
+    run = out or _folder(name)
+    if preset_name == "auto" and not fresh and (values := _chosen_before(run, data)):
+        return build_config(derive(apply_settings(values | {"name": name}, settings)), "command line"), {}, run
     asked = apply_settings({}, settings)
     training = {"minutes": 30.0} | asked.get("training", {})
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
@@ -274,7 +286,6 @@ def _from_files(
     if before is not None:
         choices += fine_tuning(preset_name, before.model.d_model)
     chosen = sections(choices)
-    name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
     data |= chosen.pop("data", {})
     values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
     if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
@@ -285,7 +296,20 @@ def _from_files(
     used = flat_values(config)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
     kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
-    return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}
+    return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}, run
+
+
+def _chosen_before(run: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a `run` that goes on, with `data` of today's command; none where it is yet to be decided on."""
+    from transduce.config import to_values
+    from transduce.rundir import load_asked
+
+    if not ((run / "recipe.toml").is_file() and (run / "resolved.toml").is_file()):
+        return {}
+    values = to_values(load_asked(run))
+    said = {key: value for key, value in data.items() if value != ""}
+    kept = {key: value for key, value in values["data"].items() if key not in ("train", "dev", "mix", "columns")}
+    return values | {"data": kept | said}
 
 
 def _is_raw_text(asked: dict[str, Any]) -> bool:
