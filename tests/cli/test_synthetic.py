@@ -97,6 +97,10 @@ def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, op
     text = write_lines(tmp_path / "mono.aa", ["the dog"])
     transduce("backtranslate", run, text, "--out", tmp_path / "x", *options.split()).refused(message)
     transduce("backtranslate", run, "nothing", "--out", tmp_path / "x").failed("nothing: cannot open it")
+    for name in ("x.tsv.gz", "x.po"):
+        transduce("backtranslate", run, text, "--out", tmp_path / name).refused("pairs are written as plain .jsonl or")
+    transduce("backtranslate", run, text, "--out", "").refused("'.': no name for what is written.")
+    transduce("distil", run, "--out", run).refused(f"{run}: this is the teacher. Choose another --out.")
 
 
 def _lines(path: Path) -> list[str]:

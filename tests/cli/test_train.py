@@ -294,6 +294,8 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--pairs S", "s.aa:1: 1 tab-separated columns, but column 2 is needed"),
         ("RECIPE --source S", f"--source {RECIPE_SAYS}"),
         ("RECIPE --columns 1,2", f"--columns {RECIPE_SAYS}"),
+        ("--pairs P --list-dropped no/x.tsv", "no/x.tsv: no is no folder. Make it first"),
+        ("--pairs P\udcff", "p.tsv\\udcff': its name is not UTF-8. Give it another."),
         ("RECIPE --langs aa-bb", f"--langs {RECIPE_SAYS}"),
         ("RECIPE --preset tiny", f"--preset {RECIPE_SAYS}"),
         ("RECIPE --set model.d_modle=9", "model.d_modle: no such field. Did you mean `d_model`?"),
@@ -327,7 +329,8 @@ def test_what_cannot_be_trained_leaves_nothing(
     }
     names["LATIN"].write_bytes(b"x\nK\xf6ter\nx\n")
     before = contents(tmp_path)
-    transduce("train", *(names.get(word, word) for word in options.split()), "--out", "run").refused(message)
+    words = [names.get(word, word) for word in options.split()]
+    transduce("train", *words, "--out", "run").refused(message)
     assert contents(tmp_path) == before
     assert not Path("run").exists()
 

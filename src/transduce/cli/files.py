@@ -131,6 +131,21 @@ def read_all(path: Path) -> list[str]:
     return list(read_lines(path))
 
 
+def check_name(path: Path) -> None:
+    """Raise `ConfigError` where `path` is no name that a file or folder can be given."""
+    if not path.name:
+        raise ConfigError(f"{str(path)!r}: no name for what is written. Give one.")
+    check_spelling(path)
+
+
+def check_spelling(path: Path) -> None:
+    """Raise `ConfigError` where a recipe, which is UTF-8, cannot say `path`."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{str(path)!r}: its name is not UTF-8. Give it another.") from error
+
+
 def check_place(path: Path | None) -> None:
     """Raise `ConfigError` where no file can come to `path`, so that it is known before the work and not after."""
     if path is not None and not path.parent.is_dir():

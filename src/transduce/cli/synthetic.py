@@ -48,9 +48,11 @@ def distil(
     """
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
+    from transduce.cli.files import check_name
     from transduce.data.prepare import load_prepared
     from transduce.files import write_atomically
 
+    check_name(out)
     first = members(teacher)[0]
     if out.resolve() in [member.resolve() for member in members(teacher)]:
         raise ConfigError(f"{out}: this is the teacher. Choose another --out.")
@@ -107,6 +109,12 @@ def backtranslate(
       transduce backtranslate runs/de-en more.de --out made.tsv
       transduce train --source a.en --target a.de --mix-pairs made.tsv --mix-share 0.5 --out runs/en-de
     """
+    from transduce.cli.files import PACKED, check_name
+    from transduce.data.formats import format_of
+
+    check_name(out)
+    if out.suffix in PACKED or format_of(out) not in ("text", "jsonl"):
+        raise ConfigError(f"--out {out}: pairs are written as plain .jsonl or tab-separated text. Call it .tsv.")
     if sample and (beam, alpha) != (None, None):
         raise ConfigError("--sample draws one output a line and searches nothing. Leave out --beam and --alpha.")
     if seed is not None and not sample:

@@ -82,7 +82,10 @@ def train(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
+    from transduce.cli.files import check_place
     from transduce.compose import train as run_training
+
+    check_place(list_dropped)
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
@@ -148,8 +151,11 @@ def prepare(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
+    from transduce.cli.files import check_place
     from transduce.compose import prepare_data
     from transduce.rundata import load_report
+
+    check_place(list_dropped)
 
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
@@ -196,8 +202,12 @@ def asked_for(
 
     Raises `ConfigError` on both or none.
     """
+    from transduce.cli.files import check_spelling
     from transduce.config import load_recipe
 
+    for path in (*files.values(), out):
+        if path is not None:
+            check_spelling(path)
     if recipe is None:
         return _from_files(files, columns, langs, preset, start_from, settings, out, fresh)
     given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
@@ -235,9 +245,11 @@ def average(
     Example: transduce average runs/multi30k_ende --last 5
     """
     from transduce.cli.console import say
+    from transduce.cli.files import check_name
     from transduce.compose import average_run
 
     bundle = out or run / f"average-{last}"
+    check_name(bundle)
     steps = average_run(run, last, bundle)
     say(f"{bundle}: average of steps {', '.join(map(str, steps))}")
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from transduce.data.formats import format_of
 from transduce.errors import DataError, SaveError
 from transduce.files import write_json
 
@@ -28,7 +29,7 @@ def make_pairs(
     window: int = WINDOW,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> bool:
-    """Write `out`, a pair for every line: JSON lines where it ends in .jsonl, else tab-separated.
+    """Write `out`, a pair for every line: JSON lines where it is called so, else tab-separated.
 
     Args:
         out: Where to. It appears when everything is done.
@@ -62,7 +63,7 @@ def make_pairs(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(beside, record)
         done = _whole_windows(part, window)
-        row = _json if out.suffix == ".jsonl" else _columns
+        row = _json if format_of(out) == "jsonl" else _columns
         with part.open("ab") as file:
             for first, chunk in _windows(read(), window, done):
                 progress(first, lines)
