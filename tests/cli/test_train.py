@@ -295,7 +295,7 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("RECIPE --source S", f"--source {RECIPE_SAYS}"),
         ("RECIPE --columns 1,2", f"--columns {RECIPE_SAYS}"),
         ("--pairs P --list-dropped no/x.tsv", "no/x.tsv: no is no folder. Make it first"),
-        ("--pairs P\udcff", "p.tsv\\udcff': its name is not UTF-8. Give it another."),
+        ("--pairs p\udcff.tsv", "'p\\udcff.tsv': its name is not UTF-8. Give it another."),
         ("RECIPE --langs aa-bb", f"--langs {RECIPE_SAYS}"),
         ("RECIPE --preset tiny", f"--preset {RECIPE_SAYS}"),
         ("RECIPE --set model.d_modle=9", "model.d_modle: no such field. Did you mean `d_model`?"),
@@ -329,8 +329,7 @@ def test_what_cannot_be_trained_leaves_nothing(
     }
     names["LATIN"].write_bytes(b"x\nK\xf6ter\nx\n")
     before = contents(tmp_path)
-    words = [names.get(word, word) for word in options.split()]
-    transduce("train", *words, "--out", "run").refused(message)
+    transduce("train", *(names.get(word, word) for word in options.split()), "--out", "run").refused(message)
     assert contents(tmp_path) == before
     assert not Path("run").exists()
 
