@@ -1,5 +1,8 @@
 """The errors a user can meet. Each message says what happened, where, and what to do next."""
 
+import errno
+from pathlib import Path
+
 
 class TransduceError(Exception):
     """Root of every error raised on purpose. `exit_status` is what the command line returns."""
@@ -41,3 +44,10 @@ class SaveError(TransduceError):
 
 class TrainingError(TransduceError):
     """Training cannot go on, for instance because the loss is not finite."""
+
+
+def cannot_write(path: Path, error: OSError) -> SaveError:
+    """What `error` means to somebody who waits for `path`."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "Free space" if full else "See that it can be"
+    return SaveError(f"{path}: cannot be written ({error.strerror or error}). {advice}, then go on.")

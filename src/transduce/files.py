@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from transduce.errors import SaveError
+from transduce.errors import cannot_write
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
         sync(path.parent)
     except OSError as error:
-        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+        raise cannot_write(path, error) from error
     finally:
         _put_back(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -81,7 +81,7 @@ def _replace(path: Path, content: io.BufferedIOBase) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+        raise cannot_write(path, error) from error
 
 
 def _put_back(old: Path, path: Path) -> None:

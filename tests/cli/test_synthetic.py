@@ -77,7 +77,7 @@ def test_a_stop_says_how_to_go_on(
 
     text = write_lines(tmp_path / "mono.aa", ["the dog"])
     with monkeypatch.context() as patch:
-        patch.setattr("transduce.decoding.translator.Translator.translate", interrupt)
+        patch.setattr("transduce.decoding.translator.Translator.translate_stream", interrupt)
         said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv")
     assert said.status == 130
     assert "To continue, run the same command again:" in said.err

@@ -141,11 +141,12 @@ def _make(
 
     def write(lines: list[str], first: int) -> list[str]:
         if draw is None:
-            return translator.translate(lines, warn=warn)
+            found = translator.translate_stream(lines, first=first + 1, warn=warn)
+            return [outputs[0].text for outputs in found]
         import torch
 
         generator = torch.Generator(translator.device).manual_seed(draw + first)
-        return [drawn.text for drawn in translator.sample(lines, generator, warn=warn)]
+        return [drawn.text for drawn in translator.sample_stream(lines, generator, first=first + 1, warn=warn)]
 
     weights = [bundle_folder(member) / "model.safetensors" for member in members(model)]
     search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}

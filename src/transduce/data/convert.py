@@ -14,7 +14,7 @@ from typing import IO, assert_never, cast
 
 from transduce.data.corpus import open_unpacked
 from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Target
-from transduce.errors import FetchError, SaveError
+from transduce.errors import FetchError, cannot_write
 
 EVERY = 23  # fairseq's rule for the development part of IWSLT14
 _SEGMENT = re.compile(r"<seg.*?>(.*)</seg>.*?")
@@ -50,7 +50,7 @@ def convert(target: Target, locate: Locate, path: Path, ready: Callable[[Path], 
         ready(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise SaveError(f"{path}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

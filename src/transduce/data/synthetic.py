@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transduce.data.formats import format_of
-from transduce.errors import DataError, SaveError
+from transduce.errors import DataError, cannot_write
 from transduce.files import write_json
 
 WINDOW = 2000  # lines: so much is lost at most
@@ -72,7 +72,7 @@ def make_pairs(
                 file.flush()
         part.replace(out)
     except OSError as error:
-        raise SaveError(f"{part}: cannot be written ({error.strerror or error}). Free space, then go on.") from error
+        raise cannot_write(part, error) from error
     return True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 from transduce.checkpoint import DevResult, Progress
-from transduce.errors import SaveError
+from transduce.errors import cannot_write
 from transduce.training.trainer import StepResult
 
 
@@ -72,7 +72,7 @@ class EventLog:
         try:
             self._file.write((json.dumps(event, ensure_ascii=False) + "\n").encode())
         except OSError as error:
-            raise SaveError(f"{self._path}: cannot be written ({error.strerror}). Free space, then go on.") from error
+            raise cannot_write(self._path, error) from error
 
     def stepped(self, result: StepResult) -> None:
         """Count a step; tell of it when enough have gathered."""
