@@ -15,26 +15,30 @@ ALPHAS = (0.0, 0.3, 0.6, 1.0, 2.0, 6.0)
 
 @pytest.mark.parametrize("beam", [1, 2, 4])
 @pytest.mark.parametrize("ending", [-1.5, 1.5])
-def test_the_same_outputs_as_one_search_each(beam: int, ending: float) -> None:
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_the_same_outputs_as_one_search_each(beam: int, ending: float, all_of_them: bool) -> None:
+    n_best = beam if all_of_them else 1
     differ = 0
     for seed in range(2):
         model, limits = TinyModel(seed, sources=7, size=9, ending=ending), [5, 3, 0, 7, 4, 5, 9]
-        together = beam_search_alphas(model.step, model.start(beam), limits, beam=beam, alphas=ALPHAS, ids=IDS)
+        together = beam_search_alphas(
+            model.step, model.start(beam), limits, beam=beam, alphas=ALPHAS, ids=IDS, n_best=n_best
+        )
         for i, alpha in enumerate(ALPHAS):
             search = BeamConfig(beam=beam, alpha=alpha)
-            alone = beam_search(model.step, model.start(beam), limits, config=search, ids=IDS)
+            alone = beam_search(model.step, model.start(beam), limits, config=search, ids=IDS, n_best=n_best)
             for one, many in zip(alone, together, strict=True):
-                assert many[i].ids == one[0].ids
-                assert many[i].score == pytest.approx(one[0].score, abs=1e-6)
-                assert many[i].log_prob == pytest.approx(one[0].log_prob, abs=1e-6)
-        differ += sum(len({h.ids for h in outputs}) > 1 for outputs in together)
+                assert [h.ids for h in many[i]] == [h.ids for h in one]
+                assert [h.score for h in many[i]] == pytest.approx([h.score for h in one], abs=1e-6)
+                assert [h.log_prob for h in many[i]] == pytest.approx([h.log_prob for h in one], abs=1e-6)
+        differ += sum(len({outputs[0].ids for outputs in each}) > 1 for each in together)
     assert beam == 1 or differ  # or this test would show nothing
 
 
 def test_a_wide_beam_finds_the_best_for_every_alpha() -> None:
     model = TinyModel(4, size=6)
     ((*found,),) = beam_search_alphas(model.step, model.start(200), [3], beam=200, alphas=ALPHAS, ids=IDS)
-    assert [h.ids for h in found] == [exhaustive_search(model, 0, 3, alpha)[0].ids for alpha in ALPHAS]
+    assert [best.ids for [best] in found] == [exhaustive_search(model, 0, 3, alpha)[0].ids for alpha in ALPHAS]
 
 
 def test_it_costs_one_search() -> None:

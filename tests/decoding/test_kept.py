@@ -80,6 +80,7 @@ def test_nothing_is_lost_and_nothing_made_up(model: Transformer, tokenizers: Tok
             assert all(output.text.count(thing) >= things.count(thing) for thing in things)
             assert "｟" not in output.text
     [by_alpha] = translator.translate_alphas(TEXTS, [SHORT.alpha], warn=warned.append)
+    assert by_alpha == [outputs[0].text for outputs in together]
     drawn = translator.sample(TEXTS, torch.Generator().manual_seed(1), warn=warned.append)
     for text, sample, things in zip(by_alpha, drawn, THINGS, strict=True):
         assert all(thing in text and thing in sample.text for thing in things)

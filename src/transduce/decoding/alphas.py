@@ -35,12 +35,13 @@ def beam_search_alphas(
     beam: int,
     alphas: Sequence[float],
     ids: SpecialIds,
+    n_best: int = 1,
     forbidden: Sequence[int] = (),
     device: torch.device = CPU,
-) -> list[list[Hypothesis]]:
-    """The best output of every source under each of `alphas`: what `beam_search` finds first with that alpha.
+) -> list[list[list[Hypothesis]]]:
+    """The `n_best` outputs of every source under each of `alphas`: what `beam_search` finds with that alpha.
 
-    Arguments are those of `beam_search`, with `beam` rows of `state` a source.
+    Arguments are those of `beam_search`, with `beam` rows of `state` a source, and `n_best` at most `beam`.
 
     Raises:
         ConfigError: as `BeamConfig`, for any alpha; as `beam_search`.
@@ -54,7 +55,7 @@ def beam_search_alphas(
     if not limits or not alphas:
         return [[] for _ in limits]
     penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
-    beams = _start(limits, [()] * len(limits), beam, 1, ids.eos, device)
+    beams = _start(limits, [()] * len(limits), beam, n_best, ids.eos, device)
     pools = [beams.finished for _ in alphas]
     previous = torch.full((len(limits) * beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
@@ -75,7 +76,7 @@ def beam_search_alphas(
                 break
             beams, rows, pools = beams.keep(going), rows[going], [pool.keep(going) for pool in pools]
         previous, state = beams.ids[:, :, -1].flatten(), state.select(rows.flatten())
-    return [[best[0] for best in outputs] for outputs in zip(*found, strict=True)]
+    return [list(outputs) for outputs in zip(*found, strict=True)]
 
 
 def _longer(pool: _Finished) -> _Finished:

@@ -307,8 +307,7 @@ class Translator:
     ) -> list[list[str]]:
         """The best output of every text under each of `alphas`, from one search (`alphas.beam_search_alphas`).
 
-        Gives one list of outputs for each alpha. What such an output does not keep is put right; others of the beam
-        that might keep it are not asked. Raises as `translate_stream` and `beam_search_alphas` do.
+        Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
         """
         step: Step[Any] = self.model.step
         beam = self.config.beam
@@ -329,11 +328,12 @@ class Translator:
                         beam=beam,
                         alphas=alphas,
                         ids=IDS,
+                        n_best=beam if keeping else 1,
                         forbidden=self._texts.forbidden(keeping),
                         device=self.device,
                     )
                 for i, each in zip(rows, best, strict=True):
-                    found[i] = [self._texts.outputs([hypothesis], flat[i].things)[0].text for hypothesis in each]
+                    found[i] = [self._texts.outputs(outputs, flat[i].things)[0].text for outputs in each]
         remaining = iter(found)
         lines = [list(islice(remaining, len(line))) for line in parts]
         return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
