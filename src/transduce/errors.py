@@ -46,8 +46,10 @@ class TrainingError(TransduceError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
 def cannot_write(path: Path, error: OSError) -> SaveError:
     """What `error` means to somebody who waits for `path`."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "Free space" if full else "See that it can be"
-    return SaveError(f"{path}: cannot be written ({error.strerror or error}). {advice}, then go on.")
+    advice = "Choose another place" if error.errno in _NO_PLACE else "Free space, then go on"
+    return SaveError(f"{path}: cannot be written ({error.strerror or error}). {advice}.")

@@ -130,9 +130,9 @@ def test_the_list_of_what_is_left_out(transduce: Transduce, tmp_path: Path) -> N
 def test_lists_and_reports_that_cannot_be(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     options = (write_recipe(tmp_path), "--out", tmp_path / "run", "--list-dropped")
-    said = transduce("prepare", *options, tmp_path / "no" / "such" / "folder")
-    assert said.status == 1
-    said.failed("no/such/folder: cannot be written (No such file or directory)")
+    transduce("prepare", *options, tmp_path / "no" / "such" / "folder").refused("no/such is no folder. Make it first")
+    assert not (tmp_path / "run").exists()
+    assert transduce("prepare", *options, tmp_path / "dropped.tsv").status == 0
     for name in ("dropped.tsv", "preflight.json"):  # an earlier version made neither
         (tmp_path / "run" / "data" / name).unlink()
     transduce("prepare", *options, tmp_path / "list.tsv").refused("data/dropped.tsv: not there", "with --fresh.")

@@ -62,4 +62,4 @@ def test_a_line_too_long_is_named(transduce: Transduce, run: Path, tmp_path: Pat
     source = write_lines(tmp_path / "s.aa", ["dog", "dog " * 20])
     target = write_lines(tmp_path / "t.bb", ["GOD", "GOD"])
     said = transduce("score", run, "--source", source, "--target", target)
-    said.refused("s.aa: line 2: 20 source pieces, but this model takes 12.")
+    said.refused("s.aa and ", "t.bb, line 2: 20 source pieces, but this model takes 12.")
