@@ -57,7 +57,7 @@ def test_operations_are_those_of_the_sizes() -> None:
 def test_muon_takes_what_its_products_take() -> None:
     """Those of `orthogonalise`, counted by PyTorch."""
     with FlopCounterMode(display=False) as counter:
-        orthogonalise(torch.ones(24, 40))
+        orthogonalise(torch.ones(1, 24, 40))
     assert 2 * orthogonalised(24, 40) == 2 * orthogonalised(40, 24) == counter.get_total_flops()
     adam, muon = count(TINY, 50, 50, FULL), count(TINY, 50, 50, FULL, "muon")
     assert muon.optimizing == 12 * orthogonalised(16, 16) + 4 * orthogonalised(16, 24)

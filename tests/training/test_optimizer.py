@@ -114,10 +114,25 @@ def test_singular_values_become_about_one_and_directions_stay(shape: tuple[int, 
     torch.manual_seed(1)
     u, _, v = torch.linalg.svd(torch.randn(shape).double(), full_matrices=False)
     x = u @ torch.diag(torch.logspace(3, 1, 24).double()) @ v
-    inside = u.mT @ orthogonalise(x) @ v.mT
+    inside = u.mT @ orthogonalise(x[None])[0] @ v.mT
     values = inside.diagonal()
     assert 0.65 < float(values.min()) < float(values.max()) < 1.25
     torch.testing.assert_close(inside, torch.diag(values), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("together", [1, 700, 1 << 22])
+def test_matrices_do_not_meet_in_muon(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    """However many of a shape go through the iteration at once, each becomes what it becomes alone."""
+    m, gradients = build(TINY, 20, 20, IDS.pad), dict[str, torch.Tensor]()
+    before = {name: p.detach().clone() for name, p in m.named_parameters()}
+    for name, p in m.named_parameters():
+        gradients[name] = p.grad = torch.randn_like(p)
+    monkeypatch.setattr("transduce.training.optimizer.TOGETHER", together)
+    build_optimizer("muon", m).step(0.01)
+    matrices = [name for name, p in m.named_parameters() if p.ndim == 2 and name.startswith(("encoder.", "decoder."))]
+    for name in matrices:
+        alone = orthogonalise(gradients[name][None])[0] * 0.01 * 0.2 * max(before[name].shape) ** 0.5
+        torch.testing.assert_close(m.get_parameter(name).detach(), before[name] - alone, rtol=0, atol=1e-6)
 
 
 def test_muon_is_pytorch_s() -> None:

@@ -107,6 +107,7 @@ MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x^3 and x^5
 ITERATIONS = 5
 LIKE_ADAM = 0.2  # the root mean square of an update of Adam's, about
+TOGETHER = 1 << 22  # numbers in matrices of a shape that go through the iteration at once: small ones are mostly calls
 
 
 @final
@@ -128,13 +129,19 @@ class Muon:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update of every parameter that has a gradient."""
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}  # matrices of a shape, and where each is heading
         for name, p in self._matrices.items():
             if p.grad is not None:
                 if name not in self._momenta:
                     self._momenta[name] = torch.zeros_like(p)
                 momentum = self._momenta[name].lerp_(p.grad, 1 - MOMENTUM)
-                ahead = p.grad.lerp(momentum, MOMENTUM)  # Nesterov's
-                p.add_(orthogonalise(ahead), alpha=-rate * LIKE_ADAM * max(p.shape) ** 0.5)
+                alike.setdefault(p.shape, []).append((p, p.grad.lerp(momentum, MOMENTUM)))  # Nesterov's
+        for shape, each in alike.items():
+            n, size = max(1, TOGETHER // shape.numel()), -rate * LIKE_ADAM * max(shape) ** 0.5
+            for some in (each[i : i + n] for i in range(0, len(each), n)):
+                updates = orthogonalise(torch.stack([ahead for _, ahead in some]))
+                for (parameter, _), update in zip(some, updates, strict=True):
+                    parameter.add_(update, alpha=size)
         self._rest.step(rate)
 
     def moments(self) -> dict[str, Tensor]:
@@ -152,18 +159,19 @@ class Muon:
             self._momenta = {name: _saved(saved, "momentum", name, p) for name, p in self._matrices.items()}
 
 
-def orthogonalise(matrix: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
-    """The matrix with its singular values brought to about 1 (0.7 to 1.2), whatever they were, unless they are 0.
+def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
+    """Each matrix with its singular values brought to about 1 (0.7 to 1.2), whatever they were, unless they are 0.
 
     A Newton-Schulz iteration, x <- a x + b (x x^T) x + c (x x^T)^2 x (Jordan et al. 2024), from products alone.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalise(matrix.mT).mT
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalise(matrices.mT).mT
     a, b, c = NEWTON_SCHULZ
-    x: Tensor = matrix / matrix.norm().clamp(min=torch.finfo(matrix.dtype).tiny)
+    sizes = torch.linalg.matrix_norm(matrices, keepdim=True)
+    x: Tensor = matrices / sizes.clamp(min=torch.finfo(matrices.dtype).tiny)
     for _ in range(ITERATIONS):
         square = x @ x.mT
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x
 
 
