@@ -139,7 +139,7 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     before, asked, asked_model = load_config(origin), config.tokenizer, config.model
     own = TokenizerPair.load(origin)
     source = _kind(own.source, asked.source)
-    shown = max(config.data.placeholders, PLACEHOLDERS if before.placeholders else 0.0)
+    shown = config.data.placeholders or (PLACEHOLDERS if before.placeholders else 0.0)
     return replace(
         config,
         model=replace(

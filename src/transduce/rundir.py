@@ -68,7 +68,7 @@ def alone(run: Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: it is a file, or another process works there.
-        SaveError: it cannot be made.
+        SaveError: it cannot be made, or opened.
     """
     if run.exists() and not run.is_dir():
         raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
@@ -94,7 +94,10 @@ def _locked(run: Path) -> Iterator[None]:
         return
     import fcntl
 
-    folder = os.open(run, os.O_RDONLY)
+    try:
+        folder = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise SaveError(f"{run}: cannot be opened ({error.strerror}). Choose another --out.") from error
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

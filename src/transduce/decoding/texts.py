@@ -120,14 +120,16 @@ class Texts:
         texts = [cover(self.line(text).strip(), known) for text, known in zip(texts, things, strict=True)]
         found = self._tokenizers.target.encode_batch(texts)
         for number, (text, ids, line) in enumerate(zip(texts, found, lines, strict=True), start=first):
-            if ids and not line:
+            if not ids:
+                continue
+            if not line:
                 raise DataError(f"line {number}: a prefix for a blank line. Leave the prefix blank too.")
             if len(ids) > self.longest_target:
                 raise DataError(
                     f"line {number}: a prefix of {len(ids)} pieces, but this model writes {self.longest_target}. "
                     "Shorten it."
                 )
-            if not never.union(self.forbidden(bool(line and line[0].things))).isdisjoint(ids):
+            if not never.union(self.forbidden(bool(line[0].things))).isdisjoint(ids):
                 raise DataError(
                     f"line {number}: the prefix {text!r} has characters that this model never writes. "
                     "Write them otherwise, or leave it blank."
