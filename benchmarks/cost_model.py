@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from transduce.calibration import calibrated_machine, step_ratio
 from transduce.checkpoint import Progress
 from transduce.cli.main import LIBRARIES
 from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, step_memory, update_seconds
@@ -76,6 +77,8 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
     parts = cut(threads, batching.tokens, case.d_model)
     machine = measure_machine(threads // parts.lanes)
     tune_process(threads)
+    calibrated = calibrated_machine(threads // parts.lanes, precision)
+    torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     work = Work.of(corpus, batching, parts, seed=1)
     base = resident()
@@ -101,7 +104,8 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
         "case": name,
         "precision": precision,
         "updates": len(times),
-        "seconds_predicted": round(update_seconds(counted, machine, precision), 4),
+        "seconds_predicted": round(update_seconds(counted, calibrated, precision), 4),
+        "step_ratio": round(step_ratio(precision), 3),
         "seconds_measured": round(float(np.mean(times[1:])), 4),
         "memory_predicted": round(memory),
         "memory_measured": peak_resident(),

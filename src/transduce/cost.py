@@ -5,7 +5,8 @@
             + CALLS x sub-layers x parts x cost of a call
 
 with all but the weights divided by the lanes that compute parts of the update at once (`training.parallel`).
-Wide models spend their time in the first term, narrow ones in the second, small batches in the third.
+Wide models spend their time in the first term, narrow ones in the second, small batches in the third. `calibration`
+corrects the sum for the processor at hand.
 docs/performance.md tells how the constants were fitted (`python -m benchmarks.cost_model`), and how well they predict.
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from transduce.calibration import calibrated_machine
 from transduce.card import versions
 from transduce.checkpoint import Progress
 from transduce.config import RunConfig
@@ -17,7 +18,7 @@ from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
 from transduce.errors import ConfigError
 from transduce.files import write_json
-from transduce.machine import measure_machine, peak_resident, resident
+from transduce.machine import peak_resident, resident
 from transduce.nn.transformer import build
 from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
 from transduce.reporter import Reporter
@@ -167,7 +168,7 @@ def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     if world.device.type != "cpu":
         return None
     parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
-    machine = measure_machine(chosen.threads // parts.lanes)
+    machine = calibrated_machine(chosen.threads // parts.lanes, _precision(chosen))
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
     return predict(config, _precision(chosen), prepared, machine, parts, scored)

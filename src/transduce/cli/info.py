@@ -130,9 +130,9 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     """Predicted for training on the processor of this machine, with full batches and as many pieces as may be."""
     import os
 
+    from transduce.calibration import calibrated_machine
     from transduce.cost import BASE, COPIES, Work, count, trained_on, training_memory, update_seconds
     from transduce.device import choose_device, choose_precision
-    from transduce.machine import measure_machine
     from transduce.training.parallel import cut
     from transduce.training.world import default_threads
 
@@ -141,7 +141,7 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
     threads = default_threads(os.environ)
     work = trained_on(Work.full(config.batching, cut(threads, config.batching.tokens, config.model.d_model)), t)
     counted = count(config.model, *sizes, work, t.optimizer)
-    update = update_seconds(counted, measure_machine(threads // work.lanes), precision)
+    update = update_seconds(counted, calibrated_machine(threads // work.lanes, precision), precision)
     return {
         "memory_bytes": training_memory(config.model, *sizes, work, precision, BASE, COPIES + (t.ema > 0)),
         "precision": precision,
