@@ -1,6 +1,7 @@
 """The run directory: what is begun can be told from what is not, and nothing that is not ours is touched."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,3 +333,12 @@ def test_events_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
 def test_without_events_there_is_nothing_to_forget(tmp_path: Path) -> None:
     truncate_events(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(SaveError, match="run: cannot be opened .Permission denied.. Choose another --out."):
+        alone(tmp_path / "run").__enter__()

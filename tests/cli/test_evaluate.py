@@ -110,6 +110,8 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("--hypothesis REF", BUNDLE_OR_FILES),
         ("RUN --hypothesis REF --reference REF", BUNDLE_OR_FILES),
         ("--hypothesis REF --reference REF --beam 2", "--beam and --hypothesis: the outputs are there already."),
+        ("--hypothesis REF --reference REF --engine auto", "--engine and --hypothesis: the outputs are there already."),
+        ("--hypothesis REF --reference REF --against REF --precision int8", "--precision and --hypothesis: "),
         ("RUN --source SRC", TOGETHER),
         ("RUN --reference REF", TOGETHER),
         ("RUN --pairs REF --source SRC", "--pairs holds both sides"),

@@ -186,6 +186,10 @@ def test_attention_is_written_beside_the_translations(transduce: Transduce, run:
     many = "the dog\n" * 101
     transduce("translate", run, "--attention", page, stdin=many).failed("--attention: give at most 100 lines")
     transduce("translate", run, "--attention", page, stdin="\n").failed("attention page: no line to show")
+    long = " ".join(["dog", "cat"] * 15)
+    said = transduce("translate", run, "--attention", page, stdin=f"the dog\n{long}\n")
+    assert f"warning: dog cat dog cat dog cat dog cat dog cat ...: left out of {page}: 30 source pieces" in said.err
+    assert said.err.endswith(f"{page}: attention of 1 sentence\n")
 
 
 def test_a_line_too_long_is_cut_with_a_warning(transduce: Transduce, run: Path) -> None:

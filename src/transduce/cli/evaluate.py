@@ -80,6 +80,8 @@ def evaluate(
         if hypothesis is None or reference is None or bundle is not None:
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
         taken = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "grid": grid, "output": output}
+        if against is None or against.is_file():  # no model decodes
+            taken |= {"engine": _given(engine, "torch"), "precision": _given(precision), "device": _given(device)}
         _refuse(taken, "hypothesis", "the outputs are there already")
         lines = beside_outputs(reference, source)
         metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
@@ -98,7 +100,7 @@ def evaluate(
     if cells is not None:
         assert bundle is not None
         taken = {"beam": beam, "alpha": alpha, "against": against, "report": report, "output": output}
-        taken["engine"] = None if engine == "torch" else engine
+        taken["engine"] = _given(engine, "torch")
         _refuse(taken, "grid", "it measures many searches of its own and keeps no outputs")
         show_grid(bundle, cells, test, device, precision, as_json)
         return
@@ -160,6 +162,10 @@ def _metrics(text: str) -> list[str]:
     if not names:
         raise ConfigError(f"--metric {text!r}: name at least one, for instance bleu,chrf.")
     return names
+
+
+def _given(value: str, default: str = "auto") -> str | None:
+    return None if value == default else value
 
 
 def _refuse(options: dict[str, Any], taken: str, why: str) -> None:
