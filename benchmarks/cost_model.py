@@ -77,11 +77,11 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
     parts = cut(threads, batching.tokens, case.d_model)
     machine = measure_machine(threads // parts.lanes)
     tune_process(threads)
+    base = resident()  # before calibration, as the plan has it
     calibrated = calibrated_machine(threads // parts.lanes, precision)
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     work = Work.of(corpus, batching, parts, seed=1)
-    base = resident()
     model = build(case.model, *sizes, IDS.pad)
     world = World(device=torch.device("cpu"))
     trainer = Trainer(

@@ -98,7 +98,7 @@ def write_pieces(config: RunConfig, folder: Path) -> dict[str, tuple[list[str], 
 def training_options(config: RunConfig) -> list[object]:
     """fairseq-train's names for what the recipe says."""
     m, t, b = config.model, config.training, config.batching
-    assert (m.norm, t.schedule, t.optimizer, m.share_embeddings) == ("pre", "linear", "adam", "all")
+    assert (m.norm, t.schedule, t.optimizer, t.r_drop, m.share_embeddings) == ("pre", "linear", "adam", 0, "all")
     options: dict[str, object] = {"--arch": "transformer", "--optimizer": "adam", "--adam-betas": "(0.9, 0.98)"}
     for side in ("encoder", "decoder"):
         options |= {f"--{side}-layers": m.n_layers, f"--{side}-embed-dim": m.d_model}

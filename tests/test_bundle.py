@@ -155,6 +155,14 @@ def test_no_bundle_is_an_error_that_says_what_is_there(tmp_path: Path) -> None:
 # ---- broken and foreign ones
 
 
+def test_a_folder_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"architectures": ["MarianMTModel"]}')
+    with pytest.raises(BundleError, match="other: exists, and is not a model of transduce. Choose another place"):
+        save(tmp_path / "other")
+    assert [f.name for f in (tmp_path / "other").iterdir()] == ["config.json"]
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "source.model", "target.model"])
 def test_truncation_anywhere_is_noticed_and_the_file_named(tmp_path: Path, name: str) -> None:
     save(tmp_path / "m", "target")

@@ -120,6 +120,12 @@ def test_a_length_penalty_that_is_better_is_kept(config: RunConfig, monkeypatch:
     ]
 
 
+def test_the_length_penalty_that_it_has_anyway_is_not_tried(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(config, evaluation=replace(config.evaluation, alphas=(0.6,)))
+    steps, told, alpha = choose(config, OUTPUTS, monkeypatch)
+    assert (steps, len(told), alpha) == ("3 4", 3, 0.6)
+
+
 def test_a_length_penalty_that_may_be_better_by_chance_is_not_kept(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ def save_bundle(
         BundleError: `path` is something else, which is left alone.
         SaveError: the disk is full or not writable.
     """
-    if path.exists() and not (path / "config.json").is_file() and not _is_empty_folder(path):
+    if path.exists() and not is_bundle(path) and not _is_empty_folder(path):
         raise BundleError(f"{path}: exists, and is not a model of transduce. Choose another place, or delete it first.")
     with atomic_folder(path) as folder:
         ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
@@ -108,6 +108,12 @@ def save_bundle(
 def _hashes(tokenizers: TokenizerPair) -> dict[str, str]:
     sides = {"source": tokenizers.source, "target": tokenizers.target}
     return {side: hashlib.sha256(tokenizer.to_bytes()).hexdigest() for side, tokenizer in sides.items()}
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a folder that `save_bundle` wrote, of whatever version; others have a `config.json` too."""
+    config = path / "config.json"
+    return config.is_file() and b'"special_ids"' in config.read_bytes()
 
 
 def _is_empty_folder(path: Path) -> bool:

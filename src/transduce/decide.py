@@ -23,7 +23,7 @@ from transduce.nn.transformer import build
 from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
 from transduce.reporter import Reporter
 from transduce.rundata import load_data, load_report
-from transduce.rundir import Chosen, load_chosen, save_resolved
+from transduce.rundir import Chosen, load_chosen, load_reasons, save_resolved
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import build_optimizer
 from transduce.training.parallel import cut
@@ -53,11 +53,12 @@ def decide(
         CheckpointError: what was decided before cannot be read.
     """
     chosen = load_chosen(run)
+    said_before = {} if chosen is None else {key: text for key, (_, text) in load_reasons(run).items()}
     if chosen is None:
         chosen, world = _decide_first(run, config, prepared, origin, command, reporter)
     else:
         chosen, world = _decide_again(run, config, chosen, origin)
-    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why)}
+    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why) or said_before}
     save_resolved(run, config, chosen, facts)
     return chosen, world
 

@@ -134,8 +134,8 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, and
-    its placeholders."""
+    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, its
+    placeholders, and its languages where no others are given."""
     before, asked, asked_model = load_config(origin), config.tokenizer, config.model
     own = TokenizerPair.load(origin)
     source = _kind(own.source, asked.source)
@@ -155,6 +155,8 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
             config.data,
             pretokenised=before.pretokenised,
             normalise=before.normalise,
+            source_lang=config.data.source_lang or before.source_lang,
+            target_lang=config.data.target_lang or before.target_lang,
             placeholders=shown,
             tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
         ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from transduce.bundle import is_bundle
 from transduce.config import RunConfig, build_config, differences, flat_values, parse_toml, to_toml, to_values
 from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import write_atomically
@@ -253,7 +254,7 @@ def _may_be_ours(path: Path) -> bool:
         case "data" | "data-new":
             return "manifest.json" in inside
         case "model":
-            return "config.json" in inside and b'"special_ids"' in (path / "config.json").read_bytes()
+            return is_bundle(path)
         case "checkpoints":
             return all(name.startswith("step-") for name in inside)
         case "tensorboard":

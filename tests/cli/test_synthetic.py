@@ -78,9 +78,10 @@ def test_a_stop_says_how_to_go_on(
     text = write_lines(tmp_path / "mono.aa", ["the dog"])
     with monkeypatch.context() as patch:
         patch.setattr("transduce.decoding.translator.Translator.translate_stream", interrupt)
-        said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv")
+        patch.setattr("sys.argv", ["transduce", "backtranslate", "run", "mono.aa", "--fresh"])
+        said = transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv", "--fresh")
     assert said.status == 130
-    assert "To continue, run the same command again:" in said.err
+    assert "To continue, run:\n  transduce backtranslate run mono.aa\n" in said.err
     assert transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv").status == 0
 
 

@@ -12,12 +12,14 @@ import pytest
 from tests.cli.conftest import Transduce
 from tests.disk import contents
 from tests.tiny import SHORT, mirror, sentences, write_corpus, write_lines, write_recipe
-from transduce import compose
+from transduce import compose, presets
 from transduce.bundle import load_config
 from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
+from transduce.data.corpus import read_pairs
 from transduce.errors import ConfigError
-from transduce.rundir import load_asked
+from transduce.rundata import begin
+from transduce.rundir import load_asked, load_reasons
 
 pytestmark = pytest.mark.unit
 
@@ -122,6 +124,29 @@ def test_what_was_chosen_is_not_chosen_anew(transduce: Transduce, tmp_path: Path
     transduce("train", *options, "--out", run, "--minutes", 0.005, *SMALL).refused("train.aa: changed since")
 
 
+def test_why_it_was_chosen_is_known_after_going_on(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    options = ["--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run", *SMALL]
+    assert transduce("train", *options, *QUICK).status == 0
+    why = load_reasons(tmp_path / "run")
+    assert "model.norm" in why
+    assert transduce("train", *options, *QUICK).status == 0
+    assert load_reasons(tmp_path / "run") == why
+
+
+def test_whoever_counts_steps_has_no_minutes_to_choose_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_corpus(tmp_path)
+    monkeypatch.setitem(presets.ENOUGH_PAIRS, "big", 100)
+    monkeypatch.setitem(presets.PIECES_A_SECOND, "big", 1e-6)
+    files: dict[str, Path | None] = {"source": tmp_path / "train.aa", "target": tmp_path / "train.bb"}
+    (timed, *_), (counted, why, _) = (
+        asked_for(None, files, None, None, "auto", None, settings) for settings in ([], ["training.max_steps=300"])
+    )
+    assert (timed.model.d_model, timed.training.minutes) == (128, 30.0)
+    assert (counted.model.d_model, counted.training.minutes, counted.training.max_steps) == (1024, 0.0, 300)
+    assert (counted.training.schedule, why["training.schedule"]) == ("linear", "down to 0 at the last of these steps")
+
+
 def test_a_file_of_pairs_with_columns(transduce: Transduce, tmp_path: Path) -> None:
     rows = [f"{number}\t{mirror(line)}\t{line}" for number, line in enumerate(sentences(100, 0))]
     pairs, dev = write_lines(tmp_path / "words.tsv", rows), write_lines(tmp_path / "dev.tsv", rows[:9])
@@ -194,6 +219,21 @@ def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path) -> 
         assert (config.data.augment > 0) == (start_from is None)
 
 
+def test_fine_tuning_keeps_the_languages(run: Path, tmp_path: Path) -> None:
+    """In a translation memory too, whose header says something else."""
+    unit = '<tu><tuv xml:lang="aa"><seg>dog {}</seg></tuv><tuv xml:lang="bb"><seg>GOD {}</seg></tuv></tu>'
+    units = "".join(unit.format(i, i) for i in range(60))
+    (tmp_path / "memory.tmx").write_text(f"<tmx><header srclang='bb'/>{units}</tmx>", encoding="utf-8")
+    known = tmp_path / "known"
+    shutil.copytree(run / "model", known)
+    fields = json.loads((known / "config.json").read_text("utf-8")) | {"source_lang": "aa", "target_lang": "bb"}
+    (known / "config.json").write_text(json.dumps(fields), "utf-8")
+    config, *_ = asked_for(None, {"pairs": tmp_path / "memory.tmx"}, None, None, "auto", known, [])
+    data = begin(config, tmp_path / "run", False, known, print)[0].data
+    assert (data.source_lang, data.target_lang) == ("aa", "bb")
+    assert next(read_pairs(data.files(data.train))) == ("dog 0", "GOD 0")
+
+
 # ---- from a recipe
 
 
@@ -217,14 +257,14 @@ def test_a_recipe_names_its_run(transduce: Transduce, tmp_path: Path, monkeypatc
 
 
 def test_a_stop_says_how_to_go_on(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["transduce", "train", "my tiny.toml", "--debug"])
+    monkeypatch.setattr("sys.argv", ["transduce", "train", "my tiny.toml", "--debug", "--fresh"])
     monkeypatch.setattr("transduce.cli.train.stop_on_interrupt", lambda say: stop_at_once())
     write_corpus(tmp_path)
     said = transduce("train", write_recipe(tmp_path), *QUICK, "--out", tmp_path / "run", "--json")
     assert said.status == 130
     assert json.loads(said.out)["finished"] is False
     assert said.err.splitlines()[-2:] == [
-        "stopped at step 1, everything is saved. To continue, run the same command again:",
+        "stopped at step 1, everything is saved. To continue, run:",
         "  transduce train 'my tiny.toml'",
     ]
 
@@ -287,6 +327,7 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--pairs P --columns a,b", "p.tsv: columns ('a', 'b'): names are for JSON lines; here they are numbers."),
         ("--pairs P --mix-source S", "--mix-target is missing"),
         ("--pairs P --mix-pairs P --mix-source S --mix-target T", "--mix-source and --mix-pairs: give one of them."),
+        ("--pairs P --mix-share 0.5", "--mix-share: there is no older data to take it from."),
         ("--pairs P --mix-pairs P --mix-share 1", "data.mix_share = 1.0: must be above 0 and below 1."),
         ("--pairs P --from nothing", "nothing: no such folder."),
         ("RECIPE --mix-pairs P", f"--mix-pairs {RECIPE_SAYS}"),

@@ -155,7 +155,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on_and_the_model_is_the_same(straight: 
     lines = said.err.splitlines()
     assert lines[-3] == "stopping after this step; again to stop at once"
     step = saved_steps(folder / "run")[-1]
-    assert lines[-2] == f"stopped at step {step}, everything is saved. To continue, run the same command again:"
+    assert lines[-2] == f"stopped at step {step}, everything is saved. To continue, run:"
     assert lines[-1].startswith("  transduce train tiny.toml --out run --set training.precision=bf16")
     assert step >= 20
     assert load_progress(folder / "run", step).interim == (step % 15 != 0)

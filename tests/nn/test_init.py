@@ -52,3 +52,16 @@ def test_a_layer_without_bias_is_fine() -> None:
     layer = nn.Linear(3, 4, bias=False)
     initialise(layer)
     assert layer.weight.abs().max() <= math.sqrt(6 / 7)
+
+
+@pytest.mark.parametrize("groups", [1, 64])
+def test_a_convolution_keeps_the_variance_of_its_input(groups: int) -> None:
+    torch.manual_seed(1)
+    layer = nn.Conv1d(64, 64, 5, padding=2, groups=groups)
+    initialise(layer)
+    assert layer(torch.randn(8, 64, 500)).std().item() == pytest.approx(1, abs=0.1)
+    if groups == 1:
+        torch.manual_seed(1)
+        before = nn.Conv1d(64, 64, 5, padding=2)
+        nn.init.xavier_uniform_(before.weight)
+        assert torch.equal(layer.weight, before.weight)  # as runs of earlier versions had it

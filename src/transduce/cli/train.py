@@ -110,8 +110,8 @@ def train(
             {"run": str(run), "step": outcome.step, "finished": outcome.finished, config.evaluation.metric: score}
         )
     if not outcome.finished:
-        display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run the same command again:")
-        display.say(f"  {own_command()}")
+        display.say(f"stopped at step {outcome.step}, everything is saved. To continue, run:")
+        display.say(f"  {own_command(goes_on=True)}")
         return 130
     if outcome.dev is not None:
         display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
@@ -203,13 +203,19 @@ def asked_for(
     Raises `ConfigError` on both or none.
     """
     from transduce.cli.files import check_spelling
-    from transduce.config import load_recipe
+    from transduce.config import apply_settings, load_recipe
 
     for path in (*files.values(), out):
         if path is not None:
             check_spelling(path)
     if recipe is None:
-        return _from_files(files, columns, langs, preset, start_from, settings, out, fresh)
+        found = _from_files(files, columns, langs, preset, start_from, settings, out, fresh)
+        if "mix_share" in apply_settings({}, settings).get("data", {}) and found[0].data.mix is None:
+            raise ConfigError(
+                "--mix-share: there is no older data to take it from. "
+                "Give --mix-source and --mix-target, or --mix-pairs."
+            )
+        return found
     given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
     extra = [f"--{name}" for name, value in given.items() if value is not None]
     if extra:
@@ -269,7 +275,7 @@ def _from_files(
     from transduce.data.cleaning import EVERY_RULE
     from transduce.data.corpus import read_pairs
     from transduce.data.survey import survey
-    from transduce.presets import choose, fine_tuning, languages, sections
+    from transduce.presets import Choice, choose, fine_tuning, languages, sections
     from transduce.text.form import split_tag
 
     data = _data_section(files, columns)
@@ -286,11 +292,15 @@ def _from_files(
     if preset_name == "auto" and not fresh and (values := _chosen_before(run, data)):
         return build_config(derive(apply_settings(values | {"name": name}, settings)), "command line"), {}, run
     asked = apply_settings({}, settings)
-    training = {"minutes": 30.0} | asked.get("training", {})
+    training = asked.get("training", {})
+    counted = "max_steps" in training and "minutes" not in training  # who counts steps does not want the clock's say
+    training = {"minutes": 0.0 if counted else 30.0} | training
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     choices = choose(preset_name, found, minimal.training.minutes)
+    if counted:
+        choices.append(Choice(key="training.schedule", value="linear", why="down to 0 at the last of these steps"))
     before = None if start_from is None else load_config(bundle_folder(start_from))
     raw, shown = _is_raw_text(asked), before is None or before.placeholders
     made = {"data.augment": raw and before is None, "data.placeholders": raw and shown}
@@ -300,8 +310,6 @@ def _from_files(
     chosen = sections(choices)
     data |= chosen.pop("data", {})
     values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
-    if "max_steps" in asked.get("training", {}) and "minutes" not in asked["training"]:
-        values["training"]["minutes"] = 0.0  # whoever counts steps does not want the clock's say
     if values["tokenizer"].get("joint") is False:
         values["model"].setdefault("share_embeddings", "target")
     config = build_config(derive(values), "command line")
@@ -379,9 +387,10 @@ def _where_from(recipe: str, config: "RunConfig") -> str:
     return f"To download the public original: transduce fetch {recipe} --to {shlex.quote(config.data.root)}"
 
 
-def own_command(verb: str = "") -> str:
-    """What was typed, for a shell; or, with `verb`, the command of this name that goes on from there."""
-    left_out = ("--debug", "--json", "--fresh") if verb else ("--debug", "--json")
+def own_command(verb: str = "", *, goes_on: bool = False) -> str:
+    """What was typed, for a shell; or, with `verb`, the command of this name that goes on from there. What `goes_on`
+    does not start over."""
+    left_out = ("--debug", "--json", "--fresh") if verb or goes_on else ("--debug", "--json")
     typed = [a for a in sys.argv[1:] if a not in left_out]
     return shlex.join(["transduce", *([verb, *typed[1:]] if verb else typed)])
 

@@ -17,7 +17,7 @@ def initialise(model: nn.Module) -> None:
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             case nn.Conv1d():
-                nn.init.xavier_uniform_(module.weight)
+                _glorot_uniform(module)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             case nn.LSTM() | nn.GRU():
@@ -29,6 +29,14 @@ def initialise(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("positions.weight"):
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+
+
+def _glorot_uniform(convolution: nn.Conv1d) -> None:
+    """As `xavier_uniform_`, which takes the filters of all groups for what one number goes into."""
+    inputs, kernel = convolution.weight.shape[1:]
+    outputs = convolution.out_channels // convolution.groups
+    bound = 3**0.5 * (2 / ((inputs + outputs) * kernel)) ** 0.5
+    nn.init.uniform_(convolution.weight, -bound, bound)
 
 
 def _initialise_cells(cells: nn.LSTM | nn.GRU) -> None:
