@@ -78,14 +78,19 @@ class Choice:
     why: str
 
 
+def check_preset(name: str) -> None:
+    """Raise `ConfigError` unless `name` is a `Preset`."""
+    if name not in get_args(Preset):
+        raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
+
+
 def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
     """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit).
 
     Raises:
         ConfigError: no preset of that name.
     """
-    if name not in get_args(Preset):
-        raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
+    check_preset(name)
     pairs = data.pairs - data.empty - data.duplicates
     source, target = _pieces(data.source, reads=True), _pieces(data.target, reads=False)
     certain = source.value == target.value == "words" and not data.ambiguous_sources

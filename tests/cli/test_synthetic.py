@@ -20,8 +20,8 @@ def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path,
     made = [json.loads(line) for line in (tmp_path / "small.distilled" / "train.jsonl").read_text().splitlines()]
     sources = (corpus / "train.aa").read_text().splitlines()
     assert [pair["source"] for pair in made] == [s for s in sources if s not in set(_lines(corpus / "dev.aa"))]
-    texts = write_lines(tmp_path / "some.aa", [pair["source"] for pair in made[:9]])
-    assert [pair["target"] for pair in made[:9]] == transduce("translate", run, "--input", texts).out.splitlines()
+    texts = write_lines(tmp_path / "some.aa", [*_lines(corpus / "dev.aa")[:3], *(pair["source"] for pair in made[:9])])
+    assert [pair["target"] for pair in made[:9]] == transduce("translate", run, "--input", texts).out.splitlines()[3:]
     dev = [json.loads(line) for line in (tmp_path / "small.distilled" / "dev.jsonl").read_text().splitlines()]
     assert [(pair["source"], pair["target"]) for pair in dev] == [(s, mirror(s)) for s in _lines(corpus / "dev.aa")]
     about = json.loads(transduce("info", out, "--json").out)
@@ -102,6 +102,12 @@ def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, op
         transduce("backtranslate", run, text, "--out", tmp_path / name).refused("pairs are written as plain .jsonl or")
     transduce("backtranslate", run, text, "--out", "").refused("'.': no name for what is written.")
     transduce("distil", run, "--out", run).refused(f"{run}: this is the teacher. Choose another --out.")
+    student = ("distil", run, "--out", tmp_path / "student")
+    transduce(*student, "--preset", "smal").refused("--preset smal: choose one of auto, tiny, ")
+    transduce(*student, "--set", "training.max_step=5").refused("training.max_step: ")
+    transduce(*student, "--minutes", -1).refused("training.minutes = -1.0: ")
+    transduce("distil", run, "--out", tmp_path).failed("not empty, and not a run of transduce.")
+    assert not list(tmp_path.glob("*.distilled"))
 
 
 def _lines(path: Path) -> list[str]:

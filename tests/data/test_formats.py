@@ -86,6 +86,8 @@ def test_fields_arrays_and_several_targets(tmp_path: Path) -> None:
         tmp_path, "a.jsonl", '{"source": "a\\nb", "target": ["x", "y\\r\\n"]}\n\n{"source": "c", "target": null}\n'
     )
     assert read(path) == [("a b", "x"), ("a b", "y"), ("c", "")]
+    none = write(tmp_path, "none.jsonl", '{"source": "c", "target": []}\n')
+    assert read(none) == [("c", "")]
     arrays = write(tmp_path, "b.jsonl.gz", gzip.compress(b'\xef\xbb\xbf["a", "b", "c"]\r\n'))
     assert read(arrays) == [("a", "b")]
     assert read(arrays, source_columns=(1, 3)) == [("a c", "b")]
@@ -196,6 +198,15 @@ def test_a_po_in_the_character_set_that_it_names(tmp_path: Path) -> None:
         read(write(tmp_path, "b.po", (content % "UTF-8").encode("latin-1")))
     with pytest.raises(DataError, match="c.po: no such character set as klingon"):
         read(write(tmp_path, "c.po", content % "klingon"))
+
+
+def test_a_po_that_speaks_of_other_character_sets(tmp_path: Path) -> None:
+    said = "# was Content-Type: text/plain; charset=ISO-8859-1 once\n"
+    entry = 'msgid "Use <meta charset=iso-8859-1>"\nmsgstr "Öl: <meta charset=iso-8859-1>"\n'
+    expected = [("Use <meta charset=iso-8859-1>", "Öl: <meta charset=iso-8859-1>")]
+    assert read(write(tmp_path, "a.po", said + entry)) == expected
+    header = 'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=ISO-8859-1\\n"\n\n'
+    assert read(write(tmp_path, "b.po", (said + header + entry).encode("latin-1"))) == expected
 
 
 @given(line_pairs)

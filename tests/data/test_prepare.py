@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.disk import contents
 from tests.tiny import mirror, write_lines
 from transduce.data import prepare as module
-from transduce.data.cleaning import EVERY_RULE, RULES, CleaningConfig
+from transduce.data.cleaning import EVERY_RULE, RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import AlignedFiles, Pair, PairsFile, read_pairs
 from transduce.data.preflight import to_values
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
@@ -70,6 +70,24 @@ def test_without_one_sources_are_held_out_whole(tmp_path: Path) -> None:
     assert not held & left
     assert held | left == set(SOURCES)
     assert prepared.manifest["dev"] == {"pairs": 6, "held_out_of_train": True}
+
+
+def test_what_is_held_out_is_short_enough_too(tmp_path: Path) -> None:
+    sources = [f"w{i % 20} w{i // 20}" + (" w0" * 9) * (i % 2) for i in range(200)]  # every second one is too long
+    prepared = made(tmp_path / "data", inputs(aligned(tmp_path, "train", sources)))
+    assert 0 < len(prepared.dev) < 10
+    assert max(len(s.split()) for s, _ in prepared.dev) <= 9
+    preflight = json.loads((tmp_path / "data" / "preflight.json").read_text())
+    assert preflight["left_out"]["too_long"] == 100
+    assert preflight["kept"] + preflight["held_out"] == 100
+
+
+def test_a_rule_that_leaves_out_all_that_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = inputs(aligned(tmp_path, "train", ["w1", "w2"]))
+    (held,) = made(tmp_path / "data", sources).dev
+    monkeypatch.setattr(Cleaner, "reason", lambda self, number, pair: "copied" if pair == held else "")
+    with pytest.raises(DataError, match="a rule leaves out all that was held out for dev. Give more data, or"):
+        made(tmp_path / "no", sources)
 
 
 def test_pairs_are_made_of_training_pairs_alone(tmp_path: Path) -> None:
@@ -367,7 +385,7 @@ def test_bad_input_leaves_nothing(tmp_path: Path, content: bytes | None, message
 
 def test_a_dev_set_without_text(tmp_path: Path) -> None:
     dev = aligned(tmp_path, "dev", ["w1", ""], ["", "1W"])
-    with pytest.raises(DataError, match="dev.aa: no dev pair with text on both sides. Give more data."):
+    with pytest.raises(DataError, match="dev.aa: no dev pair with text on both sides. Give more data, or"):
         made(tmp_path / "data", inputs(aligned(tmp_path, "train", SOURCES), dev))
 
 

@@ -15,9 +15,12 @@ pytestmark = pytest.mark.unit
 
 
 def draw(model: TinyModel, n: int, limit: int, seed: int, temperature: float = 1.0, top_k: int = 0) -> list[Hypothesis]:
-    generator = torch.Generator().manual_seed(seed)
     state = model.start(sources=[0] * n)
-    return sample(model.step, state, [limit] * n, IDS, generator, temperature=temperature, top_k=top_k)
+    return sample(model.step, state, [limit] * n, IDS, seeds(n, seed), temperature=temperature, top_k=top_k)
+
+
+def seeds(n: int, seed: int) -> list[int]:
+    return torch.randint(2**62, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def probabilities(model: TinyModel, limit: int, temperature: float, top_k: int) -> dict[tuple[int, ...], float]:
@@ -56,16 +59,19 @@ def test_samples_follow_the_distribution(temperature: float, top_k: int) -> None
     assert chi_square < freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-def test_samples_are_reproducible_by_their_generator() -> None:
+def test_what_a_row_draws_follows_from_its_seed_alone() -> None:
     model = TinyModel(3, sources=40)
 
-    def once(seed: int) -> list[Hypothesis]:
-        return sample(model.step, model.start(), [9] * 40, IDS, torch.Generator().manual_seed(seed))
+    def drawn(rows: list[int], seed: int) -> list[Hypothesis]:
+        own = seeds(40, seed)
+        state = model.start(sources=rows)
+        return sample(model.step, state, [9 + i % 3 for i in rows], IDS, [own[i] for i in rows])
 
-    first = once(5)
+    first = drawn([*range(40)], 5)
     torch.rand(3)  # the global generator plays no part
-    assert once(5) == first
-    assert once(6) != first
+    assert drawn([*range(40)], 5) == first
+    assert [h.ids for h in drawn([31, 2, 17], 5)] == [first[i].ids for i in (31, 2, 17)]
+    assert drawn([*range(40)], 6) != first
 
 
 def test_log_prob_is_the_models_whatever_the_temperature() -> None:
@@ -78,8 +84,7 @@ def test_log_prob_is_the_models_whatever_the_temperature() -> None:
 def test_limits_and_forbidden_ids() -> None:
     model = TinyModel(1, sources=200, size=12, ending=-1.0)
     limits = [i % 7 for i in range(200)]
-    generator = torch.Generator().manual_seed(0)
-    found = sample(model.step, model.start(), limits, IDS, generator, temperature=5.0, forbidden=[6, 8])
+    found = sample(model.step, model.start(), limits, IDS, seeds(200, 0), temperature=5.0, forbidden=[6, 8])
     assert all(len(h.ids) <= limit for h, limit in zip(found, limits, strict=True))
     assert {i for h in found for i in h.ids} == {4, 5, 7, 9, 10, 11}
 

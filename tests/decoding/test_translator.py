@@ -306,6 +306,9 @@ def test_samples_are_reproducible_and_scored(translator: Translator) -> None:
     assert once(1)[1] == Translation(text="", score=0.0, log_prob=0.0)
     greedy = Translator(translator.model, translator.tokenizers, replace(SHORT, beam=1)).translate(texts)
     assert [t.text for t in once(3, temperature=1e-9)] == greedy
+    for window in (1, 3):
+        stream = translator.sample_stream(iter(texts), torch.Generator().manual_seed(1), window=window)
+        assert [t.text for t in stream] == [t.text for t in once(1)]
     stream = translator.sample_stream(iter(texts), torch.Generator().manual_seed(1), top_k=5, window=2)
     assert len(list(stream)) == 4
 

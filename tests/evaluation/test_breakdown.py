@@ -55,6 +55,19 @@ def test_lengths_divide_the_lines_in_order(lengths: list[int]) -> None:
     assert [b.label for b in buckets] == [str(low) if low == high else f"{low} to {high}" for low, high in found]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में लिखा", ["हिन्दी", "में", "लिखा"]),
+        ("Kho\u0302ng co\u0301 gi\u0300!", ["Kho\u0302ng", "co\u0301", "gi\u0300", "!"]),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"]),
+        ("a dog's well-known (tail).", ["a", "dog's", "well-known", "(", "tail", ")", "."]),
+    ],
+)
+def test_marks_and_joiners_belong_to_their_words(text: str, words: list[str]) -> None:
+    assert WORDS.split(text) == words
+
+
 def test_lengths_are_fifths_and_the_longest_twentieth() -> None:
     buckets = by_length(range(1, 101))
     assert [len(bucket.lines) for bucket in buckets] == [20, 20, 20, 20, 15, 5]

@@ -35,6 +35,13 @@ def test_each_way_to_fail(output: str, names: set[str]) -> None:
     assert found(output) == names
 
 
+def test_a_tag_is_no_text() -> None:
+    """Neither when an input is copied, nor among its words."""
+    assert "copied" in found(SOURCE, source=f">>de<< {SOURCE}")
+    (line,) = lines_of([">>de<< a dog"], [""], [[RIGHT]], TOKENS, TOKENS)
+    assert line.source_words == ["a", "dog"]
+
+
 def test_every_way_has_an_example() -> None:
     shown = set[str]().union(*(names for _, names in EXAMPLES)) | {"placeholder lost"}
     assert shown == {name for name, _, _ in WAYS}

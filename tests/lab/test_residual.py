@@ -13,6 +13,7 @@ from tests.tiny import tiny_config
 from transduce.data.prepare import Prepared, load_prepared
 from transduce.errors import ConfigError
 from transduce.lab.cells import Cell
+from transduce.lab.report import provenance
 from transduce.lab.residual import VARIANTS, Settings, cells, compute, investigate, report
 
 SETTINGS = Settings(
@@ -140,3 +141,15 @@ def test_changed_data_is_not_mixed_in(tmp_path: Path) -> None:
     (tmp_path / "out" / "cells.jsonl").write_text("nothing\n")
     with pytest.raises(ConfigError, match="cells.jsonl: not the results of a laboratory"):
         investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
+
+
+@pytest.mark.unit
+def test_other_data_is_not_taken_for_what_is_there(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="out: measured on other data .*train.aa.*. Choose another --out."):
+        investigate(tiny_config(tmp_path), SETTINGS, out, "", print, lambda *n: None)
+
+
+@pytest.mark.unit
+def test_where_there_is_no_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert provenance()["commit"] == "not a checkout"

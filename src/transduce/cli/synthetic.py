@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.searching import load_translator, members
-from transduce.cli.train import Minutes, PresetName, Settings, own_command, train
+from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
 from transduce.cli.translate import Bundles, Device, Precision
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transduce.data.prepare import Prepared
     from transduce.decoding.translator import Translator
 
 Beam = Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")]
@@ -51,6 +50,8 @@ def distil(
     from transduce.cli.files import check_name
     from transduce.data.prepare import load_prepared
     from transduce.files import write_atomically
+    from transduce.rundir import is_begun
+    from transduce.text.form import normalise
 
     check_name(out)
     first = members(teacher)[0]
@@ -59,20 +60,28 @@ def distil(
     config = load_config(bundle_folder(first))
     if not (first / "data" / "manifest.json").is_file():
         raise ConfigError(f"{first}: a model without its run. Distillation needs its data: give the run directory.")
-    prepared = load_prepared(first / "data")
-    made = out.with_name(out.name + ".distilled")
-    read = _training_sources(first, prepared) if source is None else _lines(source)
-    translator = load_translator(teacher, device, precision, beam, alpha)
-    _make(made / "train.jsonl", teacher, read, translator, fresh=fresh, target_is_read=False)
-    dev = [json.dumps({"source": s, "target": t}, ensure_ascii=False) + "\n" for s, t in prepared.dev]
-    write_atomically(made / "dev.jsonl", "".join(dev).encode())
+    is_begun(out)  # what cannot be is known now, and not after hours of translating
     asked = [
         f"data.pretokenised={json.dumps(config.pretokenised)}",
         f"data.normalise={json.dumps(config.normalise)}",
         f"data.tags={json.dumps(list(config.tags))}",
         f"evaluation.metric={json.dumps(config.metric)}",
         f"evaluation.tokenize={json.dumps(config.tokenize)}",
+        *(settings or []),
     ]
+    _check_settings(more_settings(asked, minutes, None, None), preset)
+    prepared = load_prepared(first / "data")
+    made = out.with_name(out.name + ".distilled")
+    read = _training_sources(first) if source is None else _lines(source)
+    dev_sources = {source for source, _ in prepared.dev}
+    translator = load_translator(teacher, device, precision, beam, alpha)
+
+    def unseen() -> Iterator[str]:
+        return (line for line in read() if normalise(line, config.normalise) not in dev_sources)
+
+    _make(made / "train.jsonl", teacher, unseen, translator, fresh=fresh, target_is_read=False)
+    dev = [json.dumps({"source": s, "target": t}, ensure_ascii=False) + "\n" for s, t in prepared.dev]
+    write_atomically(made / "dev.jsonl", "".join(dev).encode())
     langs = f"{config.source_lang},{config.target_lang}" if config.source_lang and config.target_lang else None
     say(f"{out}: the student of {teacher}")
     return train(
@@ -82,7 +91,7 @@ def distil(
         preset=preset,
         minutes=minutes,
         langs=langs,
-        settings=[*asked, *(settings or [])],
+        settings=asked,
         fresh=fresh,
         device=None if device == "auto" else device,
     )
@@ -166,15 +175,25 @@ def _make(
     say(f"{out}: {'done' if is_new else 'was made already'}")
 
 
-def _training_sources(run: Path, prepared: "Prepared") -> Callable[[], Iterator[str]]:
-    """What `run` was trained on, without the development set."""
+def _check_settings(settings: list[str], preset: str) -> None:
+    """Raise `ConfigError` on an unknown preset, and on settings that cannot be, whatever will be chosen beside them."""
+    from transduce.config import apply_settings, build_config, derive
+    from transduce.presets import SIZES, check_preset
+
+    check_preset(preset)
+    known = [s for s in settings if preset != "auto" or not s.startswith("model.")]  # whose sizes are yet to be chosen
+    values: dict[str, Any] = {"data": {"train": {"pairs": "train.jsonl"}}, "model": dict(SIZES.get(preset, {}))}
+    build_config(derive(apply_settings(values, known)), "command line")
+
+
+def _training_sources(run: Path) -> Callable[[], Iterator[str]]:
+    """What `run` was trained on; and held out, where it had no development set."""
     from transduce.data.corpus import read_pairs
     from transduce.rundata import sources
     from transduce.rundir import load_asked
 
     train = sources(load_asked(run)).train  # with older data, where some is mixed in
-    dev = {source for source, _ in prepared.dev}
-    return lambda: (s for s, _ in read_pairs(train) if s.strip() and s not in dev)
+    return lambda: (s for s, _ in read_pairs(train) if s.strip())
 
 
 def _lines(path: Path) -> Callable[[], Iterator[str]]:

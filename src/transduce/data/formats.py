@@ -20,7 +20,7 @@ _SUFFIXES: dict[str, Format] = {
     ".xlf": "xliff",
     ".xliff": "xliff",
 }
-_CHARSET = re.compile(rb"charset=([\w.:-]+)", re.IGNORECASE)
+_CHARSET = re.compile(rb"^([^#\n].*Content-Type:[^\"\n]*charset=)([\w.:-]+)", re.IGNORECASE | re.MULTILINE)
 FIELDS = {1: "source", 2: "target"}
 """The fields of JSON objects that columns 1 and 2, the defaults, stand for."""
 
@@ -87,9 +87,9 @@ def read_po(path: Path, content: bytes) -> Iterator[tuple[str, str]]:
 def _utf8(path: Path, content: bytes) -> bytes:
     """A PO file in UTF-8, whatever it was in."""
     found = _CHARSET.search(content)
-    charset = found[1].decode() if found and found[1] != b"CHARSET" else "utf-8"  # CHARSET: a template's, yet to say
+    charset = found[2].decode() if found and found[2] != b"CHARSET" else "utf-8"  # CHARSET: a template's, yet to say
     try:
-        return _CHARSET.sub(b"charset=UTF-8", content.decode(charset).encode(), count=1)
+        return _CHARSET.sub(rb"\1UTF-8", content.decode(charset).encode(), count=1)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not {charset}, which it should be. Convert it with `iconv`.") from error
@@ -117,7 +117,7 @@ def _field(value: Any, column: Column) -> Any:
 
 def _targets(values: list[Any]) -> list[str]:
     if len(values) == 1 and isinstance(values[0], list):
-        return [_as_text(value) for value in values[0]]
+        return [_as_text(value) for value in values[0]] or [""]
     return [" ".join(map(_as_text, values))]
 
 

@@ -119,8 +119,8 @@ def _pairs(preflight: Preflight) -> Iterator[str]:
         )
     if preflight.left_out.get("too_long", 0) > 0.01 * n:
         yield (
-            f"{_share(preflight.left_out['too_long'], n)} pairs are left out as too long. --set data.max_length=512 "
-            "keeps more, and takes more memory."
+            f"{_share(preflight.left_out['too_long'], n)} pairs are left out as too long. A larger data.max_length "
+            "(--set) keeps more, and takes more memory."
         )
     if preflight.left_out.get("empty", 0) > 0.01 * n:
         yield (

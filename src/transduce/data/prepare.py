@@ -94,13 +94,12 @@ def prepare(
 
         _check_some_left((cleaner.reason(n, p) for n, p in numbered() if not is_dev(p[0])), sources.train)
         if dev is None:
-            full = [pair for number, pair in numbered() if is_dev(pair[0]) and not cleaner.reason(number, pair)]
+            full = [(n, p) for n, p in numbered() if is_dev(p[0]) and not cleaner.reason(n, p)]
         else:
-            full = [(s, t) for s, t in dev if s.strip() and t.strip()]
+            full = [(n, (s, t)) for n, (s, t) in enumerate(dev, start=1) if s.strip() and t.strip()]
         if not full:
-            raise DataError(
-                f"{paths(sources.dev or sources.train)[0]}: no dev pair with text on both sides. Give more data."
-            )
+            why = "no dev pair with text on both sides" if dev else "a rule leaves out all that was held out for dev"
+            raise DataError(f"{paths(sources.dev or sources.train)[0]}: {why}. Give more data, or another dev set.")
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
         with_more = _with_more(sources, (pair for _, pair in kept))
 
@@ -123,7 +122,9 @@ def prepare(
                 progress=progress,
                 left_out=dropped.add,
             )
-        lines = "".join(json.dumps([s, t], ensure_ascii=False) + "\n" for s, t in full)
+            if dev is None:
+                full = _short_enough(full, tokenizer, sources.max_length, dropped)
+        lines = "".join(json.dumps([s, t], ensure_ascii=False) + "\n" for _, (s, t) in full)
         (new / "dev.jsonl").write_text(lines, encoding="utf-8")
         held_out_pairs = len(full) if dev is None else 0
         given = survey.pairs - dropped.counts.total() - held_out_pairs
@@ -304,6 +305,20 @@ class _Dropped:
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _short_enough(
+    held_out: list[Numbered], tokenizer: TokenizerPair, max_length: int, dropped: _Dropped
+) -> list[Numbered]:
+    """Those with no side over `max_length` pieces, as for training; all of them where none is left."""
+    sources = tokenizer.encode_sources([s for _, (s, _) in held_out])
+    targets = tokenizer.target.encode_batch([t for _, (_, t) in held_out])
+    fits = [max(len(source), len(target)) <= max_length for source, target in zip(sources, targets, strict=True)]
+    if not any(fits):
+        return held_out
+    for numbered in (one for one, fit in zip(held_out, fits, strict=True) if not fit):
+        dropped.add("too_long", numbered)
+    return [one for one, fit in zip(held_out, fits, strict=True) if fit]
 
 
 @final

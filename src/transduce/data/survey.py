@@ -203,7 +203,7 @@ class _SideCounts:
             words=int(lengths[1].sum()),
             short=int((lengths[1] <= 3).sum()),
             spaced=int((lengths[1] > 1).sum()),
-            tagged=sum(len(line) > 1 and ";" in line[-1] for line in words),
+            tagged=sum(len(line) > 1 and ";" in line[-1].rstrip(";") for line in words),  # SQL and code end in one
         )
         if not self._more_words:
             self._words.update(*words)

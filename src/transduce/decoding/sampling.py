@@ -20,8 +20,10 @@ from transduce.errors import ConfigError
 from transduce.shapes import Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
 
-Choice = Callable[[Float[Tensor, "N V"]], Int[Tensor, " N"]]
-"""Pick a piece for every row; what is forbidden has logit -inf."""
+Choice = Callable[[Float[Tensor, "N V"], Int[Tensor, " N"], int], Int[Tensor, " N"]]
+"""Pick a piece for every row from its logits, the number of its source and the length of the output so far; what is
+forbidden has logit -inf."""
+_BELOW_ONE = 1 - 2**-20  # so that a product with the sum of all probabilities rounds to less than it
 
 
 def greedy(
@@ -38,7 +40,7 @@ def greedy(
     Arguments and errors are those of `beam_search`, with one row of `state` per source. A hypothesis' score is its
     log-probability: there is nothing to rank.
     """
-    return _follow(step, state, limits, ids, lambda logits: logits.argmax(-1), forbidden, device)
+    return _follow(step, state, limits, ids, lambda logits, rows, length: logits.argmax(-1), forbidden, device)
 
 
 def sample(
@@ -46,7 +48,7 @@ def sample(
     state: StateT,
     limits: Sequence[int],
     ids: SpecialIds,
-    generator: torch.Generator,
+    seeds: Sequence[int],
     *,
     temperature: float = 1.0,
     top_k: int = 0,
@@ -57,8 +59,8 @@ def sample(
 
     Forbidden pieces are never drawn; the others share their probability. `top_k` draws among the k best pieces only
     (and those that equal the k-th); 0 draws among all. The rest is as in `greedy`: `log_prob` is the model's own
-    log-probability of what was drawn, whatever the temperature. The same `generator` state, on `device`, and the same
-    rows give the same outputs.
+    log-probability of what was drawn, whatever the temperature. What a row draws follows from its own one of `seeds`,
+    whatever else is in the batch.
 
     Raises:
         ConfigError: temperature not above 0 or not finite, top_k below 0; and what `beam_search` raises.
@@ -68,18 +70,29 @@ def sample(
     if top_k < 0:
         raise ConfigError(f"top_k = {top_k}: must be 0 (draw among all pieces) or more.")
 
-    def draw(logits: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
-        return _draw(logits, generator, temperature, top_k)
+    check_limits(limits)
+    longest = max(limits, default=0) + 1
+    chances = torch.stack([_uniform(seed, longest) for seed in seeds]).to(device) if seeds else torch.empty(0, longest)
+
+    def draw(logits: Float[Tensor, "N V"], rows: Int[Tensor, " N"], length: int) -> Int[Tensor, " N"]:
+        return _draw(logits, chances[rows, length], temperature, top_k)
 
     return _follow(step, state, limits, ids, draw, forbidden, device)
 
 
-def _draw(logits: Float[Tensor, "N V"], generator: torch.Generator, temperature: float, k: int) -> Int[Tensor, " N"]:
+def _uniform(seed: int, n: int) -> Float[Tensor, " N"]:
+    """The first `n` numbers from 0 to below 1 of a generator of its own."""
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed)).clamp_max(_BELOW_ONE)
+
+
+def _draw(logits: Float[Tensor, "N V"], chances: Float[Tensor, " N"], temperature: float, k: int) -> Int[Tensor, " N"]:
+    """The piece at which the probabilities, added up, exceed the row's chance."""
     if 0 < k < logits.shape[1]:
         least = top_k(logits, k)[0][:, -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
     logits = logits - logits.amax(-1, keepdim=True)  # before dividing, which could overflow
-    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator).squeeze(-1)
+    up_to = (logits / temperature).softmax(-1).cumsum(-1)
+    return torch.searchsorted(up_to, chances[:, None] * up_to[:, -1:], right=True).squeeze(-1)
 
 
 def _follow(
@@ -105,7 +118,8 @@ def _follow(
         logits = logits.float()
         normaliser = log_normaliser(logits)
         check_finite(normaliser)
-        pieces = choose(logits.index_fill(-1, banned, -math.inf)).masked_fill(limit[sources] == length, ids.eos)
+        chosen_by = logits.index_fill(-1, banned, -math.inf)
+        pieces = choose(chosen_by, sources, length).masked_fill(limit[sources] == length, ids.eos)
         chosen = logits.gather(1, pieces[:, None]).squeeze(1) - normaliser
         log_probs[sources] += chosen
         outputs[sources, length] = pieces

@@ -36,7 +36,8 @@ from transduce.text.tokenizer import TokenizerPair
 Precision = Literal["fp32", "bf16"]
 # parts of lines and what their outputs begin with -> outputs of each, best first
 _Decode = Callable[[Sequence[Part], Sequence[list[int]]], list[list[Translation]]]
-_Find = Callable[[Sequence[list[int]], Sequence[list[int]], bool], list[list[Hypothesis]]]
+# numbers of parts in a window, their pieces, what their outputs begin with, whether there are things to keep
+_Find = Callable[[Sequence[int], Sequence[list[int]], Sequence[list[int]], bool], list[list[Hypothesis]]]
 
 _WINDOW_CHARACTERS = 2**22
 
@@ -242,7 +243,9 @@ class Translator:
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
 
-        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
+        def find(
+            numbers: Sequence[int], sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool
+        ) -> list[list[Hypothesis]]:
             """Where there are things to keep, the best output that keeps them is looked for among all of the beam."""
             return self._engine.search(
                 sources,
@@ -280,7 +283,9 @@ class Translator:
         _check_window(window)
         check_diversity(search.beam, n, strength)
 
-        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
+        def find(
+            numbers: Sequence[int], sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool
+        ) -> list[list[Hypothesis]]:
             def of(rows: Sequence[int]) -> list[list[Hypothesis]]:
                 chosen, begun = [sources[i] for i in rows], [begins[i] for i in rows]
                 with self._computing():
@@ -363,8 +368,9 @@ class Translator:
     ) -> Iterator[Translation]:
         """Draw an output for every line from the model's distribution (`sampling.sample`), as `translate_stream` does.
 
-        The same lines, settings and `generator` state (a generator of `device`) give the same outputs. Scores are
-        log-probabilities, without length penalty.
+        Each line (or part of one) takes the next number of `generator` as the seed of its own draws, so the same lines
+        and settings give the same outputs, however they come in windows and batches. Scores are log-probabilities,
+        without length penalty.
 
         Raises:
             ConfigError: as `sampling.sample`; a window below 1.
@@ -372,7 +378,11 @@ class Translator:
         step: Step[Any] = self.model.step
         _check_window(window)
 
-        def find(sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool) -> list[list[Hypothesis]]:
+        seeds: list[int] = []  # of the parts of a window
+
+        def find(
+            numbers: Sequence[int], sources: Sequence[list[int]], begins: Sequence[list[int]], keeping: bool
+        ) -> list[list[Hypothesis]]:
             def draw(rows: Sequence[int]) -> list[list[Hypothesis]]:
                 chosen = [sources[i] for i in rows]
                 with self._computing():
@@ -381,7 +391,7 @@ class Translator:
                         self.model.start(self._batch(chosen)),
                         self._limits(chosen),
                         IDS,
-                        generator,
+                        [seeds[numbers[i]] for i in rows],
                         temperature=temperature,
                         top_k=top_k,
                         forbidden=self._texts.forbidden(keeping),
@@ -391,7 +401,12 @@ class Translator:
 
             return in_batches(sources, draw, 1, self._batch_tokens, self._batch_rows)
 
-        decode = self._decoder(find)
+        decode_drawn = self._decoder(find)
+
+        def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
+            seeds[:] = (_next_seed(generator) for _ in parts)
+            return decode_drawn(parts, begins)
+
         return (outputs[0] for outputs in self._stream(lines, decode, window, warn, first))
 
     def attention(self, source: str, target: str) -> Attention:
@@ -501,7 +516,7 @@ class Translator:
         def decode(parts: Sequence[Part], begins: Sequence[list[int]]) -> list[list[Translation]]:
             found: list[list[Translation]] = [[] for _ in parts]
             for keeping, rows in _kept_apart(parts):
-                outputs = find([parts[i].ids for i in rows], [begins[i] for i in rows], keeping)
+                outputs = find(rows, [parts[i].ids for i in rows], [begins[i] for i in rows], keeping)
                 for i, hypotheses in zip(rows, outputs, strict=True):
                     found[i] = self._texts.outputs(hypotheses, parts[i].things, n_best)
             return found
@@ -559,6 +574,10 @@ def _kept_apart(parts: Sequence[Part]) -> Iterator[tuple[bool, list[int]]]:
     for keeping in (False, True):
         if rows := [i for i, part in enumerate(parts) if bool(part.things) == keeping]:
             yield keeping, rows
+
+
+def _next_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
 
 
 def _check_window(window: int) -> None:

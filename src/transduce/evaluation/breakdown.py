@@ -1,17 +1,19 @@
 """Where a system is good and where it fails: by the length of sources, by how rare words are in the training data."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+import regex
 
 from transduce.data.prepare import Prepared
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the lines: where lengths are divided
 RARITY = (0, 1, 2, 5, 10, 100, 1000)  # where frequencies are
 MOST_PAIRS = 200_000  # of the training data, whose words are counted
-_WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*|[^\w\s]")
+_LETTER = r"[\w\p{M}\u200c\u200d]"  # with its marks, and what joins it to the next or not
+_WORD = regex.compile(rf"{_LETTER}+(?:[-'\u2019]{_LETTER}+)*|[^\w\s\p{{M}}\u200c\u200d]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from transduce.evaluation.breakdown import Units
+from transduce.text.form import split_tag
 from transduce.text.placeholders import MARKUP
 
 TOO_SHORT, TOO_LONG = 0.6, 1.6  # times the shortest, or longest, reference
@@ -48,8 +49,13 @@ def lines_of(
     """The lines of a test set, divided into words."""
     return [
         Line(s, o, refs, source.split(s), target.split(o), [target.split(r) for r in refs])
-        for s, o, refs in zip(sources or [""] * len(outputs), outputs, references, strict=True)
+        for s, o, refs in zip(map(_untagged, sources or [""] * len(outputs)), outputs, references, strict=True)
     ]
+
+
+def _untagged(source: str) -> str:
+    """A tag in front is no text."""
+    return split_tag(source)[1]
 
 
 def failures(lines: Sequence[Line]) -> list[Failure]:

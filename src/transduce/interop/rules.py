@@ -31,17 +31,17 @@ def _ctranslate2(c: TransformerConfig) -> list[str]:
         found.append(f"model.layer is {c.layer.kind}, and it has self-attention only")
     if not c.residual:
         found.append("model.residual = false, and it always adds the residual")
-    if not c.d_model == c.n_heads * c.d_k == c.n_heads * c.d_v:
-        found.append(
-            f"model.d_k = {c.d_k} and model.d_v = {c.d_v}, and its heads are d_model / n_heads = "
-            f"{c.d_model / c.n_heads:g} wide"
-        )
+    if c.d_k != c.d_v:
+        found.append(f"model.d_k = {c.d_k} and model.d_v = {c.d_v}, and they are one in it")
     return found
 
 
 def _marian(c: TransformerConfig) -> list[str]:
     """Beside CTranslate2's rules: the class MarianMTModel is the paper's Transformer and nothing else."""
     found = []
+    if c.d_k == c.d_v != c.d_model / c.n_heads:
+        width = c.d_model / c.n_heads
+        found.append(f"model.d_k = {c.d_k}, and heads of Marian's class are d_model / n_heads = {width:g} wide")
     if c.norm != "post":
         found.append(f"model.norm = {c.norm}, and Marian's class normalises after adding (post)")
     if c.positions != "sinusoidal":

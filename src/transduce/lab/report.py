@@ -13,6 +13,7 @@ from transduce.card import versions
 from transduce.errors import ConfigError
 from transduce.files import write_atomically, write_json
 from transduce.lab.page import Row, grid, page
+from transduce.training.world import environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -59,18 +60,29 @@ class Report:
 
 def provenance() -> dict[str, Any]:
     """Commit (where this is a checkout), hardware and versions."""
-    here = Path(__file__).parent
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=False
-    )
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     return {
-        "commit": asked.stdout.strip() or "not a checkout",
+        "commit": _commit() or "not a checkout",
         "hardware": f"{names[0] if names else platform.processor() or platform.machine()}, {len(names) or '?'} cores",
         "versions": versions(),
     }
+
+
+def _commit() -> str:
+    """Of the checkout that this file is in; empty where there is none, or no git."""
+    here = Path(__file__).parent
+    around = {
+        **environment(),
+        "GIT_CEILING_DIRECTORIES": str(here.parents[3]),
+    }  # not of a repository around site-packages
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        asked = subprocess.run(command, cwd=here, env=around, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return asked.stdout.strip()
 
 
 def drawing(width: float = 7.0, height: float = 4.2) -> "Drawing":

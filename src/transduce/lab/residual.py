@@ -16,7 +16,9 @@ import torch
 
 from transduce.checkpoint import Progress
 from transduce.config import RunConfig
+from transduce.data.corpus import paths
 from transduce.data.prepare import Prepared, check_inputs, load_prepared, prepare
+from transduce.errors import ConfigError
 from transduce.lab.cells import Cell, Result, measure
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
@@ -99,6 +101,9 @@ def investigate(
         prepare(out / "data", sources(config), tokenizer, say, lambda n: None)
     prepared = load_prepared(out / "data")
     check_inputs(prepared.manifest)
+    there = {entry["path"] for entry in prepared.manifest["inputs"]}
+    if not {str(path) for path in paths(sources(config).train)} <= there:
+        raise ConfigError(f"{out}: measured on other data ({', '.join(sorted(there))}). Choose another --out.")
     grid = cells(settings)
     measured: Measured = []
     for pair in measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared)):
