@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from transduce.evaluation.compare import Comparison
     from transduce.evaluation.metrics import Measured, MetricScore
 
-Metric = Annotated[str | None, typer.Option(help="bleu, chrf, ter, wer, per, accuracy; several with commas.")]
-Tokenize = Annotated[str | None, typer.Option(help="BLEU's tokenizer: 13a for text, none for tokenised files, ...")]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="bleu, chrf, ter, wer, per, accuracy; several with commas. The model's own, or bleu."),
+]
+Tokenize = Annotated[
+    str | None, typer.Option(help="BLEU's tokenizer: 13a for text, none for tokenised files. The model's, or 13a.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
@@ -67,7 +72,7 @@ def evaluate(
       transduce evaluate runs/multi30k_ende
       transduce evaluate runs/mine --source test.en --reference test.de --metric bleu,chrf
       transduce evaluate --hypothesis out.de --reference test.de
-      transduce evaluate runs/mine --report report.html --against runs/other
+      transduce evaluate runs/multi30k_ende --report report.html --against runs/other
       transduce evaluate runs/mine --grid beam=1,2,4,8 alpha=0,0.6,1
     """
     from transduce.cli.files import check_place, open_output

@@ -97,12 +97,13 @@ def _table1(budget: str, folder: Path, progress: Progress) -> "Report":
 
 def _residual(budget: str, folder: Path, progress: Progress, recipe: str, data: Path | None) -> "Report":
     from transduce.cli.console import say
-    from transduce.cli.train import own_command
+    from transduce.cli.train import hint_where_from, own_command
     from transduce.config import load_recipe
     from transduce.lab.residual import BUDGETS, investigate
 
     config = load_recipe(recipe, [] if data is None else [f'data.root="{data}"'])
-    return investigate(config, BUDGETS[budget], folder, own_command(), say, progress)
+    with hint_where_from(recipe, config):
+        return investigate(config, BUDGETS[budget], folder, own_command(), say, progress)
 
 
 def _figures(budget: str, folder: Path, progress: Progress, model: Path | None, sentences: Path | None) -> "Report":

@@ -243,7 +243,8 @@ def average(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     last: Annotated[int, typer.Option(help="How many of the last checkpoints.")] = 5,
     out: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Where to; RUN/average-<last> if not given.")
+        Path | None,
+        typer.Option(metavar="BUNDLE", help="Where to (a model there is replaced); RUN/average-<last> if not given."),
     ] = None,
 ) -> None:
     """Average the last checkpoints of a run into a model (section 6.1 of the paper).

@@ -38,7 +38,7 @@ def translate(
     beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
     to: Annotated[str | None, typer.Option(metavar="TAG", help="Put the tag >>TAG<< in front of every line.")] = None,
-    n_best: Annotated[int, typer.Option(help="Outputs per line, at most the beam.")] = 1,
+    n_best: Annotated[int, typer.Option(help="Outputs per line; at most --beam, where that is given.")] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
     temperature: Annotated[
         float | None, typer.Option(help="For --sample: below 1 safer, above 1 wilder; 1 if not given.")
