@@ -23,6 +23,7 @@ from transduce.checkpoint import (
     step_folder,
 )
 from transduce.errors import CheckpointError, SaveError
+from transduce.files import NEW, OLD
 
 pytestmark = pytest.mark.unit
 
@@ -83,7 +84,14 @@ def test_saved_steps_are_the_whole_ones_in_order(tmp_path: Path) -> None:
     assert saved_steps(tmp_path) == []
     for step in (30, 4, 200):
         save(tmp_path, step)
-    for name in ("step-00000005.tmp", "step-00000006.old", "step-00000007.gone", "step-8", "steps", "step-0000000x"):
+    for name in (
+        f"step-00000005{NEW}",
+        f"step-00000006{OLD}",
+        "step-00000007.gone",
+        "step-8",
+        "steps",
+        "step-0000000x",
+    ):
         (tmp_path / "checkpoints" / name).mkdir()
     assert saved_steps(tmp_path) == [4, 30, 200]
 
@@ -182,7 +190,7 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_to_be_replaced(tmp_path: Pat
 def test_pruning_keeps_what_it_is_told(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         save(tmp_path, step)
-    for name in ("step-00000007.tmp", "step-00000006.gone"):  # of a process that was killed
+    for name in (f"step-00000007{NEW}", "step-00000006.gone"):  # of a process that was killed
         (tmp_path / "checkpoints" / name).mkdir()
     prune(tmp_path, keep=[2, 4], keep_optimizer=[4])
     prune(tmp_path, keep=[2, 4], keep_optimizer=[4])

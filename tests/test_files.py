@@ -1,7 +1,9 @@
 """Files and folders appear whole or not at all, whatever stops their making."""
 
+import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from tests.disk import contents, full_disk
 from transduce import files
 from transduce.errors import SaveError
-from transduce.files import atomic_folder, sync, write_atomically, write_json
+from transduce.files import NEW, atomic_folder, locked, sync, write_atomically, write_json
 
 pytestmark = pytest.mark.unit
 
@@ -62,7 +64,7 @@ def test_a_failure_inside_leaves_what_was(tmp_path: Path, before: str, error: Ba
     with pytest.raises(type(error)):
         half_make(tmp_path / "x", error)
     assert contents(tmp_path) == ({f"x/{name}": text for name, text in whole(before).items()} if before else {})
-    assert not (tmp_path / "x.tmp").exists()
+    assert not (tmp_path / f"x{NEW}").exists()
 
 
 def test_a_full_disk_leaves_what_was(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_everything_is_flushed_before_the_folder_appears(tmp_path: Path, monkeyp
     monkeypatch.setattr(files, "sync", noting)
     make(tmp_path / "x", "new")
     assert synced[-1] == "."
-    before = {"x.tmp", "x.tmp/a.txt", "x.tmp/sub", "x.tmp/sub/b.txt"}
+    before = {f"x{NEW}", f"x{NEW}/a.txt", f"x{NEW}/sub", f"x{NEW}/sub/b.txt"}
     assert {name.removesuffix(" (before)") for name in synced[:-1] if name.endswith(" (before)")} == before
 
 
@@ -184,3 +186,52 @@ def test_what_is_synced_is_closed(tmp_path: Path) -> None:
     again = os.dup(0)
     os.close(again)
     assert again == free
+
+
+def test_somebody_s_files_beside_it_stay(tmp_path: Path) -> None:
+    for name in ("x.old", "x.tmp", "y.tmp"):
+        (tmp_path / name).write_text("mine")
+    make(tmp_path / "x", "new")
+    make(tmp_path / "x", "newer")
+    write_atomically(tmp_path / "y", b"y")
+    assert {name: contents(tmp_path)[name] for name in ("x.old", "x.tmp", "y.tmp")} == dict.fromkeys(
+        ("x.old", "x.tmp", "y.tmp"), b"mine"
+    )
+
+
+def test_what_a_link_stands_for_is_replaced_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("a")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "a").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(tmp_path / "pipe", b"through")
+        assert os.read(reader, 99) == b"through"
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_system_that_cannot_sync_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    make(tmp_path / "x", "new")
+    write_atomically(tmp_path / "y", b"y")
+    assert contents(tmp_path) == {f"x/{name}": text for name, text in whole("new").items()} | {"y": b"y"}
+
+
+def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with locked(tmp_path / "x") as first, locked(tmp_path / "x") as second:
+        assert (first, second) == (True, False)
+    with locked(tmp_path / "x") as again:
+        assert again

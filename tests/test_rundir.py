@@ -10,6 +10,7 @@ import pytest
 from tests.disk import contents
 from transduce.config import RunConfig, apply_settings, build_config, derive
 from transduce.errors import CheckpointError, ConfigError, DataError, SaveError
+from transduce.files import NEW, OLD
 from transduce.rundir import (
     OURS,
     Chosen,
@@ -131,16 +132,26 @@ def test_a_folder_with_anything_else_in_it_is_refused_and_left_alone(tmp_path: P
     assert contents(tmp_path) == before
 
 
+def test_an_average_is_ours(tmp_path: Path) -> None:
+    """`transduce average RUN` puts it there, and a run that is being started over may be killed."""
+    (tmp_path / "average-5").mkdir()
+    (tmp_path / "average-5" / "config.json").write_text('{"special_ids": {}}')
+    assert not is_begun(tmp_path)
+    (tmp_path / "average-5" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="not empty, and not a run of transduce"):
+        is_begun(tmp_path)
+
+
 def test_what_a_killed_process_left_is_ours(tmp_path: Path) -> None:
     for name in OURS:
-        for suffix in (".tmp", ".old"):
+        for suffix in (NEW, OLD):
             (tmp_path / (name + suffix)).mkdir()
             (tmp_path / (name + suffix) / "half").write_text("")
     assert not is_begun(tmp_path)
     prepare(tmp_path)
     assert contents(tmp_path) == {"data/manifest.json": b"new"} | {
         f"data-new{suffix}/half": b""
-        for suffix in (".tmp", ".old")  # those are `prepare`'s to remove
+        for suffix in (NEW, OLD)  # those are `prepare`'s to remove
     }
 
 

@@ -1,15 +1,22 @@
 """Writing that cannot be half done: a file or folder appears whole, by a rename, or not at all."""
 
+import errno
 import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from transduce.errors import cannot_write
+
+# Behind the name of what is being written, and of what is being replaced. Nobody else has such names: `x.tmp` and
+# `x.old` may well be somebody's.
+NEW, OLD = ".transduce-new", ".transduce-old"
+NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # so some file systems say that they cannot do it for a folder
 
 
 @contextmanager
@@ -22,7 +29,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         SaveError: the disk is full or not writable. Whatever stood at `path` before still does.
     """
-    temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
+    temporary, old = path.with_name(path.name + NEW), path.with_name(path.name + OLD)
     try:
         _put_back(old, path)
         for leftover in (temporary, old):
@@ -45,7 +52,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace the file at `path`. Raises `SaveError`; then the old file is untouched."""
+    """Replace the file at `path`, or what a link there stands for; a pipe or a device is written to.
+
+    Raises `SaveError`; then the old file is untouched.
+    """
     _replace(path, io.BytesIO(content))
 
 
@@ -60,17 +70,56 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def is_special(path: Path) -> bool:
+    """Whether `path` is a pipe or a device, or a link to one: it is written to, not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Whether this process has the file or folder `path` for itself while the block runs. Yes where nothing can be
+    locked: on some network file systems, and on Windows. Raises `OSError` where it cannot be opened.
+    """
+    if sys.platform == "win32":
+        yield True
+        return
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        free = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:  # no locks there
+            pass
+        yield free
+    finally:
+        os.close(descriptor)
+
+
 def sync(path: Path) -> None:
     """Make the content of a file, or the names inside a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in NO_SYNC):
+            raise
     finally:
         os.close(descriptor)
 
 
 def _replace(path: Path, content: io.BufferedIOBase) -> None:
-    temporary = path.with_name(path.name + ".tmp")
+    if is_special(path):
+        try:
+            path.write_bytes(content.read())
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return
+    path = path.resolve()
+    temporary = path.with_name(path.name + NEW)
     try:
         with temporary.open("wb") as file:
             shutil.copyfileobj(content, file)

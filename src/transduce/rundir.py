@@ -1,11 +1,9 @@
 """The RUN directory: what was asked (recipe.toml), what was used (resolved.toml), what happened (events.jsonl)."""
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,9 @@ from typing import Any
 from transduce.bundle import is_bundle
 from transduce.config import RunConfig, build_config, differences, flat_values, parse_toml, to_toml, to_values
 from transduce.errors import CheckpointError, ConfigError, SaveError
-from transduce.files import write_atomically
+from transduce.files import NEW, OLD, locked, write_atomically
 
 MAY_BE_RAISED = ("training.max_steps", "training.minutes", "training.patience")
-TEMPORARY = (".tmp", ".old")  # how things are called while they are written, or deleted
 OURS = ("data-new", "recipe.toml", "resolved.toml", "events.jsonl", "data", "checkpoints", "model", "tensorboard")
 
 
@@ -54,8 +51,8 @@ def is_begun(run: Path) -> bool:
         if not ((run / "resolved.toml").is_file() or (run / "data").is_dir()):  # the recipe is written after the data
             raise CheckpointError(f"{run}: has a recipe.toml, but is not a run of transduce. Choose another --out.")
         return True
-    ours = {name + suffix for name in OURS for suffix in ("", *TEMPORARY)}
-    if run.is_dir() and any(f.name not in ours for f in run.iterdir()):
+    ours = {name + suffix for name in OURS for suffix in ("", NEW, OLD)}
+    if run.is_dir() and any(f.name not in ours and not _is_average(f) for f in run.iterdir()):
         raise CheckpointError(f"{run}: not empty, and not a run of transduce. Choose another --out.")
     return False
 
@@ -79,7 +76,15 @@ def alone(run: Path) -> Iterator[None]:
     except OSError as error:
         raise SaveError(f"{run}: cannot be made ({error.strerror}). Choose another --out.") from error
     try:
-        with _locked(run):
+        with ExitStack() as held:
+            try:
+                free = held.enter_context(locked(run))
+            except OSError as error:
+                raise SaveError(f"{run}: cannot be opened ({error.strerror}). Choose another --out.") from error
+            if not free:
+                raise CheckpointError(
+                    f"{run}: another process is at work there. Wait for it, stop it, or choose another --out."
+                )
             yield
     except BaseException:
         with suppress(OSError):
@@ -89,39 +94,15 @@ def alone(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    if sys.platform == "win32":  # a folder cannot be locked
-        yield
-        return
-    import fcntl
-
-    try:
-        folder = os.open(run, os.O_RDONLY)
-    except OSError as error:
-        raise SaveError(f"{run}: cannot be opened ({error.strerror}). Choose another --out.") from error
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CheckpointError(
-                f"{run}: another process is at work there. Wait for it, stop it, or choose another --out."
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(folder)
-
-
-@contextmanager
 def new_data(run: Path) -> Iterator[Path]:
     """Where to prepare the data of a run that starts, or starts over. Once it is there, the old run is deleted.
 
     When preparing fails, an old run is as it was.
     """
     yield run / "data-new"
-    (run / "recipe.toml").unlink(missing_ok=True)  # from here on the old run is not begun: a kill cannot mix the two
     try:
+        # from here on the old run is not begun: a kill cannot mix the two
+        (run / "recipe.toml").unlink(missing_ok=True)
         for name in OURS:
             if name != "data-new":
                 _delete(run / name)
@@ -245,6 +226,11 @@ def truncate_events(run: Path, step: int) -> None:
     write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 
+def _is_average(path: Path) -> bool:
+    """Whether `path` is a model that `transduce average` put into the run."""
+    return path.name.startswith("average-") and is_bundle(path)
+
+
 def _may_be_ours(path: Path) -> bool:
     """Whether `path` is missing, or holds what we put there: it may be deleted."""
     inside = [f.name for f in path.iterdir()] if path.is_dir() else []
@@ -265,7 +251,7 @@ def _may_be_ours(path: Path) -> bool:
 
 def _delete(path: Path) -> None:
     """Delete a file, or a folder under another name: one that is half deleted could not be told from a foreign one."""
-    leavings = [path.with_name(path.name + suffix) for suffix in TEMPORARY]
+    leavings = [path.with_name(path.name + suffix) for suffix in (NEW, OLD)]
     for leaving in leavings:
         _remove(leaving)
     if path.exists():

@@ -20,13 +20,14 @@ pytestmark = pytest.mark.unit
         (TrainingError("what"), 1),
         (OSError(5, "what"), 1),
         (MemoryError(), 1),
+        (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"), 1),
     ],
     ids=repr,
 )
 def test_one_line_and_a_status(capsys: pytest.CaptureFixture[str], error: BaseException, status: int) -> None:
     said = Said(report(error, debug=False), *capsys.readouterr())
     assert (said.status, said.out) == (status, "")
-    said.failed("what" if str(error) else "out of memory")
+    said.failed("what" if str(error) == "what" or isinstance(error, OSError) else "out of memory")
 
 
 def test_interrupted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,12 @@ def test_auto_says_which_engine_it_took_and_why(
     )
     monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: False)
     assert transduce("translate", run, "cat", "--engine", "auto").err.startswith("engine ctranslate2: faster for")
+    (tmp_path / "full").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))  # where no folder can be made
+    said = transduce("translate", run, "cat", "--engine", "auto")
+    assert (said.status, said.out) == (0, transduce("translate", run, "cat").out)
+    assert said.err.startswith("engine torch: a model for CTranslate2 cannot be kept (")
+    transduce("translate", run, "cat", "--engine", "ctranslate2").failed("XDG_CACHE_HOME says where; --engine torch")
 
 
 # ---- what cannot be

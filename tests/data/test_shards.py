@@ -17,6 +17,7 @@ from transduce.data import shards
 from transduce.data.corpus import Numbered, Pair
 from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
 from transduce.errors import DataError, SaveError
+from transduce.files import NEW
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
 
 pytestmark = pytest.mark.unit
@@ -227,8 +228,8 @@ def test_an_existing_folder_is_not_overwritten(corpus_folder: Path) -> None:
 
 def test_what_a_killed_call_left_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
-    (tmp_path / "train.tmp").mkdir()
-    (tmp_path / "train.tmp" / "00000.source.npy").write_bytes(b"half")
+    (tmp_path / f"train{NEW}").mkdir()
+    (tmp_path / f"train{NEW}" / "00000.source.npy").write_bytes(b"half")
     write_shards(numbered(PAIRS), TOKENIZERS, tmp_path / "train", max_length=20)
     assert len(TokenisedCorpus.open(tmp_path / "train")) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["train"]

@@ -83,6 +83,19 @@ def test_another_model_or_other_lines_are_refused(tmp_path: Path) -> None:
     assert make(out, beam=5)
 
 
+def test_two_do_not_make_the_same_file(tmp_path: Path) -> None:
+    out = tmp_path / "made.tsv"
+
+    def meanwhile(lines: list[str], first: int) -> list[str]:
+        for second in (lambda: make(out), lambda: forget_pairs(out)):
+            with pytest.raises(DataError, match="made.tsv: another process makes it. Wait for it, stop it, or choose"):
+                second()
+        return upper(lines, first)
+
+    assert make(out, meanwhile)
+    assert len(pairs(out)) == len(LINES)
+
+
 def test_a_file_of_somebody_s_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "mine.tsv"
     out.write_text("mine\n")

@@ -19,6 +19,7 @@ import pytest
 from tests.disk import contents
 from tests.tiny import EVERYTHING, write_corpus, write_recipe
 from transduce.checkpoint import load_progress, saved_steps
+from transduce.files import NEW
 
 SETTINGS = [word for setting in EVERYTHING for word in ("--set", setting)]
 COMMAND = [sys.executable, "-m", "transduce", "train", "tiny.toml", "--out", "run", *SETTINGS]
@@ -65,8 +66,8 @@ def phase(folder: Path, since: float) -> str:
     if "finished at step" in said or "done: " in said:
         return "when it was done"
     if "choosing the model" in said:
-        return "writing the model" if left("model.tmp") else "choosing the model"
-    if left("checkpoints/*.tmp"):
+        return "writing the model" if left(f"model{NEW}") else "choosing the model"
+    if left(f"checkpoints/*{NEW}"):
         return "writing a checkpoint"
     if left("checkpoints/*.gone"):
         return "deleting a checkpoint"

@@ -7,6 +7,16 @@ import traceback
 from transduce.errors import TransduceError
 
 
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """PyTorch says it in words, or by the name of a class that cannot be named without importing it."""
+    said = ("DefaultCPUAllocator", "out of memory")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in said)
+    )
+
+
 def report(error: BaseException, debug: bool) -> int:
     """Print what happened; returns the exit status: 1 the work failed, 2 wrong usage or input, 130 interrupted."""
     if debug:
@@ -24,7 +34,7 @@ def report(error: BaseException, debug: bool) -> int:
         case OSError():  # where nobody expected one; the layers below name the cause better
             print(f"error: {error}. Check the path and the disk.", file=sys.stderr)
             return 1
-        case MemoryError():
+        case MemoryError() | RuntimeError() if _is_out_of_memory(error):
             print("error: out of memory. Lower batching.max_tokens, or use a smaller model.", file=sys.stderr)
             return 1
         case _:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, final, runtime_checkable
 
 from transduce.errors import ConfigError, DataError, SaveError
+from transduce.files import NEW, is_special
 
 PACKED = (".gz", ".xz")
 _BLOCK = 2**16
@@ -170,10 +171,10 @@ def open_output(path: str) -> Iterator[TextIO]:
     target = Path(path)
     if target.is_dir():
         raise SaveError(f"{target}: this is a folder. Name a file in it.")
-    special = target.exists() and not target.is_file()
+    special = is_special(target)
     if not special:
         target = target.resolve()  # what a link stands for is replaced, not the link
-    written = target if special else target.with_name(target.name + ".tmp")
+    written = target if special else target.with_name(target.name + NEW)
     try:
         with _opened(written, "" if special else target.suffix) as file:
             yield file

@@ -15,6 +15,7 @@ from typing import IO, assert_never, cast
 from transduce.data.corpus import open_unpacked
 from transduce.data.sources import AsIs, Dictionary, Download, Joined, Part, Target
 from transduce.errors import FetchError, cannot_write
+from transduce.files import NEW
 
 EVERY = 23  # fairseq's rule for the development part of IWSLT14
 _SEGMENT = re.compile(r"<seg.*?>(.*)</seg>.*?")
@@ -34,7 +35,7 @@ def convert(target: Target, locate: Locate, path: Path, ready: Callable[[Path], 
         FetchError: a download is damaged, or has not the parts that it should have.
         SaveError: the disk is full or not writable.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + NEW)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         match target.content:

@@ -7,13 +7,14 @@ the same call goes on and another one is refused.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from transduce.data.formats import format_of
 from transduce.errors import DataError, cannot_write
-from transduce.files import write_json
+from transduce.files import locked, write_json
 
 WINDOW = 2000  # lines: so much is lost at most
 _TAB = str.maketrans("\t", " ")
@@ -44,7 +45,7 @@ def make_pairs(
         Whether there was anything to do.
 
     Raises:
-        DataError: `out` was made, or begun, from something else, or by something else.
+        DataError: `out` was made, or begun, from something else, or by something else; another process makes it.
         SaveError: the disk is full.
     """
     lines, digest = _identity(read())
@@ -61,16 +62,16 @@ def make_pairs(
         return False
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(beside, record)
-        done = _whole_windows(part, window)
         row = _json if format_of(out) == "jsonl" else _columns
-        with part.open("ab") as file:
+        with part.open("ab") as file, _alone(out):
+            write_json(beside, record)
+            done = _whole_windows(part, window)
             for first, chunk in _windows(read(), window, done):
                 progress(first, lines)
                 pairs = zip(chunk, write(chunk, first), strict=True)
                 file.write("".join(row(s, t) for s, t in _turned(pairs, target_is_read)).encode())
                 file.flush()
-        part.replace(out)
+            part.replace(out)
     except OSError as error:
         raise cannot_write(part, error) from error
     return True
@@ -79,8 +80,20 @@ def make_pairs(
 def forget_pairs(out: Path) -> None:
     """Delete what an earlier `make_pairs` left. Raises `DataError` where `out` is something else."""
     _known(out, out.with_name(out.name + ".json"))
+    if out.with_name(out.name + ".part").exists():
+        with _alone(out):
+            pass
     for suffix in ("", ".part", ".json"):
         out.with_name(out.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Raise `DataError` where another process makes `out`; while the block runs, none can."""
+    with locked(out.with_name(out.name + ".part")) as free:
+        if not free:
+            raise DataError(f"{out}: another process makes it. Wait for it, stop it, or choose another --out.")
+        yield
 
 
 def _known(out: Path, beside: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from transduce.bundle import bundle_folder, load_bundle, load_config
 from transduce.decoding.engines import DecodingPrecision, choose_form
 from transduce.decoding.translator import Translator
 from transduce.device import DeviceName, choose_device, has_amx
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, SaveError
 from transduce.interop.ctranslate2 import CTranslate2Engine, cached_conversion, has_form, library, refusal
 from transduce.nn import TransformerConfig
 from transduce.nn.packed import has_int8
@@ -96,8 +96,13 @@ def load_translator(
         form, _ = choose_form(precision, place)
         if precision == "auto" and not has_form(form):
             form = "fp32"
-        converted = cached_conversion(folder, load_bundle(folder, place), cache)
-        other = CTranslate2Engine(converted, form, torch.get_num_threads())
+        try:
+            converted = cached_conversion(folder, load_bundle(folder, place), cache)
+            other = CTranslate2Engine(converted, form, torch.get_num_threads())
+        except SaveError as error:
+            if engine != "auto":
+                raise SaveError(f"{error} XDG_CACHE_HOME says where; --engine torch needs none.") from error
+            name, why = "torch", f"a model for CTranslate2 cannot be kept ({error})"
     translator = Translator.load(
         paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other, shortlist=shortlist
     )

@@ -179,10 +179,10 @@ class Tokenizer:
         except RuntimeError:  # so the library says what a model cannot do; it has no other way to ask
             return "none"
         try:
-            self._processor.nbest_encode_as_ids("a", nbest_size=1)
+            found = self._processor.nbest_encode_as_ids("a", nbest_size=1)
         except RuntimeError:
             return "bpe"
-        return "unigram"
+        return "unigram" if found else "bpe"  # some versions say nothing instead
 
     def draw(self, texts: Sequence[str], strength: float, seed: int) -> list[list[int]]:
         """A random segmentation of each text, the same for the same texts and seed.
