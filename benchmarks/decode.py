@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.cases import SHAPES
 from benchmarks.decoding import Outputs, measure, options, random_sentences, report
+from benchmarks.ours import config as paper
 from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
 from transduce.data.shortlist import Shortlist, load_shortlist
@@ -43,10 +44,7 @@ def random_model(name: str) -> tuple[Transformer, TransformerConfig, list[str]]:
     """A model whose end symbol is never among the best pieces, so that its outputs end at their limits."""
     torch.manual_seed(0)
     shape = SHAPES[name]
-    size, d_k = shape.vocabulary, shape.d_model // shape.n_heads
-    config = TransformerConfig(
-        n_layers=shape.n_layers, d_model=shape.d_model, d_ff=shape.d_ff, n_heads=shape.n_heads, d_k=d_k, d_v=d_k
-    )
+    size, config = shape.vocabulary, paper(shape)
     model = build(config, size, size, IDS.pad).eval()
     with torch.no_grad():
         model.target.table.weight[IDS.eos] = 0

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -22,7 +21,6 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.batches import captions, drawn
 from benchmarks.cases import EPS_LS, P_DROP, RATE, SHAPES, Shape
 from benchmarks.ours import config
-from transduce.data.batching import split_rows
 from transduce.data.collate import collate
 from transduce.device import tune_process
 from transduce.nn.transformer import build
@@ -84,8 +82,7 @@ def main() -> None:
     pairs = (
         captions(a.data / "multi30k", shape.vocabulary, a.tokens, 1) if tiny else drawn(shape.vocabulary, a.tokens, 1)
     )
-    rows = pairs[0]
-    batches = [collate([rows[int(i)] for i in part]) for part in split_rows(np.arange(len(rows)), 1)]
+    batches = [collate(pairs[0])]
     model = build(config(shape), shape.vocabulary, shape.vocabulary, IDS.pad).train()
     optimizer = Adam(model)
 

@@ -10,7 +10,6 @@ test set is scored once, by `transduce evaluate RUN` with the recipe's own decod
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from statistics import mean
 from typing import Any
 
 from transduce.config import flat_values, load_recipe
+from transduce.machine import hardware
 from transduce.rundir import load_asked
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -87,14 +87,6 @@ def commit() -> str:
     """The commit that is checked out, short."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS).stdout.strip()
-
-
-def hardware() -> str:
-    """The processor and its number of cores, in words."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
 
 
 def page(records: list[dict[str, Any]]) -> str:

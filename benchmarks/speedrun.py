@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from benchmarks.results import DOCS, commit, hardware
+from benchmarks.results import DOCS, commit
 from transduce.checkpoint import DevResult, Progress
 from transduce.cli.main import LIBRARIES
 from transduce.compose import average_run, train
@@ -37,6 +37,7 @@ from transduce.data.corpus import read_pairs
 from transduce.data.preflight import Preflight
 from transduce.decoding.translator import Translator
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references
+from transduce.machine import hardware
 from transduce.reporter import Reporter
 
 RECIPE = "multi30k_ende"

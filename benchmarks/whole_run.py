@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import commit, hardware
+from benchmarks.results import commit
 from transduce.cli.main import LIBRARIES, run
+from transduce.machine import hardware
 
 RECIPE = "multi30k_ende"
 STEPS = 700  # two validations of that recipe

@@ -22,11 +22,9 @@ UPDATE = count(MODEL, PIECES, PIECES, Work.full(BatchingConfig(max_tokens=1024),
 
 @pytest.fixture(autouse=True)
 def measured_anew() -> Iterator[None]:
-    threads = torch.get_num_threads()
     step_ratio.cache_clear()
     yield
     step_ratio.cache_clear()
-    torch.set_num_threads(threads)
 
 
 def test_real_updates_are_timed_once() -> None:

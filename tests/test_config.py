@@ -423,7 +423,7 @@ def test_recipes_that_are_none(tmp_path: Path, name: str, content: bytes | None,
     assert "\n" not in str(caught.value)
 
 
-def test_toml_says_where(tmp_path: Path) -> None:
+def test_toml_says_where() -> None:
     with pytest.raises(ConfigError, match=r"here: not valid TOML: .*line 2"):
         parse_toml("a = 1\nb = \n", "here")
 

@@ -1,7 +1,6 @@
 """Devices and number formats: what is chosen, why, and what is refused."""
 
 import ctypes
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,14 +21,6 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there["cuda"])
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there["mps"])
     return there
-
-
-@pytest.fixture
-def process() -> Iterator[None]:
-    """What `tune_process` changes, put back."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 # ---- devices
@@ -111,7 +102,6 @@ def test_autocast_multiplies_in_bf16_and_keeps_weights() -> None:
 # ---- the process
 
 
-@pytest.mark.usefixtures("process")
 def test_a_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
 
@@ -127,7 +117,6 @@ def test_a_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [(-8, 1), (-4, 0), (-1, -1)]
 
 
-@pytest.mark.usefixtures("process")
 def test_without_glibc_it_is_only_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise OSError(f"{name}: no such library")

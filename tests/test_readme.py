@@ -15,12 +15,11 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-import torch
 
 import transduce
 from tools.pages import ROOT, blocks, commands, follow, section, tree
@@ -127,7 +126,7 @@ def write_files(folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place to work in, with small files; recipes loaded in Python are small too."""
 
     def load_small(recipe: str | Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -142,9 +141,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "argv", ["transduce"])
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def listed_files(run_folder: Path, listing: dict[str, str]) -> None:

@@ -304,7 +304,7 @@ def test_what_was_chosen_comes_back_exactly(tmp_path: Path) -> None:
     assert 'torch = "2.0"' in (tmp_path / "resolved.toml").read_text()
 
 
-def test_resolved_has_what_is_used_in_the_place_of_what_was_asked(tmp_path: Path) -> None:
+def test_resolved_has_what_is_used_in_the_place_of_what_was_asked() -> None:
     used = resolve(config(), CHOSEN)
     assert (used.training.max_steps, used.training.checkpoint_every, used.training.warmup) == (70, 7, 5)
     assert replace(used, training=config().training) == config()

@@ -110,6 +110,13 @@ def write_recipe(folder: Path, root: str = "") -> Path:
     return path
 
 
+def new_life(folder: Path) -> Path:
+    """Corpus and recipe. Their names, which go onto the model card, are the same in every life."""
+    write_corpus(folder)
+    write_recipe(folder, root=".")
+    return folder
+
+
 SHORT = (
     "training.max_steps=12",
     "training.checkpoint_every=4",

@@ -1,6 +1,5 @@
 """The model directory that people ship: config.json, model.safetensors, tokenizer, model card. Never pickle."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -95,7 +94,7 @@ def save_bundle(
         raise BundleError(f"{path}: exists, and is not a model of transduce. Choose another place, or delete it first.")
     with atomic_folder(path) as folder:
         ids = {"pad": IDS.pad, "unk": IDS.unk, "bos": IDS.bos, "eos": IDS.eos}
-        config = replace(config, tokenizers=_hashes(tokenizers), tags=tokenizers.tags)
+        config = replace(config, tokenizers=tokenizers.hashes(), tags=tokenizers.tags)
         write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
         try:
             save_file({n: w.cpu().contiguous() for n, w in weights.items()}, folder / "model.safetensors")
@@ -103,11 +102,6 @@ def save_bundle(
             raise OSError(None, str(error)) from error
         tokenizers.save(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _hashes(tokenizers: TokenizerPair) -> dict[str, str]:
-    sides = {"source": tokenizers.source, "target": tokenizers.target}
-    return {side: hashlib.sha256(tokenizer.to_bytes()).hexdigest() for side, tokenizer in sides.items()}
 
 
 def is_bundle(path: Path) -> bool:
@@ -163,7 +157,7 @@ def load_bundle(path: Path, device: torch.device) -> Bundle:
     folder = bundle_folder(path)
     config = load_config(folder)
     tokenizers = TokenizerPair.load(folder, config.tags)
-    for side, found_hash in _hashes(tokenizers).items():
+    for side, found_hash in tokenizers.hashes().items():
         if config.tokenizers.get(side, found_hash) != found_hash:
             name = "tokenizer.model" if tokenizers.joint else f"{side}.model"
             raise BundleError(f"{folder / name}: not the file that this model was saved with. Copy the folder again.")

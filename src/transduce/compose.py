@@ -109,8 +109,8 @@ def train(
                 _start_from(Path(chosen.start_from), trainer.model, prepared.tokenizers, run)
         if progress.finished:  # an earlier end, perhaps
             longer = _on_schedule(progress, chosen.checkpoint_every)
-            progress = longer if _may_go_on(trainer, longer) else progress
-        if progress.finished and not _may_go_on(trainer, progress) and _has_model(run, progress.step):
+            progress = progress if trainer.over(longer) else longer
+        if progress.finished and trainer.over(progress) and _has_model(run, progress.step):
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
             return Outcome(step=progress.step, finished=True, dev=None)
         return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
@@ -255,17 +255,11 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
 def _start_from(origin: Path, model: Transformer, tokenizers: TokenizerPair, run: Path) -> None:
     """Give `model` the weights of `origin`. Raises `ConfigError` where the data of `run` are other pieces."""
     began = load_bundle(origin, torch.device("cpu"))
-    sides = (began.tokenizers.source, tokenizers.source), (began.tokenizers.target, tokenizers.target)
-    if any(before.to_bytes() != now.to_bytes() for before, now in sides):
+    if began.tokenizers.hashes() != tokenizers.hashes():
         raise ConfigError(
             f"{run}: its data was prepared with another vocabulary than that of {origin}. Start over with --fresh."
         )
     load_weights_into(model, unique_weights(began.model), origin)
-
-
-def _may_go_on(trainer: Trainer, progress: Progress) -> bool:
-    t = trainer.training
-    return progress.step < t.max_steps and not (t.patience > 0 and progress.stale >= t.patience)
 
 
 def _has_model(run: Path, step: int) -> bool:

@@ -14,7 +14,6 @@ from transduce.checkpoint import Progress
 from transduce.config import RunConfig
 from transduce.cost import BASE
 from transduce.data.prepare import Prepared
-from transduce.device import Chosen as ChosenPrecision
 from transduce.device import choose_precision, tune_process
 from transduce.errors import ConfigError
 from transduce.files import write_json
@@ -169,10 +168,10 @@ def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     if world.device.type != "cpu":
         return None
     parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
-    machine = calibrated_machine(chosen.threads // parts.lanes, _precision(chosen))
+    machine = calibrated_machine(chosen.threads // parts.lanes, chosen.precision)
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
-    return predict(config, _precision(chosen), prepared, machine, parts, scored)
+    return predict(config, chosen.precision, prepared, machine, parts, scored)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
@@ -181,10 +180,6 @@ def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
     if path.is_file():
         write_json(path, load_report(run) | {"plan": to_values(plan)})
     reporter.planned(plan)
-
-
-def _precision(chosen: Chosen) -> ChosenPrecision:
-    return "bf16" if chosen.precision == "bf16" else "fp32"
 
 
 def make_trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:
@@ -196,5 +191,5 @@ def make_trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prep
     rate = learning_rate(
         t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
     )
-    optimizer, precision = build_optimizer(t.optimizer, model), _precision(chosen)
+    optimizer, precision = build_optimizer(t.optimizer, model), chosen.precision
     return Trainer(model, optimizer, prepared.epochs, rate, config.batching, t, precision, world, chosen.threads)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -78,6 +79,17 @@ def autocast(precision: Chosen, device: torch.device) -> AbstractContextManager[
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+@contextlib.contextmanager
+def operation_threads(n: int) -> Iterator[None]:
+    """Inside, every operation has `n` threads; then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tune_process(threads: int) -> None:

@@ -1,6 +1,7 @@
 """Writing that cannot be half done: a file or folder appears whole, by a rename, or not at all."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -97,6 +98,12 @@ def locked(path: Path) -> Iterator[bool]:
         yield free
     finally:
         os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Of the content of a file, in hexadecimal digits. Raises `OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

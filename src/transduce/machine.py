@@ -124,6 +124,11 @@ def processor() -> str:
     return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine())
 
 
+def hardware() -> str:
+    """The processor and its number of cores, in words."""
+    return f"{processor()}, {os.cpu_count() or '?'} cores"
+
+
 def instructions() -> list[str]:
     """The instruction sets of this processor that matter here."""
     capabilities = torch.cpu.get_capabilities()

@@ -151,9 +151,8 @@ def make_plan(
     sizes = tokenizers.source.size, tokenizers.target.size
     parts = cut(chosen.threads, config.batching.tokens, c.d_model)
     work = Work.of(prepared.epochs, config.batching, parts, config.training.seed)
-    precision: Precision = "bf16" if chosen.precision == "bf16" else "fp32"
     copies = COPIES + (config.training.ema > 0)
-    held = training_memory(c, *sizes, trained_on(work, config.training), precision, base, copies)
+    held = training_memory(c, *sizes, trained_on(work, config.training), chosen.precision, base, copies)
     memory = max(peak, held) if chosen.device == "cpu" else 0
     return Plan(
         kinds=(config.tokenizer.source, config.tokenizer.target),

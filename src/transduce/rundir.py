@@ -10,6 +10,7 @@ from typing import Any
 
 from transduce.bundle import is_bundle
 from transduce.config import RunConfig, build_config, differences, flat_values, parse_toml, to_toml, to_values
+from transduce.device import Chosen as Precision
 from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import NEW, OLD, locked, write_atomically
 
@@ -29,7 +30,7 @@ class Chosen:
     max_steps: int
     checkpoint_every: int
     warmup: int
-    precision: str
+    precision: Precision
     device: str
     threads: int
     seconds_per_step: float
@@ -198,32 +199,26 @@ def load_plan(run: Path) -> dict[str, Any] | None:
 
 def sessions(run: Path) -> list[dict[str, Any]]:
     """What each session of `run` took, as events.jsonl tells; none before the first one ends."""
-    path = run / "events.jsonl"
-    found = []
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
-        try:
-            event = json.loads(line)
-        except ValueError:  # cut off in the middle of a line
-            continue
-        if isinstance(event, dict) and event.get("event") == "session":
-            found.append(event)
-    return found
+    return [event for _, event in _events(run / "events.jsonl") if event.get("event") == "session"]
 
 
 def truncate_events(run: Path, step: int) -> None:
     """Forget events after `step`: the work they tell of was lost with the process, and is done again."""
     path = run / "events.jsonl"
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_bytes().split(b"\n"):
+    if path.is_file():
+        kept = [line for line, e in _events(path) if e.get("step", 0) <= step and e.get("event") != "model"]
+        write_atomically(path, b"".join(line + b"\n" for line in kept))
+
+
+def _events(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Every line of events.jsonl that is whole, and what it says; none where there is no file."""
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
             event = json.loads(line)
         except ValueError:  # cut off in the middle of a line
             continue
-        if isinstance(event, dict) and event.get("step", 0) <= step and event.get("event") != "model":
-            kept.append(line)
-    write_atomically(path, b"".join(line + b"\n" for line in kept))
+        if isinstance(event, dict):
+            yield line, event
 
 
 def _is_average(path: Path) -> bool:

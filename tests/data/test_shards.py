@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.disk import full_disk
 from transduce.data import shards
 from transduce.data.corpus import Numbered, Pair
-from transduce.data.shards import ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
+from transduce.data.shards import ShardReport, TokenisedCorpus, write_shards
 from transduce.errors import DataError, SaveError
 from transduce.files import NEW
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
@@ -55,7 +55,7 @@ def test_kept_pairs_come_back_and_the_rest_is_counted(corpus_folder: Path) -> No
         source_tokens=int(corpus.source_lengths.sum()),
         target_tokens=int(corpus.target_lengths.sum()),
     )
-    assert corpus.tokenizer_hashes == tokenizer_hashes(TOKENIZERS)
+    assert corpus.tokenizer_hashes == TOKENIZERS.hashes()
 
 
 @given(pairs=st.lists(st.tuples(texts, texts), max_size=20), per_shard=st.integers(1, 4), chunk=st.integers(1, 5))

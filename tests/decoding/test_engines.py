@@ -31,13 +31,9 @@ def test_packed_and_plain_find_the_same(threads: int, monkeypatch: pytest.Monkey
     limits = [len(source) + 3 for source in sources]
     plain = PlainEngine(model, CPU, computing, batch_tokens=100, batch_rows=16)
     expected = plain.search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7])
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        found = PackedEngine(model, "fp32").search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7])
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+    found = PackedEngine(model, "fp32").search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7])
+    assert torch.get_num_threads() == threads
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
 

@@ -139,7 +139,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"layer": Recurrence()}, "recurrent"), ({"residual": False}, "residual"), ({"d_v": 4}, "d_k is its d_v")],
+    [({"layer": Recurrence()}, "recurrent"), ({"residual": False}, "residual"), ({"d_v": 4}, "model.d_v = 4")],
 )
 def test_what_it_cannot_run_is_refused(change: dict[str, object], reason: str, tmp_path: Path) -> None:
     config = replace(TINY, **change)  # type: ignore[arg-type]

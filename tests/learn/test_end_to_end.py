@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk import contents
-from tests.tiny import EVERYTHING, Said, mirror, sentences, write_corpus, write_lines, write_recipe
+from tests.tiny import EVERYTHING, Said, mirror, new_life, sentences, write_corpus, write_lines, write_recipe
 from transduce.checkpoint import load_progress, saved_steps
 
 pytestmark = pytest.mark.learn
@@ -26,13 +26,6 @@ TRAIN = [*PROGRAM, "train", "tiny.toml", "--out", "run", *(word for s in EVERYTH
 def run(command: list[str], folder: Path, before: Callable[[], None] | None = None) -> Said:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=before)
     return Said(done.returncode, done.stdout, done.stderr)
-
-
-def new_life(folder: Path) -> Path:
-    """A folder with corpus and recipe. Their names, which go onto the model card, are the same in each."""
-    write_corpus(folder)
-    write_recipe(folder, root=".")
-    return folder
 
 
 @pytest.fixture(scope="module")

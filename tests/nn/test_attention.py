@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.nn.laws import no_peeking, padding_is_inert, step_equals_forward
-from tests.nn.tiny import backward, grad
+from tests.nn.tiny import backward, grad, rand
 from transduce.errors import ConfigError
 from transduce.nn.attention import (
     KeyValue,
@@ -43,10 +43,6 @@ def random_attention(d_k: int, d_v: int, n_heads: int = H, d_model: int = D) -> 
     for parameter in attention.parameters():
         nn.init.normal_(parameter)
     return attention
-
-
-def rand(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
 
 
 def in_loops(a: MultiHeadAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> list[Array]:

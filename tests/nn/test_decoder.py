@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.nn.laws import no_peeking
-from tests.nn.tiny import TINY, backward, grad, tiny
+from tests.nn.tiny import TINY, backward, grad, rand, tiny
 from transduce.nn.attention import KeyValue
 from transduce.nn.decoder import Memory
 
@@ -14,10 +14,6 @@ pytestmark = pytest.mark.unit
 connections = pytest.mark.parametrize(
     ("norm", "residual"), [("post", True), ("post", False), ("pre", True), ("pre", False)]
 )
-
-
-def rand(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
 
 
 @connections

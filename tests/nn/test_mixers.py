@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.nn.laws import influences, no_peeking, padding_is_inert, step_equals_forward
-from tests.nn.tiny import PAD, TINY, ids, tiny
+from tests.nn.tiny import PAD, TINY, ids, rand, tiny
 from transduce.errors import ConfigError
 from transduce.nn import Attention, Convolution, MultiHeadAttention, Recurrence, RestrictedAttention
 from transduce.nn.attention import KeyValue
@@ -37,10 +37,6 @@ RIVALS: list[Layer] = [
 ]
 rivals = pytest.mark.parametrize("layer", RIVALS, ids=str)
 every_layer = pytest.mark.parametrize("layer", [Attention(), *RIVALS], ids=str)
-
-
-def rand(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
 
 
 def mixer(layer: Layer, index: int, causal: bool) -> Any:

@@ -39,6 +39,10 @@ def tiny(**changes: Any) -> Transformer:
     return model
 
 
+def rand(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
 def ids(lengths: list[int], extra: int = 0, limit: int = SIZE - 2) -> Tensor:
     """Random rows of these lengths, padded to the longest and `extra` more."""
     rows = torch.randint(4, limit, (len(lengths), max(lengths) + extra))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk import contents
-from tests.tiny import EVERYTHING, write_corpus, write_recipe
+from tests.tiny import EVERYTHING, new_life
 from transduce.checkpoint import load_progress, saved_steps
 from transduce.files import NEW
 
@@ -41,13 +41,6 @@ class Report:
             f"{self.phases.total()} kills in {self.lives} lives of {self.steps} steps and {self.seconds:.1f} s "
             f"({phases}): every model/ the same, byte for byte"
         )
-
-
-def new_life(folder: Path) -> Path:
-    """Corpus and recipe. Their names, which go onto the model card, are the same in every life."""
-    write_corpus(folder)
-    write_recipe(folder, root=".")
-    return folder
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

@@ -237,7 +237,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     tokenizer = raw_tokenizers["bpe"]
     tokenizer.save(tmp_path / "tokenizer.model")
     loaded = Tokenizer.load(tmp_path / "tokenizer.model")
-    assert loaded.to_bytes() == tokenizer.to_bytes() == Tokenizer.from_bytes(tokenizer.to_bytes()).to_bytes()
+    assert loaded.to_bytes() == tokenizer.to_bytes() == Tokenizer(tokenizer.to_bytes()).to_bytes()
     assert loaded.encode("a dog ▁") == tokenizer.encode("a dog ▁")
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.model"]
 
@@ -248,7 +248,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
 def test_a_truncated_model_is_an_error(share: float) -> None:
     model = raw_tokenizers["bpe"].to_bytes()
     with pytest.raises(BundleError, match="truncated"):
-        Tokenizer.from_bytes(model[: int(len(model) * share)])
+        Tokenizer(model[: int(len(model) * share)])
 
 
 @pytest.mark.parametrize("model", [b"not a model at all", b"\0" * 1000])

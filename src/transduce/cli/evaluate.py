@@ -17,7 +17,7 @@ from transduce.cli.testset import (
     run_dev,
     same_length,
 )
-from transduce.cli.translate import Engine
+from transduce.cli.translate import Alpha, Beam, Device, Engine, Form
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def evaluate(
     columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
     metric: Metric = None,
     tokenize: Tokenize = None,
-    beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    beam: Beam = None,
+    alpha: Alpha = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=V,V...", help="Try every beam and alpha of beam=..., alpha=...; RUN's dev set."),
@@ -60,8 +60,8 @@ def evaluate(
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="F", help="Also write the outputs, one a line.")] = None,
     as_json: Json = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or int8.")] = "auto",
+    device: Device = "auto",
+    precision: Form = "auto",
     engine: Engine = "torch",
 ) -> None:
     """Measure a model on a test set, or outputs that exist already. Lines with the same source are several

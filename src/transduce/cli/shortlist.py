@@ -30,13 +30,12 @@ def shortlist(
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
     from transduce.data.prepare import load_prepared
-    from transduce.data.shards import tokenizer_hashes
     from transduce.data.shortlist import FILE, learn_shortlist, save_shortlist
     from transduce.errors import ConfigError
 
     folder = bundle_folder(out or run)
     prepared = load_prepared(run / "data")
-    if load_config(folder).tokenizers != tokenizer_hashes(prepared.tokenizers):
+    if load_config(folder).tokenizers != prepared.tokenizers.hashes():
         raise ConfigError(f"{folder}: it has other pieces than the data of {run}. Give the run that it comes from.")
     found = learn_shortlist(prepared.corpus, prepared.tokenizers, translations=translations, frequent=frequent)
     save_shortlist(folder, found, prepared.tokenizers)

@@ -1,6 +1,5 @@
 """`transduce distil` and `transduce backtranslate`: pairs of which a model writes one side."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.searching import load_translator, members
+from transduce.cli.testset import has_data
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
-from transduce.cli.translate import Bundles, Device, Precision
+from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
     from transduce.decoding.translator import Translator
 
-Beam = Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")]
-Alpha = Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over.")]
 
 
@@ -58,7 +56,7 @@ def distil(
     if out.resolve() in [member.resolve() for member in members(teacher)]:
         raise ConfigError(f"{out}: this is the teacher. Choose another --out.")
     config = load_config(bundle_folder(first))
-    if not (first / "data" / "manifest.json").is_file():
+    if not has_data(first):
         raise ConfigError(f"{first}: a model without its run. Distillation needs its data: give the run directory.")
     is_begun(out)  # what cannot be is known now, and not after hours of translating
     asked = [
@@ -103,8 +101,8 @@ def backtranslate(
     out: Annotated[Path, typer.Option(metavar="F", help="Pairs: .jsonl, or else tab-separated.")],
     beam: Beam = None,
     alpha: Alpha = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
-    seed: Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")] = None,
+    sample: Sample = False,
+    seed: Seed = None,
     fresh: Fresh = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -147,6 +145,7 @@ def _make(
     from transduce.bundle import bundle_folder
     from transduce.cli.console import err, say, warn
     from transduce.data.synthetic import forget_pairs, make_pairs
+    from transduce.files import sha256
 
     def write(lines: list[str], first: int) -> list[str]:
         if draw is None:
@@ -159,7 +158,7 @@ def _make(
 
     weights = [bundle_folder(member) / "model.safetensors" for member in members(model)]
     search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}
-    decided_by = {"models": [_sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
+    decided_by = {"models": [sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
     if fresh:
         forget_pairs(out)
     try:
@@ -200,8 +199,3 @@ def _lines(path: Path) -> Callable[[], Iterator[str]]:
     from transduce.data.corpus import read_lines
 
     return lambda: (line for line in read_lines(path) if line.strip())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

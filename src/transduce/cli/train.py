@@ -311,8 +311,6 @@ def _from_files(
     chosen = sections(choices)
     data |= chosen.pop("data", {})
     values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
-    if values["tokenizer"].get("joint") is False:
-        values["model"].setdefault("share_embeddings", "target")
     config = build_config(derive(values), "command line")
     used = flat_values(config)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model directory, or a run directory.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Beam = Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")]
+Alpha = Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")]
+Sample = Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")]
+Seed = Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")]
 Form = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or int8.")]
 Engine = Annotated[
     str, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: the faster one; says which and why.")
@@ -35,15 +39,15 @@ def translate(
     text: Annotated[str | None, typer.Argument(help="Text to translate; else --input or standard input.")] = None,
     input_file: Annotated[str, typer.Option("--input", metavar="F", help="File of lines; - is standard input.")] = "-",
     output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
-    beam: Annotated[int | None, typer.Option(help="Beam size; the model's own if not given.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Length penalty; the model's own if not given.")] = None,
+    beam: Beam = None,
+    alpha: Alpha = None,
     to: Annotated[str | None, typer.Option(metavar="TAG", help="Put the tag >>TAG<< in front of every line.")] = None,
     n_best: Annotated[int, typer.Option(help="Outputs per line; at most --beam, where that is given.")] = 1,
-    sample: Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")] = False,
+    sample: Sample = False,
     temperature: Annotated[
         float | None, typer.Option(help="For --sample: below 1 safer, above 1 wilder; 1 if not given.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")] = None,
+    seed: Seed = None,
     scores: Annotated[bool, typer.Option("--scores", help="Write score, tab, text.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     attention: Annotated[
@@ -93,22 +97,16 @@ def translate(
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     if sample:
-        _check_sample(
-            {
-                "n-best": None if n_best == 1 else n_best,
-                "beam": beam,
-                "alpha": alpha,
-                "prefix": prefix,
-                "diverse": diverse,
-            }
-        )
-        _check_plain("--sample: only the plain model draws", engine, precision)
+        searching: dict[str, object] = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
+        searching |= {"prefix": prefix, "diverse": diverse}
+        _refuse(searching, "--sample draws one output a line and searches nothing")
+        _check_plain("--sample", "only the plain model draws", engine, precision)
         if shortlist:
             raise ConfigError("--shortlist: it is for searching, and --sample draws. Leave one of them out.")
     else:
-        _check_search({"temperature": temperature, "seed": seed})
+        _refuse({"temperature": temperature, "seed": seed}, "it is for --sample")
     if diverse is not None:
-        _check_plain("--diverse: only the plain model searches so", engine, precision)
+        _check_plain("--diverse", "only the plain model searches so", engine, precision)
         if shortlist:
             raise ConfigError("--shortlist and --diverse: only packed weights search with one. Leave one of them out.")
         if n_best < 2:
@@ -156,23 +154,15 @@ def translate(
         _write_attention(translator, bundle, looked_at, attention)
 
 
-def _check_sample(searching: dict[str, object]) -> None:
-    for name, value in searching.items():
+def _refuse(options: dict[str, object], why: str) -> None:
+    """Raise `ConfigError` where one of `options` is given."""
+    for name, value in options.items():
         if value is not None:
-            raise ConfigError(
-                f"--{name} {value}: --sample draws one output a line and searches nothing. Leave one of them out."
-            )
+            raise ConfigError(f"--{name} {value}: {why}. Leave one of them out.")
 
 
-def _check_search(drawing: dict[str, object]) -> None:
-    for name, value in drawing.items():
-        if value is not None:
-            raise ConfigError(f"--{name} {value}: it is for --sample. Leave one of them out.")
-
-
-def _check_plain(what: str, engine: str, precision: str) -> None:
-    """Raise `ConfigError` where something is asked for, `what`, that only the plain model does."""
-    option, _, why = what.partition(": ")
+def _check_plain(option: str, why: str, engine: str, precision: str) -> None:
+    """Raise `ConfigError` where `option` is given beside what only other engines do."""
     for name, value, other in (("engine", engine, "ctranslate2"), ("precision", precision, "int8")):
         if value == other:
             raise ConfigError(f"{option} and --{name} {value}: {why}. Leave one of them out.")

@@ -13,7 +13,7 @@ from transduce.data.convert import convert, unpacked
 from transduce.data.download import Progress, check_digest, download
 from transduce.data.sources import Download, Source, Target
 from transduce.errors import ConfigError, DataError, FetchError
-from transduce.files import write_json
+from transduce.files import sha256, write_json
 
 RECORD = "fetched.json"
 DOWNLOADS = ".downloads"  # below the data root, until everything is made of them
@@ -149,8 +149,7 @@ def measured() -> dict[str, str]:
 
 
 def _seen(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from transduce.data.cleaning import RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
 from transduce.data.resegment import Resegmented
-from transduce.data.shards import Corpus, ShardReport, TokenisedCorpus, tokenizer_hashes, write_shards
+from transduce.data.shards import Corpus, ShardReport, TokenisedCorpus, write_shards
 from transduce.data.survey import examine
 from transduce.errors import DataError
-from transduce.files import atomic_folder, write_json
+from transduce.files import atomic_folder, sha256, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
 
 Say = Callable[[str], None]
@@ -153,7 +153,7 @@ def load_prepared(folder: Path) -> Prepared:
         corpus = TokenisedCorpus.open(folder / "train")
         if len(dev) != manifest["dev"]["pairs"]:
             raise ValueError(f"{len(dev)} dev pairs, the manifest says {manifest['dev']['pairs']}")
-        if tokenizer_hashes(tokenizers) != corpus.tokenizer_hashes:
+        if tokenizers.hashes() != corpus.tokenizer_hashes:
             raise ValueError("the tokenised pairs were made with another vocabulary")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: not complete ({error}). Start over with --fresh.") from error
@@ -179,7 +179,7 @@ def check_inputs(manifest: dict[str, Any]) -> None:
     """Raise `DataError` if an input file changed since `manifest` was written. One that is gone is no matter."""
     for entry in manifest["inputs"]:
         path = Path(entry["path"])
-        if path.is_file() and (path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]):
+        if path.is_file() and (path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]):
             raise DataError(
                 f"{path}: changed since this run was started, so it cannot be continued exactly. "
                 f"Put the old file back, or start over with --fresh."
@@ -235,7 +235,7 @@ def _unchanged(files: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
 def _identity(path: Path) -> dict[str, Any]:
     if not path.is_file():  # reading it will say so
         return {"path": str(path)}
-    return {"path": str(path), "bytes": path.stat().st_size, "sha256": _sha256(path)}
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _with_more(sources: Sources, pairs: Iterable[Pair]) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
@@ -363,8 +363,3 @@ def _nothing(source: str) -> bool:
 def _hash(source: str, seed: int) -> int:
     key = seed.to_bytes(8, "big", signed=True)
     return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=8, key=key).digest(), "big")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ A folder holds `manifest.json` and, for every shard and side, `NNNNN.source.npy`
 after the other) and `NNNNN.source_ends.npy` (where each sentence ends). It appears whole, by a rename, or not at all.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -153,14 +152,6 @@ class TokenisedCorpus:
         return _sentence(*shard["source"], row), _sentence(*shard["target"], row)
 
 
-def tokenizer_hashes(tokenizers: TokenizerPair) -> dict[str, str]:
-    """SHA-256 of both models, as in the manifest: shards fit a tokenizer exactly when these are equal."""
-    return {
-        "source": hashlib.sha256(tokenizers.source.to_bytes()).hexdigest(),
-        "target": hashlib.sha256(tokenizers.target.to_bytes()).hexdigest(),
-    }
-
-
 def _encoded(
     pairs: Iterable[Numbered], tokenizers: TokenizerPair, progress: Callable[[int], None]
 ) -> Iterator[tuple[Numbered, list[int], list[int]]]:
@@ -214,7 +205,7 @@ def _write_all(
         source_tokens=sum(shard["source_tokens"] for shard in shards),
         target_tokens=sum(shard["target_tokens"] for shard in shards),
     )
-    hashes = tokenizer_hashes(tokenizers)
+    hashes = tokenizers.hashes()
     manifest = {"format": FORMAT, "report": asdict(report), "tokenizers": hashes, "shards": shards}
     write_json(folder / "manifest.json", manifest)
     return report

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from transduce.data.shards import TokenisedCorpus, tokenizer_hashes
+from transduce.data.shards import TokenisedCorpus
 from transduce.errors import ConfigError, DataError
 from transduce.files import write_atomically
 from transduce.text.pieces import IDS
@@ -84,7 +84,7 @@ def save_shortlist(folder: Path, shortlist: Shortlist, tokenizers: TokenizerPair
     """Put it into the bundle `folder`, in the place of another. Raises `SaveError`."""
     content = save(
         {"frequent": shortlist.frequent, "translations": shortlist.translations},
-        {"format": _FORMAT, **tokenizer_hashes(tokenizers)},
+        {"format": _FORMAT, **tokenizers.hashes()},
     )
     write_atomically(folder / FILE, content)
 
@@ -104,7 +104,7 @@ def load_shortlist(folder: Path, tokenizers: TokenizerPair) -> Shortlist:
             found = Shortlist(file.get_tensor("frequent"), file.get_tensor("translations"))
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: not a shortlist ({error}). Make it again with `transduce shortlist`.") from error
-    if about != {"format": _FORMAT, **tokenizer_hashes(tokenizers)}:
+    if about != {"format": _FORMAT, **tokenizers.hashes()}:
         raise DataError(f"{path}: made for other pieces than this model's. Make it again with `transduce shortlist`.")
     return found
 

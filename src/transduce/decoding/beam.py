@@ -13,7 +13,6 @@ import torch
 
 from transduce.decoding.search import (
     CPU,
-    DecodeState,
     Hypothesis,
     StateT,
     Step,
@@ -30,8 +29,6 @@ from transduce.shapes import Bool, Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
 
 _FREE = -1  # in a table of forced pieces: anything may come here
-
-__all__ = ["BeamConfig", "DecodeState", "Hypothesis", "Step", "beam_search", "length_penalty"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -559,9 +559,10 @@ def _positions(positions: torch.nn.Module, wanted: int) -> int:
 
 def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle) -> None:
     """Raise `ConfigError` unless both bundles read and write the same pieces."""
-    pieces = [[side.to_bytes() for side in (b.tokenizers.source, b.tokenizers.target)] for b in (one, other)]
-    forms = [(b.config.normalise, tuple(b.config.tags), b.config.placeholders) for b in (one, other)]
-    if pieces[0] != pieces[1] or forms[0] != forms[1]:
+    read = [
+        (b.tokenizers.hashes(), b.config.normalise, tuple(b.config.tags), b.config.placeholders) for b in (one, other)
+    ]
+    if read[0] != read[1]:
         raise ConfigError(
             f"{path}: not the vocabulary of {first}, so they cannot be an ensemble. Train its models on the same "
             "files, dev set included, with the same [tokenizer], data.augment = 0 and data.placeholders = 0, each with "

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transduce.evaluation.breakdown import Units
@@ -47,15 +47,11 @@ def lines_of(
     target: Units,
 ) -> list[Line]:
     """The lines of a test set, divided into words."""
+    texts = [split_tag(s)[1] for s in sources or [""] * len(outputs)]  # a tag in front is no text
     return [
         Line(s, o, refs, source.split(s), target.split(o), [target.split(r) for r in refs])
-        for s, o, refs in zip(map(_untagged, sources or [""] * len(outputs)), outputs, references, strict=True)
+        for s, o, refs in zip(texts, outputs, references, strict=True)
     ]
-
-
-def _untagged(source: str) -> str:
-    """A tag in front is no text."""
-    return split_tag(source)[1]
 
 
 def failures(lines: Sequence[Line]) -> list[Failure]:
@@ -122,7 +118,7 @@ def _repeated(line: Line) -> bool:
 
 
 def _lost_number(line: Line) -> bool:
-    return any(_lost(line, numbers))
+    return _lost(line, numbers)
 
 
 def _new_number(line: Line) -> bool:
@@ -131,15 +127,15 @@ def _new_number(line: Line) -> bool:
 
 
 def _lost_placeholder(line: Line) -> bool:
-    return any(_lost(line, placeholders))
+    return _lost(line, placeholders)
 
 
-def _lost(line: Line, things: Callable[[str], set[str]]) -> Iterator[str]:
-    """What source (where there is one) and every reference have and the output has not."""
+def _lost(line: Line, things: Callable[[str], set[str]]) -> bool:
+    """Whether source (where there is one) and every reference have something that the output has not."""
     wanted = set.intersection(*map(things, line.references))
     if line.source:
         wanted &= things(line.source)
-    return iter(sorted(wanted - things(line.output)))
+    return bool(wanted - things(line.output))
 
 
 WAYS: tuple[tuple[str, str, Callable[[Line], bool]], ...] = (

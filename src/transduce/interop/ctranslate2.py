@@ -16,8 +16,9 @@ from transduce.decoding.beam import BeamConfig
 from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
 from transduce.errors import ConfigError, SaveError
 from transduce.files import atomic_folder
+from transduce.interop.rules import refusals
 from transduce.nn import Transformer, TransformerConfig
-from transduce.nn.attention import Attention, MultiHeadAttention, SelfAttention
+from transduce.nn.attention import MultiHeadAttention, SelfAttention
 from transduce.nn.decoder import DecoderLayer
 from transduce.nn.encoder import EncoderLayer
 from transduce.nn.packed import Format
@@ -45,13 +46,7 @@ def has_form(form: Format) -> bool:
 
 def refusal(config: TransformerConfig) -> str:
     """Why CTranslate2 cannot run such a model; empty when it can."""
-    if not isinstance(config.layer, Attention):
-        return f"its layers are self-attention, this model's are {config.layer.kind}"
-    if not config.residual:
-        return "it has residual connections everywhere, this model has none"
-    if config.d_k != config.d_v:
-        return f"its d_k is its d_v, this model's are {config.d_k} and {config.d_v}"
-    return ""
+    return "; ".join(refusals(config, joint=True, tagged=False)["ctranslate2"])
 
 
 def convert(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from transduce.device import operation_threads
 from transduce.errors import ConfigError
 from transduce.lab.cells import Cell, Result
 from transduce.lab.rivals import RIVALS, Rival, Subject, reach, subject
@@ -123,21 +124,14 @@ def compute(cell: Cell) -> Result:
     torch.manual_seed(cell["seed"])
     match cell["what"]:
         case "machine":
-            result = _with_threads(cell, lambda: machine(cell["repeats"]))
+            with operation_threads(cell["threads"]):
+                result: Result = machine(cell["repeats"])
         case "path":
             result = {"reach": reach(RIVALS[cell["rival"]], cell["n"], cell["w"])}
         case _:
-            result = _with_threads(cell, lambda: _cost(cell))
+            with operation_threads(cell["threads"]):
+                result = _cost(cell)
     return result | {"seconds": round(time.perf_counter() - start, 3)}
-
-
-def _with_threads(cell: Cell, run: Callable[[], Result]) -> Result:
-    before = torch.get_num_threads()
-    torch.set_num_threads(cell["threads"])
-    try:
-        return run()
-    finally:
-        torch.set_num_threads(before)
 
 
 def _cost(cell: Cell) -> Result:

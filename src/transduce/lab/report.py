@@ -2,7 +2,6 @@
 
 import html
 import io
-import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from transduce.card import versions
 from transduce.errors import ConfigError
 from transduce.files import write_atomically, write_json
 from transduce.lab.page import Row, grid, page
+from transduce.machine import hardware
 from transduce.training.world import environment
 
 if TYPE_CHECKING:
@@ -60,14 +60,7 @@ class Report:
 
 def provenance() -> dict[str, Any]:
     """Commit (where this is a checkout), hardware and versions."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return {
-        "commit": _commit() or "not a checkout",
-        "hardware": f"{names[0] if names else platform.processor() or platform.machine()}, {len(names) or '?'} cores",
-        "versions": versions(),
-    }
+    return {"commit": _commit() or "not a checkout", "hardware": hardware(), "versions": versions()}
 
 
 def _commit() -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from transduce.nn.attention import KeyValue, MultiHeadAttention
 from transduce.nn.feed_forward import FeedForward
 from transduce.nn.mixer import CausalMixer, MixerState
-from transduce.nn.sublayer import Plain, PostNorm, PreNorm
+from transduce.nn.sublayer import Connection
 from transduce.shapes import Bool, Float, Int, Tensor
 
 
@@ -45,7 +45,7 @@ class DecoderLayer(nn.Module):
         mixer: CausalMixer,
         cross_attention: MultiHeadAttention,
         feed_forward: FeedForward,
-        connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
+        connections: tuple[Connection, Connection, Connection],
     ) -> None:
         super().__init__()
         self.mixer = mixer

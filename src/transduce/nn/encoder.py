@@ -7,7 +7,7 @@ from torch import nn
 
 from transduce.nn.feed_forward import FeedForward
 from transduce.nn.mixer import Mixer
-from transduce.nn.sublayer import Plain, PostNorm, PreNorm
+from transduce.nn.sublayer import Connection
 from transduce.shapes import Bool, Float, Tensor
 
 
@@ -19,7 +19,7 @@ class EncoderLayer(nn.Module):
         self,
         mixer: Mixer,
         feed_forward: FeedForward,
-        connections: tuple[PostNorm | PreNorm | Plain, PostNorm | PreNorm | Plain],
+        connections: tuple[Connection, Connection],
     ) -> None:
         super().__init__()
         self.mixer = mixer

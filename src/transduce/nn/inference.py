@@ -26,7 +26,7 @@ from transduce.nn.decoder import DecoderLayer
 from transduce.nn.embedding import Embedding
 from transduce.nn.encoder import EncoderLayer
 from transduce.nn.packed import Format, Product, has_int8, pack
-from transduce.nn.sublayer import Plain, PostNorm, PreNorm
+from transduce.nn.sublayer import Connection, Plain, PreNorm
 from transduce.nn.transformer import Transformer
 from transduce.shapes import Float, Int, Tensor
 
@@ -262,7 +262,7 @@ class _Around:
     """What stands around a sub-layer, without dropout."""
 
     def __init__(self, connection: nn.Module, dtype: torch.dtype) -> None:
-        assert isinstance(connection, PostNorm | PreNorm | Plain)
+        assert isinstance(connection, Connection)
         self._norm = _Norm(connection.norm, dtype)
         self._first = isinstance(connection, PreNorm) or (isinstance(connection, Plain) and connection.normalise_first)
         self._residual = not isinstance(connection, Plain)

@@ -1,7 +1,7 @@
 """What stands around every sub-layer: residual connection, dropout and layer normalisation (sections 3.1, 5.4)."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol, final, runtime_checkable
+from typing import Literal, final
 
 from torch import nn
 
@@ -10,15 +10,6 @@ from transduce.shapes import Float, Tensor
 
 Norm = Literal["post", "pre"]
 Function = Callable[[Tensor], Tensor]
-
-
-@runtime_checkable  # so that tests can check annotations at run time
-class Connection(Protocol):
-    """Applies a sub-layer to x with everything that stands around it."""
-
-    def __call__(self, x: Tensor, sublayer: Function) -> Tensor:
-        """x and sublayer(x), joined and normalised."""
-        ...
 
 
 @final
@@ -71,7 +62,11 @@ class Plain(nn.Module):
         return self.norm(self.dropout(sublayer(x)))  # type: ignore[no-any-return]
 
 
-def build_connection(d_model: int, p_drop: float, norm: Norm, residual: bool) -> PostNorm | PreNorm | Plain:
+Connection = PostNorm | PreNorm | Plain
+"""What stands around a sub-layer: it is called with x and the sub-layer."""
+
+
+def build_connection(d_model: int, p_drop: float, norm: Norm, residual: bool) -> Connection:
     """The connection that a config's `norm` and `residual` name."""
     if not residual:
         return Plain(d_model, p_drop, norm)

@@ -19,7 +19,7 @@ from transduce.nn.mixer import CausalMixer, Mixer, MixerState
 from transduce.nn.positions import LearnedPositions, SinusoidalPositions
 from transduce.nn.recurrence import BidirectionalRecurrent, Recurrence, Recurrent
 from transduce.nn.restricted import RestrictedAttention, RestrictedSelfAttention
-from transduce.nn.sublayer import Norm, Plain, PostNorm, PreNorm, build_connection
+from transduce.nn.sublayer import Connection, Norm, build_connection
 from transduce.shapes import Float, Int, Tensor
 
 Positions = Literal["sinusoidal", "learned"]
@@ -224,7 +224,7 @@ def _feed_forward(c: TransformerConfig) -> FeedForward:
     return FeedForward(c.d_model, c.d_ff, c.activation_dropout)
 
 
-def _around(c: TransformerConfig) -> PostNorm | PreNorm | Plain:
+def _around(c: TransformerConfig) -> Connection:
     return build_connection(c.d_model, c.p_drop, c.norm, c.residual)
 
 

@@ -7,6 +7,7 @@ Differs: with `tokenizer.dropout` or `tokenizer.sampling`, both off by default, 
 pieces of the same text (BPE-dropout, Provilkov et al., 2020; subword regularisation, Kudo, 2018).
 """
 
+import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +87,7 @@ class TokenizerConfig:
 
 @final
 class Tokenizer:
-    """An immutable SentencePiece model. Build one with `train`, `load` or `from_bytes`.
+    """An immutable SentencePiece model. Build one with `train` or `load`, or of what `to_bytes` gave.
 
     `decode(encode(text)) == text` for every string when trained on raw text: what has no piece of its own is spelled in
     bytes. Two exceptions: `words`, and what was trained with `pretokenised`, have no bytes and turn the unknown into
@@ -130,11 +131,6 @@ class Tokenizer:
             table = _blanks(_UNUSABLE) | _blanks(_rare_characters(usable, room // 2 if with_bytes else room - 1))
         chunks = [_utf8(chunk) for line in usable for chunk in _chunks(line.translate(table))]
         return cls(_train(chunks, size, {"byte_fallback": with_bytes} | _kind_options(kind, pretokenised, tags)))
-
-    @classmethod
-    def from_bytes(cls, model: bytes) -> Self:
-        """The tokenizer that `to_bytes` gave. Raises `BundleError` when `model` is not one of ours."""
-        return cls(model)
 
     def to_bytes(self) -> bytes:
         """The SentencePiece model file, byte for byte."""
@@ -301,6 +297,11 @@ class TokenizerPair:
     def joint(self) -> bool:
         """Whether both sides share one vocabulary."""
         return self.source is self.target
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of both models: shards and weights fit a pair exactly when these are equal."""
+        sides = {"source": self.source, "target": self.target}
+        return {side: hashlib.sha256(tokenizer.to_bytes()).hexdigest() for side, tokenizer in sides.items()}
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.model`, or `source.model` and `target.model`, into a folder. Raises `SaveError`."""

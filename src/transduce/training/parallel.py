@@ -6,15 +6,15 @@ take one half of the batch through the whole model meet once a step instead (doc
 a gradient of its own in memory. A part is small, because what its layers keep for their backward pass is held at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from transduce.device import operation_threads
 from transduce.shapes import Tensor
 
 Gradients = Sequence[Tensor | None]
@@ -67,7 +67,7 @@ def set_gradients(model: nn.Module, n: int, differentiate: Differentiate, lanes:
     if lanes == 1:
         shares = [share(0)]
     else:
-        with _threads_for_operations(max(1, threads // lanes)):
+        with operation_threads(max(1, threads // lanes)):
             shares = list(_pool(lanes).map(share, range(lanes)))
     total = shares[0][1]
     for _, other in shares[1:]:
@@ -91,13 +91,3 @@ def _pool(lanes: int) -> ThreadPoolExecutor:
         torch.set_flush_denormal(True)  # a thread's own setting (`device.tune_process`)
 
     return ThreadPoolExecutor(lanes, thread_name_prefix="gradient", initializer=begin)
-
-
-@contextmanager
-def _threads_for_operations(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -312,7 +312,7 @@ class Trainer:
 
         `save` is called after every validation, and when stopped between two of them (then with `interim`).
         """
-        if self._over(progress):
+        if self.over(progress):
             return replace(progress, finished=True)
         for after, numbers in self.updates(progress):
             listener.stepped(self.update(after, numbers))
@@ -323,7 +323,7 @@ class Trainer:
                     result = validate(self.model, progress.step)
                 progress = replace(progress, history=(*progress.history, result))
                 listener.validated(result, progress)
-                progress = replace(progress, finished=self._over(progress))
+                progress = replace(progress, finished=self.over(progress))
                 save(progress)
                 if progress.finished:
                     break
@@ -333,6 +333,7 @@ class Trainer:
                 break
         return progress
 
-    def _over(self, progress: Progress) -> bool:
+    def over(self, progress: Progress) -> bool:
+        """Whether steps or patience are used up."""
         impatient = self.training.patience > 0 and progress.stale >= self.training.patience
         return impatient or progress.step >= self.training.max_steps
