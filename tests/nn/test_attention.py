@@ -225,3 +225,12 @@ def test_self_attention_steps_under_autocast() -> None:
             y, state = layer.step(x[:, t], state)
             torch.testing.assert_close(y, whole[:, t], rtol=0.05, atol=0.05)
     assert state.past.k.dtype == torch.bfloat16
+
+
+def test_keys_lie_as_whoever_multiplies_by_them_wants_them() -> None:
+    """Transposed on a processor; elsewhere PyTorch's fused kernels take rows only (`meta` stands for that)."""
+    attention = MultiHeadAttention(D, H)
+    on_processor = attention.keys_values(torch.randn(2, 5, D)).k
+    elsewhere = attention.to("meta").keys_values(torch.empty(2, 5, D, device="meta")).k
+    assert on_processor.shape == elsewhere.shape
+    assert (on_processor.stride(-2), elsewhere.stride(-1)) == (1, 1)
