@@ -8,13 +8,10 @@ from transduce.errors import TransduceError
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """PyTorch says it in words, or by the name of a class that cannot be named without importing it."""
-    said = ("DefaultCPUAllocator", "out of memory")
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(words in str(error) for words in said)
-    )
+    """Python says it by a class, PyTorch in words."""
+    said = f"{type(error).__name__}: {error}"
+    words = ("MemoryError", "DefaultCPUAllocator", "out of memory")
+    return any(word in said for word in words)
 
 
 def report(error: BaseException, debug: bool) -> int:

@@ -66,10 +66,8 @@ def provenance() -> dict[str, Any]:
 def _commit() -> str:
     """Of the checkout that this file is in; empty where there is none, or no git."""
     here = Path(__file__).parent
-    around = {
-        **environment(),
-        "GIT_CEILING_DIRECTORIES": str(here.parents[3]),
-    }  # not of a repository around site-packages
+    # not of a repository around site-packages
+    around = {**environment(), "GIT_CEILING_DIRECTORIES": str(here.parents[3])}
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         asked = subprocess.run(command, cwd=here, env=around, capture_output=True, text=True, check=False)
