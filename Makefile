@@ -2,7 +2,7 @@
 #   make demo      learn to pronounce English, in a few minutes
 #   make check     format, lint, types, import contracts        make test     the tests that CI runs
 #   make nightly   everything that takes longer                 make docs     documentation generated from the source
-#   make bench     speed and memory on this machine             make results  the tables of docs/results.md, measured again
+#   make bench     speed and memory on this machine             make results  RECIPES="...": trained, measured, added to docs/results.md
 #   make speedrun  the time to 38 BLEU on Multi30k, on record
 #   make clean     remove all of the above's leavings (never runs/)
 
@@ -61,7 +61,7 @@ bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks
 
 results: $(VENV)/dev
-	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.results $(RECIPES)
 
 speedrun: $(VENV)/dev
 	$(BIN)/python -m benchmarks.speedrun $(SPEEDRUN)

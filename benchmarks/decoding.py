@@ -20,12 +20,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=["throughput", "latency"], default="throughput")
     parser.add_argument("--model", choices=list(SHAPES), default="base")
     parser.add_argument("--beam", type=int, default=4)
-    parser.add_argument("--sentences", type=int, default=64)
+    parser.add_argument("--sentences", type=int, default=128)
     parser.add_argument("--out-len", type=int, default=30, help="steps of every output, its end symbol included")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bundle", type=Path, help="a trained model with one vocabulary, instead of random weights")
     parser.add_argument("--source", type=Path, help="its inputs, one a line")
     parser.add_argument("--reference", type=Path, help="adds BLEU")
+    parser.add_argument("--alpha", type=float, help="length penalty; the bundle's own, or 0.6")
 
 
 def random_sentences(n: int, size: int) -> Outputs:

@@ -4,8 +4,9 @@
     python -m benchmarks.results multi30k_ende --set training.max_steps=3000
     python -m benchmarks.results                                   only the page
 
-A run is one line of results.jsonl, appended when it is done. Interrupted, the same command goes on where it was. The
-test set is scored once, by `transduce evaluate RUN` with the recipe's own decoding.
+A run is one line of results.jsonl, appended when it is done and kept in the run's result.json. Interrupted, the same
+command goes on where it was; done, it measures nothing again. The test set is scored once, by `transduce evaluate RUN`
+with the recipe's own decoding. `make results RECIPES="multi30k_ende scan_simple"` is the same.
 """
 
 import argparse
@@ -19,12 +20,14 @@ from statistics import mean
 from typing import Any
 
 from transduce.config import flat_values, load_recipe
+from transduce.files import write_json
 from transduce.machine import hardware
 from transduce.rundir import load_asked
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDS = DOCS / "results.jsonl"
 PAGE = DOCS / "results.md"
+TRANSDUCE = [sys.executable, "-m", "transduce"]
 
 PUBLISHED = {
     "multi30k_ende": "41.02 BLEU (Wu et al. 2021, Transformer-Tiny, beam 5)",
@@ -58,8 +61,10 @@ TASKS = {
 def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
     """Measure the finished `run` of `recipe` on its test set, and say where and with what it was made."""
     sets = "".join(f" --set {setting}" for setting in settings)
+    where = f"runs/{run.name}"
+    out = f" --out {where}" if settings else ""
     metrics = "bleu,chrf,ter" if load_asked(run).evaluation.metric == "bleu" else "wer,per,accuracy"
-    command = ["transduce", "evaluate", str(run), "--metric", metrics, "--json"]
+    command = [*TRANSDUCE, "evaluate", str(run), "--metric", metrics, "--json"]
     scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     sessions = [e for e in events if e["event"] == "session"]
@@ -70,7 +75,7 @@ def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
         "recipe": recipe,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
-        "command": f"transduce train {recipe}{sets}; transduce evaluate runs/{recipe} --metric {metrics}",
+        "command": f"transduce train {recipe}{sets}{out}; transduce evaluate {where} --metric {metrics}",
         "settings": {k: v for k, v in changed.items() if k != "data.root"},
         "seed": asked.training.seed,
         "steps": model["step"],
@@ -161,11 +166,14 @@ def main() -> None:
     for recipe in a.recipes:
         run = a.runs / "-".join([recipe, *a.set])
         sets = [word for setting in a.set for word in ("--set", setting)]
-        train = subprocess.run(["transduce", "train", recipe, *sets, "--out", str(run)], check=False)
+        train = subprocess.run([*TRANSDUCE, "train", recipe, *sets, "--out", str(run)], check=False)
         if train.returncode:
             sys.exit(train.returncode)
-        with RECORDS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record(recipe, run, a.set), ensure_ascii=False) + "\n")
+        if not (run / "result.json").is_file():
+            found = record(recipe, run, a.set)
+            with RECORDS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+            write_json(run / "result.json", found)
     lines = RECORDS.read_text(encoding="utf-8").splitlines() if RECORDS.is_file() else []
     PAGE.write_text(page([json.loads(line) for line in lines]), encoding="utf-8")
 

@@ -43,6 +43,8 @@ def test_every_recipe(transduce: Transduce, recipe: str) -> None:
     assert min(found[key] for key in ("parameters", "flops_per_token", "memory_bytes", "seconds")) > 0
     if not found["minutes"]:
         assert found["seconds"] == pytest.approx(found["max_steps"] * found["seconds_per_update"], rel=0.1)
+        pieces = found["target_pieces_per_second"] * found["seconds_per_update"]
+        assert pieces == pytest.approx(found["tokens_per_update"], rel=0.1)
     assert ("status" in found) == recipe.startswith("wmt14")
 
 

@@ -127,7 +127,10 @@ def _recipe(config: "RunConfig") -> dict[str, Any]:
 
 
 def _cost(config: "RunConfig") -> dict[str, Any]:
-    """Predicted for training on the processor of this machine, with full batches and as many pieces as may be."""
+    """Predicted for training on the processor of this machine, with full batches and as many pieces as may be.
+
+    `seconds` is of the updates alone; what validations take depends on the dev set.
+    """
     import os
 
     from transduce.calibration import calibrated_machine
@@ -146,7 +149,7 @@ def _cost(config: "RunConfig") -> dict[str, Any]:
         "memory_bytes": training_memory(config.model, *sizes, work, precision, BASE, COPIES + (t.ema > 0)),
         "precision": precision,
         "seconds_per_update": round(update, 3),
-        "target_pieces_per_second": round(work.target / update, 1),
+        "target_pieces_per_second": round(config.batching.tokens / update, 1),
         "seconds": round(t.minutes * 60 if t.minutes > 0 else t.max_steps * update, 1),
     }
 
