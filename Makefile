@@ -20,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 # Tests are chosen by marker. Without benchmark data those that read it are left out, without a browser those that drive
 # one; whatever was chosen and then skips is a failure.
-TIERS := unit or learn or multi
+TIERS := unit or learn
 DATA := $(if $(TRANSDUCE_DATA),, and not data)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 LEFT_OUT := $(DATA)$(if $(CHROMIUM),, and not browser)
@@ -48,7 +48,7 @@ test: $(VENV)/dev
 	$(PYTEST) $(PARALLEL) -m "($(TIERS)) and not slow$(LEFT_OUT)"
 
 nightly: check test
-	$(PYTEST) -o faulthandler_timeout=0 -m "(slow or parity)$(LEFT_OUT)"
+	$(PYTEST) -o faulthandler_timeout=0 -m "slow$(LEFT_OUT)"
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-TIERS = frozenset({"unit", "learn", "multi", "gpu", "parity", "slow"})
+TIERS = frozenset({"unit", "learn", "gpu", "slow"})
 LOOPBACK = ("127.", "::1", "localhost")
 
 # The same examples every time, and none that fails because the machine was busy.
@@ -62,7 +62,7 @@ def run_time_checks(on: bool) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Shapes and types are checked by what is not trained for: the unit tier calls every function, and with them."""
-    with run_time_checks(on=not any(item.get_closest_marker(tier) for tier in ("learn", "parity", "slow"))):
+    with run_time_checks(on=not any(item.get_closest_marker(tier) for tier in ("learn", "slow"))):
         return (yield)
 
 

@@ -262,8 +262,8 @@ def test_limits_may_be_raised(tmp_path: Path, setting: str) -> None:
         ),
         ("", "training.minutes=4", "training.minutes was 5.0; it may be raised"),
         ("", "training.patience=2", "training.patience was 3; it may be raised"),
-        ("training.minutes=0", "training.minutes=60", "training.minutes was 0.0; it may be raised"),
-        ("training.patience=0", "training.patience=9", "training.patience was 0; it may be raised"),
+        ("training.minutes=0", "training.minutes=60", "training.minutes had no limit; it may be raised"),
+        ("training.patience=0", "training.patience=9", "training.patience had no limit; it may be raised"),
         (
             "",
             "training.seed=2",

@@ -130,9 +130,8 @@ def check_same(run: Path, config: RunConfig) -> None:
         unlimited = key != "training.max_steps" and new[key] == 0
         lowered = new[key] < old[key] or (key != "training.max_steps" and old[key] == 0)
         if lowered and not unlimited:
-            raise ConfigError(
-                f"{run}: {key} was {old[key]}; it may be raised on continuing, but not lowered to {new[key]}."
-            )
+            was = "had no limit" if old[key] == 0 else f"was {old[key]}"
+            raise ConfigError(f"{run}: {key} {was}; it may be raised on continuing, but not lowered to {new[key]}.")
 
 
 def load_asked(run: Path) -> RunConfig:

@@ -238,6 +238,10 @@ def test_auto_says_which_engine_it_took_and_why(
     assert (said.status, said.out) == (0, transduce("translate", run, "cat").out)
     assert said.err.startswith("engine torch: a model for CTranslate2 cannot be kept (")
     transduce("translate", run, "cat", "--engine", "ctranslate2").failed("XDG_CACHE_HOME says where; --engine torch")
+    said = transduce("translate", run, "cat", "--engine", "auto", "--sample")
+    assert said.err == "engine torch: --sample draws with the plain model\n"
+    said = transduce("translate", run, "cat", "--engine", "auto", "--diverse", 1, "--n-best", 2)
+    assert said.err == "engine torch: --diverse searches with the plain model\n"
 
 
 # ---- what cannot be

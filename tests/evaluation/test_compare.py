@@ -58,6 +58,13 @@ def test_exchanging_the_systems_mirrors_the_result(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
+def test_a_system_is_no_better_than_itself(metric: str) -> None:
+    a, _, references = systems()
+    result = compare(a, a, references, metric, samples=20)
+    assert (result.delta.score, result.p_value) == (0, 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_scores_are_those_of_evaluate(metric: str) -> None:
     a, b, references = systems()
     result = compare(a, b, references, metric, samples=20)

@@ -135,8 +135,8 @@ def compare(
     hypothesis_a: Annotated[Path, typer.Argument(metavar="HYP_A", help="Outputs of one system, one a line.")],
     hypothesis_b: Annotated[Path, typer.Argument(metavar="HYP_B", help="Outputs of the other.")],
     reference: Annotated[Path, typer.Option(metavar="F", help="Right outputs, line by line.")],
-    metric: Metric = None,
-    tokenize: Tokenize = None,
+    metric: Annotated[str, typer.Option(help="bleu, chrf, ter, wer, per, accuracy; several with commas.")] = "bleu",
+    tokenize: Annotated[str, typer.Option(help="BLEU's tokenizer: 13a for text, none for tokenised files.")] = "13a",
     samples: Annotated[int, typer.Option(help="Resamplings.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 12345,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a metric.")] = False,
@@ -154,8 +154,8 @@ def compare(
     a, b, right = read_all(hypothesis_a), read_all(hypothesis_b), read_all(reference)
     for path, lines in ((hypothesis_a, a), (hypothesis_b, b)):
         same_length(path, lines, reference, right)
-    for name in _metrics(metric or "bleu"):
-        found = paired(a, b, [[r] for r in right], name, tokenize or "13a", samples=samples, seed=seed)
+    for name in _metrics(metric):
+        found = paired(a, b, [[r] for r in right], name, tokenize, samples=samples, seed=seed)
         if as_json:
             print_json({"metric": name, **asdict(found)})
         else:

@@ -33,9 +33,14 @@ MixSource = Annotated[Path | None, typer.Option(help="Older data to mix in, so t
 MixTarget = Annotated[Path | None, typer.Option(help="Targets of --mix-source.")]
 MixPairs = Annotated[Path | None, typer.Option(help="Instead: older data as pairs.")]
 MixShare = Annotated[float | None, typer.Option(help="Its share of the training pairs; 0.2 if not given.")]
-Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; runs/<recipe name> if not given.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Run directory; if not given runs/<recipe name>, or after the files: runs/en-de."),
+]
 PresetName = Annotated[str, typer.Option(help="auto, tiny, small, base or big: without a recipe.")]
-Minutes = Annotated[float | None, typer.Option(help="Train as many steps as fit into this time.")]
+Minutes = Annotated[
+    float | None, typer.Option(help="Train as many steps as fit into this time; without a recipe 30 if not given.")
+]
 Langs = Annotated[str | None, typer.Option(help="Language codes, as en-de or en-us,de-at; else the files'.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting of the recipe.")

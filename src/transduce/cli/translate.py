@@ -85,6 +85,7 @@ def translate(
       transduce translate runs/mine --input a.en --output a.de --workers 4
       transduce shortlist runs/mine; transduce translate runs/mine --input a.en --shortlist
     """
+    from transduce.cli.console import say
     from transduce.cli.files import Lines, check_place, open_output
     from transduce.cli.progress import counting
     from transduce.text.form import put_tag
@@ -113,13 +114,16 @@ def translate(
             raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
+    if engine == "auto" and (sample or diverse is not None):
+        say(f"engine torch: {'--sample draws' if sample else '--diverse searches'} with the plain model")
+        engine = "torch"
     if workers != 1:
         _check_workers(workers, text, input_file, sample, attention)
     search = Search(
         bundle=bundle,
         device=device,
         precision=precision,
-        engine="torch" if engine == "auto" and (sample or diverse is not None) else engine,
+        engine=engine,
         beam=n_best if diverse is not None and beam is None else beam,
         alpha=alpha,
         n_best=n_best,
@@ -200,6 +204,8 @@ def score(
     precision: Precision = "auto",
 ) -> None:
     """Log-probability (natural) of every target given its source: one a line, end symbol included, no length penalty.
+
+    Numbers, addresses and the like that both sides have are scored as placeholders, where the model keeps them.
 
     Example: transduce score runs/mine --source a.en --target a.de
     """

@@ -115,9 +115,10 @@ def _interval(score: float, resampled: Numbers) -> Interval:
 
 
 def _p_value(observed: float, deltas: Numbers) -> float:
-    """As sacreBLEU: absolute differences of the samples, shifted to mean 0, that are larger than the one observed.
+    """As sacreBLEU: absolute differences of the samples, shifted to mean 0, that are larger than the one observed; or
+    as large, so that systems that never differ have a p of 1.
 
     The 1 above and below keeps a test with few samples from claiming more than it can know.
     """
     sizes = np.abs(deltas)
-    return float((np.sum(sizes - sizes.mean() > observed) + 1) / (len(sizes) + 1))
+    return float((np.sum(sizes - sizes.mean() >= observed) + 1) / (len(sizes) + 1))
