@@ -29,15 +29,7 @@ from benchmarks.decoding import Outputs, options
 
 Case = dict[str, str]
 SETTING = ("engine", "precision", "batch", "threads", "workers")
-SHOWN = (
-    "output_tokens_per_second",
-    "cpu_ms_per_sentence",
-    "p50_ms",
-    "p95_ms",
-    "peak_rss_mib",
-    "bandwidth_share",
-    "bleu",
-)
+SHOWN = ("output_tokens_per_second", "cpu_ms_per_sentence", "p50_ms", "p95_ms", "peak_rss_mib", "bandwidth_share")
 
 
 def cases(mode: str, cores: int, batches: Sequence[str], with_huggingface: bool = False) -> Iterator[tuple[str, Case]]:

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmarks.decoding import Outputs, measure, options, random_sentences, rep
 from benchmarks.ours import config as paper
 from benchmarks.timing import RSS_BYTES
 from transduce.bundle import bundle_folder, load_bundle
+from transduce.data.corpus import read_lines
 from transduce.data.shortlist import Shortlist, load_shortlist
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.continuous import continuous_beam_search
@@ -158,8 +160,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             side = bundle.tokenizers.target
             pieces = side.pieces(range(side.size))
             a.alpha = bundle.config.alpha if a.alpha is None else a.alpha
-            text = normalise(a.source.read_text(encoding="utf-8"), bundle.config.normalise)
-            lines = text.splitlines()[: a.sentences]
+            lines = [normalise(line, bundle.config.normalise) for line in islice(read_lines(a.source), a.sentences)]
             sources = bundle.tokenizers.encode_sources(lines)
             least, steps = 0, lambda length: length + extra
             listed = load_shortlist(bundle_folder(a.bundle), bundle.tokenizers) if a.shortlist else None
@@ -187,7 +188,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     if a.reference is not None:
         from transduce.evaluation.metrics import evaluate
 
-        references = a.reference.read_text(encoding="utf-8").splitlines()[: a.sentences]
+        references = list(islice(read_lines(a.reference), a.sentences))
         texts = [bundle.tokenizers.target.decode(output) for output in record["outputs"]]
         bleu = evaluate(texts, [[r] for r in references], ["bleu"], bundle.config.tokenize)["bleu"]
         record["bleu"] = round(bleu.score, 2)

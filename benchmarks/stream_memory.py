@@ -76,6 +76,7 @@ def main() -> None:
         assert process.stdout is not None
         feeding = threading.Thread(target=_feed, args=(process, a.lines))
         feeding.start()
+        n = 0
         for n, _ in enumerate(process.stdout, start=1):
             if n % max(1, a.lines // PARTS) == 0:
                 held.append((n, resident(process.pid)))

@@ -23,8 +23,12 @@ from transduce.text.tokenizer import Kind, Tokenizer, TokenizerPair
 
 
 def load_report(run: Path) -> dict[str, Any]:
-    """The preflight report of `run` as it was saved. Raises `DataError` when there is none."""
-    values: dict[str, Any] = json.loads(_saved(run, "preflight.json").read_text(encoding="utf-8"))
+    """The preflight report of `run` as it was saved. Raises `DataError` when there is none, or it is damaged."""
+    path = _saved(run, "preflight.json")
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: broken ({error}). Start over with --fresh.") from error
     return values
 
 

@@ -53,6 +53,15 @@ def test_what_is_in_memory_is_ready() -> None:
     assert [(text, lines.ready()) for text in lines] == [("a", True), ("b", True)]
 
 
+def test_a_stream_that_cannot_be_read() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(DataError, match=r"standard input: cannot be read \(Input/output error\)"):
+        list(StandardInput(Broken()))
+
+
 def test_bytes_that_are_no_text() -> None:
     chosen = random.Random(1)
     lines = [b"line"] * chosen.randint(3, 9)

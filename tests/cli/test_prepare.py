@@ -138,6 +138,8 @@ def test_lists_and_reports_that_cannot_be(transduce: Transduce, tmp_path: Path) 
     transduce("prepare", *options, tmp_path / "list.tsv").refused("data/dropped.tsv: not there", "with --fresh.")
     assert not (tmp_path / "list.tsv").exists()
     transduce("prepare", *options[:-1], "--json").refused("data/preflight.json: not there", "with --fresh.")
+    (tmp_path / "run" / "data" / "preflight.json").write_text("{", encoding="utf-8")
+    transduce("prepare", *options[:-1], "--json").refused("data/preflight.json: broken (", "with --fresh.")
 
 
 def test_a_run_of_other_data_is_refused(transduce: Transduce, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_a_stop_says_how_to_go_on(
     [
         ("--sample --beam 2", "--sample draws one output a line and searches nothing."),
         ("--seed 2", "--seed 2: it is for --sample."),
+        ("--sample --seed -1", "--seed -1: must be at least 0 and below 2^63."),
+        (f"--sample --seed {2**64}", "must be at least 0 and below 2^63."),
         ("--beam 0", "beam = 0"),
     ],
 )

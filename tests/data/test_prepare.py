@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
@@ -254,6 +255,18 @@ def test_a_file_that_changes_meanwhile_is_an_error_and_not_a_mixture(
     ):
         made(tmp_path / "data", replace(inputs(train), cleaning=EVERY_RULE))
     assert not (tmp_path / "data").exists()
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = aligned(tmp_path, "train", SOURCES)
+
+    def refuse(*_: object) -> Never:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("transduce.data.prepare.sha256", refuse)  # the administrator may read everything
+    monkeypatch.setattr("transduce.data.corpus.open_unpacked", refuse)
+    with pytest.raises(DataError, match=r"train\.aa: cannot open it \(Permission denied\)"):
+        made(tmp_path / "data", inputs(train))
 
 
 @pytest.mark.parametrize("rules", [CleaningConfig(), EVERY_RULE], ids=["no rules", "every rule"])

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.unit
 
 
 def test_without_torchrun_there_is_one_process() -> None:
-    assert World.from_env({}, "cpu") == World(rank=0, size=1, device=torch.device("cpu"))
+    for env in ({}, {"RANK": "3"}, {"RANK": "0", "WORLD_SIZE": "1"}):
+        assert World.from_env(env, "cpu") == World(rank=0, size=1, device=torch.device("cpu"))
 
 
 def test_several_processes_are_refused() -> None:

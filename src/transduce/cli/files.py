@@ -105,7 +105,10 @@ class StandardInput:
 
     def _read(self) -> None:
         """What is there, or the next that comes."""
-        block = self._stream.read(_BLOCK) if self._file is None else os.read(self._file, _BLOCK)
+        try:
+            block = self._stream.read(_BLOCK) if self._file is None else os.read(self._file, _BLOCK)
+        except OSError as error:
+            raise DataError(f"standard input: cannot be read ({error.strerror or error}).") from error
         *lines, rest = block.split(b"\n")
         if lines:
             self._lines.append(b"".join([*self._begun, lines[0]]))
@@ -121,7 +124,7 @@ class StandardInput:
 def _readable(file: int) -> bool:
     try:
         return bool(select.select([file], [], [], 0)[0])
-    except OSError:  # a pipe on Windows: nobody can know
+    except OSError:  # nobody can know
         return False
 
 

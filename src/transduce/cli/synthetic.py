@@ -10,7 +10,7 @@ import typer
 from transduce.cli.searching import load_translator, members
 from transduce.cli.testset import has_data
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
-from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed
+from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, check_seed
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def backtranslate(
         raise ConfigError("--sample draws one output a line and searches nothing. Leave out --beam and --alpha.")
     if seed is not None and not sample:
         raise ConfigError(f"--seed {seed}: it is for --sample. Leave one of them out.")
+    check_seed(seed)
     translator = load_translator(model, device, precision, beam, alpha)
     draw = (1 if seed is None else seed) if sample else None
     _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw)

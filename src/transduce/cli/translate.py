@@ -88,7 +88,7 @@ def translate(
     from transduce.cli.console import say
     from transduce.cli.files import Lines, check_place, open_output
     from transduce.cli.progress import counting
-    from transduce.text.form import put_tag
+    from transduce.text.form import put_tag, split_tag
 
     if text is not None and input_file != "-":
         raise ConfigError("A text and --input: give one of them.")
@@ -112,8 +112,7 @@ def translate(
             raise ConfigError("--shortlist and --diverse: only packed weights search with one. Leave one of them out.")
         if n_best < 2:
             raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
-    if seed is not None and not 0 <= seed < 2**63:
-        raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
+    check_seed(seed)
     if engine == "auto" and (sample or diverse is not None):
         say(f"engine torch: {'--sample draws' if sample else '--diverse searches'} with the plain model")
         engine = "torch"
@@ -153,9 +152,15 @@ def translate(
             out.write("".join(line + "\n" for line in _format(source, outputs, scores, as_json)))
             if output_file == "-":
                 out.flush()  # whoever reads gets every answer whole, as soon as it is there
-            count(source)
+            count(source if to is None else split_tag(source)[1])
     if attention is not None and translator is not None:
         _write_attention(translator, bundle, looked_at, attention)
+
+
+def check_seed(seed: int | None) -> None:
+    """Raise `ConfigError` for one that no generator takes."""
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
 
 
 def _refuse(options: dict[str, object], why: str) -> None:

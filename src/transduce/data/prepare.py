@@ -233,9 +233,12 @@ def _unchanged(files: Iterable[Path]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    if not path.is_file():  # reading it will say so
-        return {"path": str(path)}
-    return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
+    try:
+        if path.is_file():
+            return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
+    except OSError:
+        pass
+    return {"path": str(path)}  # reading it will say why
 
 
 def _with_more(sources: Sources, pairs: Iterable[Pair]) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:

@@ -25,7 +25,7 @@ class Comparison:
 
     `delta` is b's score minus a's. `wins_a` and `wins_b` are the shares of the samples in which that system is the
     better one (lower, for error rates); what is missing to 1 are ties. `p_value` is that of sacreBLEU's paired
-    bootstrap test: how often the difference, were there none, would come out larger than the one observed.
+    bootstrap test: how often the difference, were there none, would come out as large as the one observed.
     """
 
     metric: str
@@ -51,7 +51,8 @@ def compare(
 ) -> Comparison:
     """Score both systems on `samples` corpora drawn from the lines with replacement, the same ones for both.
 
-    With the default seed these are the samples that `sacrebleu --paired-bs` draws; intervals and p-value are its own.
+    With the default seed these are the samples that `sacrebleu --paired-bs` draws; intervals and p-value are its
+    own, but that a difference as large as the one observed counts too: systems that never differ have a p of 1.
     Raises `ConfigError` on an unknown metric or fewer than one sample, `DataError` when the lines do not fit together.
     """
     name = check_metric(metric)
@@ -115,8 +116,7 @@ def _interval(score: float, resampled: Numbers) -> Interval:
 
 
 def _p_value(observed: float, deltas: Numbers) -> float:
-    """As sacreBLEU: absolute differences of the samples, shifted to mean 0, that are larger than the one observed; or
-    as large, so that systems that never differ have a p of 1.
+    """Absolute differences of the samples, shifted to mean 0, that are as large as the one observed.
 
     The 1 above and below keeps a test with few samples from claiming more than it can know.
     """
