@@ -4,7 +4,7 @@ import pytest
 
 from tests.decoding.tiny import TinyModel, exhaustive_search
 from transduce.decoding import BeamConfig, beam_search
-from transduce.decoding.alphas import beam_search_alphas
+from transduce.decoding.beam import beam_search_alphas
 from transduce.errors import ConfigError, TransduceError
 from transduce.text.pieces import IDS
 

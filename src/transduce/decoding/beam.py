@@ -82,30 +82,76 @@ def beam_search(
     """
     if not 1 <= n_best <= config.beam:
         raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {config.beam}. Raise the beam for more.")
+    found = beam_search_alphas(
+        step,
+        state,
+        limits,
+        beam=config.beam,
+        alphas=[config.alpha],
+        ids=ids,
+        n_best=n_best,
+        forbidden=forbidden,
+        prefixes=prefixes,
+        device=device,
+    )
+    return [outputs for (outputs,) in found]
+
+
+def beam_search_alphas(
+    step: Step[StateT],
+    state: StateT,
+    limits: Sequence[int],
+    *,
+    beam: int,
+    alphas: Sequence[float],
+    ids: SpecialIds,
+    n_best: int = 1,
+    forbidden: Sequence[int] = (),
+    prefixes: Sequence[Sequence[int]] = (),
+    device: torch.device = CPU,
+) -> list[list[list[Hypothesis]]]:
+    """The `n_best` outputs of every source under each of `alphas`: what `beam_search` finds with that alpha.
+
+    The length penalty decides two things only: the order of the finished outputs, and when a sentence is done. Which
+    prefixes go on does not depend on it, for those that compete are of one length. And after a sentence is done for one
+    alpha nothing that is found later enters its outputs: `_done` is exactly that bound. So one search keeps the outputs
+    of every alpha apart, and a sentence goes on until it is done for all of them. (Batches shrink at other steps than
+    in a search for one, so log-probabilities may differ in the last bits, as they do between any two batches.)
+
+    Arguments are those of `beam_search`, with `beam` rows of `state` a source, and `n_best` at most `beam`.
+
+    Raises:
+        ConfigError: as `BeamConfig`, for any alpha; as `beam_search`.
+        TransduceError: as `beam_search`.
+    """
+    for alpha in alphas:
+        BeamConfig(beam=beam, alpha=alpha)
     check_limits(limits)
     banned = never_produced(ids, forbidden, device)
     prefixes = check_prefixes(prefixes, limits, banned, ids.eos)
-    found: list[list[Hypothesis]] = [[] for _ in limits]
-    if not limits:
-        return found
-    penalties = _penalties(max(limits) + 1, config.alpha, device)
-    beams = _start(limits, prefixes, config.beam, n_best, ids.eos, device)
-    previous = torch.full((len(limits) * config.beam,), ids.bos, device=device)
+    found: list[list[list[Hypothesis]]] = [[[] for _ in limits] for _ in alphas]
+    if not limits or not alphas:
+        return [[] for _ in limits]
+    penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
+    beams, pool = _start(limits, prefixes, beam, n_best, ids.eos, device)
+    pools = [pool for _ in alphas]
+    previous = torch.full((len(limits) * beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
         logits, state = step(previous, state)
-        candidates = _candidates(logits, beams, length, config.beam, ids.eos, banned)
-        pool = _collect(beams, candidates, length, penalties)
-        beams, parents = _advance(beams, pool, candidates)
-        done = _done(beams, length, penalties)
-        rows = parents + config.beam * torch.arange(len(parents), device=device)[:, None]
+        candidates = _candidates(logits, beams, length, beam, ids.eos, banned)
+        pools = [_collect(pool, beams, candidates, length, lp) for pool, lp in zip(pools, penalties, strict=True)]
+        beams, parents = _advance(beams, candidates)
+        done = torch.stack([_done(pool, beams, length, lp) for pool, lp in zip(pools, penalties, strict=True)]).all(0)
+        rows = parents + beam * torch.arange(len(parents), device=device)[:, None]
         if done.any():
-            _harvest(beams.keep(done.nonzero().squeeze(-1)), found)
-            going = (~done).nonzero().squeeze(-1)
+            ended, going = done.nonzero().squeeze(-1), (~done).nonzero().squeeze(-1)
+            for pool, outputs in zip(pools, found, strict=True):
+                _harvest(pool.keep(ended), beams.sources[ended], outputs)
             if not len(going):
                 break
-            beams, rows = beams.keep(going), rows[going]
+            beams, rows, pools = beams.keep(going), rows[going], [pool.keep(going) for pool in pools]
         previous, state = beams.ids[:, :, -1].flatten(), state.select(rows.flatten())
-    return found
+    return [list(outputs) for outputs in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +171,13 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True)
 class _Beams:
-    """The sentences still being decoded: where they come from, their prefixes (best first), what they have found."""
+    """The sentences still being decoded: where they come from, and their prefixes (best first)."""
 
     sources: Int[Tensor, " B"]
     limits: Int[Tensor, " B"]
     forced: Int[Tensor, "B L"]  # the one piece that may come at each place; _FREE where any may
     ids: Int[Tensor, "B W T"]
     log_probs: Float[Tensor, "B W"]
-    finished: _Finished
 
     def keep(self, sentences: Int[Tensor, " K"]) -> "_Beams":
         return _Beams(
@@ -141,7 +186,6 @@ class _Beams:
             self.forced[sentences],
             self.ids[sentences],
             self.log_probs[sentences],
-            self.finished.keep(sentences),
         )
 
 
@@ -177,25 +221,21 @@ def _start(
     n_best: int,
     eos: int,
     device: torch.device,
-) -> _Beams:
-    """One empty prefix a sentence. The other rows have probability 0: they would only repeat the first."""
+) -> tuple[_Beams, _Finished]:
+    """One empty prefix a sentence (the other rows have probability 0: they would only repeat it), and no output."""
     b, dtype = len(limits), running_sum_dtype(device)
     log_probs = torch.full((b, beam), -math.inf, dtype=dtype, device=device)
     log_probs[:, 0] = 0.0
     nothing = torch.full((b, n_best), -math.inf, dtype=dtype, device=device)
-    return _Beams(
+    beams = _Beams(
         sources=torch.arange(b, device=device),
         limits=torch.tensor(limits, device=device),
         forced=_forced(prefixes, limits, eos).to(device),
         ids=torch.empty(b, beam, 0, dtype=torch.long, device=device),
         log_probs=log_probs,
-        finished=_Finished(
-            ids=torch.empty(b, n_best, 0, dtype=torch.long, device=device),
-            lengths=torch.zeros(b, n_best, dtype=torch.long, device=device),
-            log_probs=nothing,
-            scores=nothing,
-        ),
     )
+    none = torch.empty(b, n_best, 0, dtype=torch.long, device=device)
+    return beams, _Finished(none, torch.zeros(b, n_best, dtype=torch.long, device=device), nothing, nothing)
 
 
 def _candidates(
@@ -223,9 +263,10 @@ def _candidates(
     return _Candidates(order // per_row.shape[2], chosen, log_probs, chosen == eos)
 
 
-def _collect(beams: _Beams, candidates: _Candidates, length: int, penalties: Float[Tensor, " L"]) -> _Finished:
+def _collect(
+    old: _Finished, beams: _Beams, candidates: _Candidates, length: int, penalties: Float[Tensor, " L"]
+) -> _Finished:
     """The best outputs among those found before and the candidates that end; of equals, the one found first."""
-    old = beams.finished
     n_best = old.scores.shape[1]
     log_probs = candidates.log_probs.masked_fill(~candidates.ends, -math.inf)
     scores = torch.cat([old.scores, log_probs / penalties[length + 1]], dim=1)
@@ -236,14 +277,14 @@ def _collect(beams: _Beams, candidates: _Candidates, length: int, penalties: Flo
     ranks = torch.arange(n_best, device=order.device).expand_as(order)
     origin = torch.cat([ranks, candidates.parents + n_best], dim=1).gather(1, order)
     return _Finished(
-        ids=_take(prefixes, origin),
+        ids=torch.nn.functional.pad(_take(prefixes, origin), (0, 1)),  # room for what is one piece longer
         lengths=lengths.gather(1, order),
         log_probs=torch.cat([old.log_probs, log_probs], dim=1).gather(1, order),
         scores=scores[:, :n_best],
     )
 
 
-def _advance(beams: _Beams, finished: _Finished, candidates: _Candidates) -> tuple[_Beams, Int[Tensor, "B W"]]:
+def _advance(beams: _Beams, candidates: _Candidates) -> tuple[_Beams, Int[Tensor, "B W"]]:
     """Beams whose prefixes are the best W candidates that do not end, and the prefix that each one continues."""
     beam = beams.log_probs.shape[1]
     others = candidates.log_probs.masked_fill(candidates.ends, -math.inf)
@@ -252,19 +293,17 @@ def _advance(beams: _Beams, finished: _Finished, candidates: _Candidates) -> tup
     parents = candidates.parents.gather(1, order)
     pieces = candidates.pieces.gather(1, order)
     longer = torch.cat([_take(beams.ids, parents), pieces[:, :, None]], dim=2)
-    room = torch.nn.functional.pad(finished.ids, (0, 1))
-    finished = _Finished(room, finished.lengths, finished.log_probs, finished.scores)
-    return _Beams(beams.sources, beams.limits, beams.forced, longer, log_probs, finished), parents
+    return _Beams(beams.sources, beams.limits, beams.forced, longer, log_probs), parents
 
 
-def _done(beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:
+def _done(found: _Finished, beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:
     """Sentences whose `n_best` outputs nothing can change any more.
 
     No continuation raises a prefix's log-probability, and none is longer than the limit and the end symbol, so no
     output of a prefix scores above log P / lp(limit + 1). Prefixes that could still equal the last output lose to it.
     """
     bound = beams.log_probs[:, 0] / penalties[beams.limits + 1]
-    return (beams.finished.scores[:, -1] >= bound) | (beams.limits == length)
+    return (found.scores[:, -1] >= bound) | (beams.limits == length)
 
 
 def _take(prefixes: Int[Tensor, "B P T"], which: Int[Tensor, "B Q"]) -> Int[Tensor, "B Q T"]:
@@ -272,12 +311,11 @@ def _take(prefixes: Int[Tensor, "B P T"], which: Int[Tensor, "B Q"]) -> Int[Tens
     return prefixes.gather(1, which[:, :, None].expand(-1, -1, prefixes.shape[2]))
 
 
-def _harvest(beams: _Beams, found: list[list[Hypothesis]]) -> None:
+def _harvest(best: _Finished, sources: Int[Tensor, " B"], found: list[list[Hypothesis]]) -> None:
     """Write the finished outputs of these sentences into `found`."""
-    best = beams.finished
     check_finite(best.log_probs[:, 0])
     rows = zip(
-        beams.sources.tolist(),
+        sources.tolist(),
         best.ids.tolist(),
         best.lengths.tolist(),
         best.log_probs.tolist(),

@@ -21,6 +21,7 @@ from transduce.decoding.beam import (
     _Candidates,
     _collect,
     _done,
+    _Finished,
     _harvest,
     _penalties,
     _start,
@@ -73,8 +74,8 @@ def diverse_beam_search(
         return []
     penalties = _penalties(max(limits) + 1, config.alpha, device)
     width = config.beam // groups
-    beams = _start(limits, prefixes, width, groups, ids.eos, device)
-    each = [_Group(beams, beams.log_probs)] * groups
+    beams, pool = _start(limits, prefixes, width, groups, ids.eos, device)
+    each = [_Group(beams, pool, beams.log_probs)] * groups
     previous = torch.full((len(limits) * config.beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
         logits, state = step(previous, state)
@@ -91,7 +92,7 @@ def diverse_beam_search(
         if done.any():
             ended, going = done.nonzero().squeeze(-1), (~done).nonzero().squeeze(-1)
             for group, outputs in zip(each, found, strict=True):
-                _harvest(group.beams.keep(ended), outputs)
+                _harvest(group.finished.keep(ended), group.beams.sources[ended], outputs)
             if not len(going):
                 break
             each, rows = [group.keep(going) for group in each], rows[going]
@@ -105,10 +106,11 @@ class _Group:
     """The prefixes of a group, ranked by `beams.log_probs`, which have the losses in them, and their own log P."""
 
     beams: _Beams
+    finished: _Finished
     log_probs: Float[Tensor, "B W"]
 
     def keep(self, sentences: Int[Tensor, " K"]) -> "_Group":
-        return _Group(self.beams.keep(sentences), self.log_probs[sentences])
+        return _Group(self.beams.keep(sentences), self.finished.keep(sentences), self.log_probs[sentences])
 
     def advance(
         self,
@@ -128,18 +130,19 @@ class _Group:
         parents, pieces = order // log_probs.shape[2], order % log_probs.shape[2]
         own = (self.log_probs[:, :, None] + log_probs).flatten(1).gather(1, order)
         candidates = _Candidates(parents, pieces, own, pieces == eos)
-        pool = _collect(self.beams, candidates, length, penalties)
-        beams, chosen = _advance(self.beams, pool, replace(candidates, log_probs=best))
+        pool = _collect(self.finished, self.beams, candidates, length, penalties)
+        beams, chosen = _advance(self.beams, replace(candidates, log_probs=best))
         last = beams.ids[:, :, -1]
         rows = log_probs.gather(1, chosen[:, :, None].expand_as(log_probs))
         own = self.log_probs.gather(1, chosen) + rows.gather(2, last[:, :, None]).squeeze(2)
         own = own.masked_fill(beams.log_probs == -math.inf, -math.inf)
         taken.scatter_add_(1, last, own.isfinite().to(taken.dtype))
-        return _Group(beams, own), chosen
+        return _Group(beams, pool, own), chosen
 
     def done(self, length: int, penalties: Float[Tensor, " L"]) -> Tensor:
         """Sentences whose outputs nothing in this group can change any more; see `beam._done`."""
-        return _done(replace(self.beams, log_probs=self.log_probs.sort(1, descending=True).values), length, penalties)
+        own = replace(self.beams, log_probs=self.log_probs.sort(1, descending=True).values)
+        return _done(self.finished, own, length, penalties)
 
 
 def _one_of_each(groups: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:

@@ -13,9 +13,8 @@ import torch
 from transduce.bundle import Bundle, bundle_folder, load_bundle
 from transduce.data.collate import collate, pad_rows
 from transduce.data.shortlist import load_shortlist
-from transduce.decoding.alphas import beam_search_alphas
 from transduce.decoding.attention import AttentionMaps, attention_maps
-from transduce.decoding.beam import BeamConfig
+from transduce.decoding.beam import BeamConfig, beam_search_alphas
 from transduce.decoding.diverse import check_diversity, diverse_beam_search
 from transduce.decoding.engines import DecodingPrecision, Engine, PackedEngine, PlainEngine, choose_form, in_batches
 from transduce.decoding.ensemble import Ensemble
@@ -310,7 +309,7 @@ class Translator:
     def translate_alphas(
         self, texts: Sequence[str], alphas: Sequence[float], *, warn: Warn = warn_python
     ) -> list[list[str]]:
-        """The best output of every text under each of `alphas`, from one search (`alphas.beam_search_alphas`).
+        """The best output of every text under each of `alphas`, from one search (`beam.beam_search_alphas`).
 
         Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
         """
