@@ -77,7 +77,7 @@ def ours(
             limits = [steps(len(sources[i])) for i in rows]
             with torch.no_grad():
                 outputs = continuous_beam_search(
-                    packed, ended, limits, config=config, ids=IDS, places=a.batch, shortlist=shortlist
+                    packed, ended, limits, config=config, places=a.batch, shortlist=shortlist
                 )
             for i, (best, *_) in zip(rows, outputs, strict=True):
                 found[i] = list(best.ids)

@@ -52,7 +52,6 @@ def search(
         [[*source, IDS.eos] for source in sources],
         limits,
         config=config,
-        ids=IDS,
         n_best=config.beam,
         forbidden=[77],
         places=places,

@@ -40,7 +40,6 @@ def search(
         ended,
         limits,
         config=config,
-        ids=IDS,
         n_best=n_best,
         places=places,
         forbidden=forbidden,

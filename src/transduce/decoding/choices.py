@@ -17,6 +17,7 @@ import torch
 from transduce.data.shortlist import Shortlist
 from transduce.nn.inference import PackedTransformer
 from transduce.shapes import Float, Int, Tensor
+from transduce.text.pieces import IDS
 
 _ROUND = 64  # columns are read in multiples of this: few shapes of products
 
@@ -90,14 +91,13 @@ class Shortlisted:
         sources: Sequence[Sequence[int]],
         prefixes: Sequence[Sequence[int]],
         places: int,
-        eos: int,
     ) -> None:
         self.never = torch.arange(len(never))
         self._matrix = model.output_weight
         first = set(never.tolist())
         self._lists = []
         for source, prefix in zip(sources, prefixes, strict=True):
-            others = {eos, *prefix, *shortlist.pieces(source).tolist()} - first
+            others = {IDS.eos, *prefix, *shortlist.pieces(source).tolist()} - first
             self._lists.append(torch.tensor([*never.tolist(), *sorted(others)]))
         width = _rounded(max(map(len, self._lists), default=0))
         self._rows = torch.zeros(places, width, self._matrix.shape[1], dtype=model.dtype)

@@ -27,7 +27,7 @@ from transduce.decoding.vocabulary import best_pieces
 from transduce.errors import ConfigError
 from transduce.nn.inference import Encoded, Memories, PackedTransformer
 from transduce.shapes import Int, Tensor
-from transduce.text.pieces import IDS, SpecialIds
+from transduce.text.pieces import IDS
 
 _ENCODED = 2048  # padded source tokens that are encoded at once
 _ALIKE = 0.8  # the shortest of them over the longest, at least
@@ -39,7 +39,6 @@ def continuous_beam_search(
     limits: Sequence[int],
     *,
     config: BeamConfig,
-    ids: SpecialIds,
     n_best: int = 1,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
@@ -53,7 +52,6 @@ def continuous_beam_search(
         sources: Ids, each with its end symbol.
         limits: The most pieces before the end symbol, per source.
         config: Beam size and alpha.
-        ids: Padding, unknown and begin symbol are never produced.
         n_best: Number of outputs wanted, at most the beam.
         forbidden: Further ids that are never produced.
         prefixes: The pieces that every output begins with, per source; none where empty.
@@ -70,8 +68,8 @@ def continuous_beam_search(
     if places < 1:
         raise ConfigError(f"places = {places}: must be at least 1.")
     check_limits(limits)
-    banned = never_produced(ids, forbidden, CPU)
-    prefixes = check_prefixes(prefixes, limits, banned, ids.eos)
+    banned = never_produced(IDS, forbidden, CPU)
+    prefixes = check_prefixes(prefixes, limits, banned, IDS.eos)
     found: list[list[Hypothesis]] = [[] for _ in sources]
     if not sources:
         return found
@@ -82,7 +80,7 @@ def continuous_beam_search(
     memory = Memories(model, places, config.beam, len(sources[order[0]]))
     choices: Choices = EveryPiece(model, banned)
     if shortlist is not None:
-        choices = Shortlisted(model, banned, shortlist, sources, prefixes, places, ids.eos)
+        choices = Shortlisted(model, banned, shortlist, sources, prefixes, places)
     batch: list[_Sentence | None] = [None] * places
     while True:
         for place in [i for i, sentence in enumerate(batch) if sentence is None]:
@@ -91,7 +89,7 @@ def continuous_beam_search(
             source, encoded, which = joined
             memory.join(place, encoded, which)
             choices.join(place, source)
-            batch[place] = _Sentence(source, limits[source], prefixes[source], config.beam, ids.eos)
+            batch[place] = _Sentence(source, limits[source], prefixes[source], config.beam)
         going = [i for i, sentence in enumerate(batch) if sentence is not None]
         if not going:
             return found
@@ -99,7 +97,7 @@ def continuous_beam_search(
             memory.keep(going)
             choices.keep(going)
             batch = [batch[i] for i in going]
-        rows = _step(model, memory, choices, batch, ids, penalties)
+        rows = _step(model, memory, choices, batch, penalties)
         for place, sentence in enumerate(batch):
             if sentence is not None and sentence.done(n_best, penalties):
                 found[sentence.source] = sentence.outputs(n_best)
@@ -130,12 +128,11 @@ def _step(
     memory: Memories,
     choices: Choices,
     batch: Sequence["_Sentence | None"],
-    ids: SpecialIds,
     penalties: Sequence[float],
 ) -> Int[Tensor, " N"]:
     """One more piece for every prefix. Returns the row that each row continues; empty places stay as they are."""
     beam = memory.beam
-    nothing = [ids.bos] * beam, [0.0] * beam
+    nothing = [IDS.bos] * beam, [0.0] * beam
     previous = [s.pieces if s else nothing[0] for s in batch]
     states = model.step(torch.tensor(previous).flatten(), [s.length if s else 0 for s in batch], memory)
     logits = choices.logits(states)
@@ -147,7 +144,7 @@ def _step(
     best, order = totals.sort(dim=1, descending=True, stable=True)
     best, order = best[:, :width], order[:, :width]
     chosen = choices.pieces(columns.view(-1, beam * k).gather(1, order))
-    forced = choices.columns(torch.tensor([ids.eos if s is None or s.forced is None else s.forced for s in batch]))
+    forced = choices.columns(torch.tensor([IDS.eos if s is None or s.forced is None else s.forced for s in batch]))
     only = logits.gather(1, forced.repeat_interleave(beam)[:, None]).squeeze(1).float() - normaliser
     rows = []
     for place, (sentence, *of_sentence, of_forced) in enumerate(
@@ -156,7 +153,7 @@ def _step(
         parents = list(range(beam))
         if sentence is not None:
             candidates = list(zip(*of_sentence, strict=True))
-            parents = sentence.advance(candidates, of_forced, ids.eos, penalties)
+            parents = sentence.advance(candidates, of_forced, penalties)
         rows += [place * beam + parent for parent in parents]
     return torch.tensor(rows)
 
@@ -178,10 +175,10 @@ class _Output(NamedTuple):
 class _Sentence:
     """A sentence in its place: its prefixes and the outputs that it has found, both best first."""
 
-    def __init__(self, source: int, limit: int, prefix: Sequence[int], beam: int, eos: int) -> None:
+    def __init__(self, source: int, limit: int, prefix: Sequence[int], beam: int) -> None:
         self.source = source
         self.limit = limit
-        self._forced = {**dict(enumerate(prefix)), limit: eos}
+        self._forced = {**dict(enumerate(prefix)), limit: IDS.eos}
         self.length = 0  # pieces of every prefix
         self.pieces = [IDS.bos] * beam
         self.log_probs = [0.0] + [-math.inf] * (beam - 1)  # the others would only repeat the first
@@ -194,7 +191,7 @@ class _Sentence:
         return self._forced.get(self.length)
 
     def advance(
-        self, candidates: list[tuple[float, int, int]], only: list[float], eos: int, penalties: Sequence[float]
+        self, candidates: list[tuple[float, int, int]], only: list[float], penalties: Sequence[float]
     ) -> list[int]:
         """Go on with the best of `candidates`: log-probability, prefix and piece of each, best first. `only` are the
         log-probabilities of the `forced` piece. Returns the prefix that each new one continues."""
@@ -203,11 +200,11 @@ class _Sentence:
             candidates = [(self.log_probs[w] + only[w], w, forced) for w in range(beam)]
         going = []
         for log_prob, parent, piece in candidates:
-            if piece != eos:
+            if piece != IDS.eos:
                 going.append((log_prob, parent, piece))
             elif log_prob > -math.inf:
                 self._finished.append(_Output(log_prob / penalties[self.length + 1], log_prob, self._prefixes[parent]))
-        going = (going + [(-math.inf, 0, eos)] * beam)[:beam]
+        going = (going + [(-math.inf, 0, IDS.eos)] * beam)[:beam]
         self._finished.sort(key=lambda output: -output.score)  # stable: of equals the one found first
         self._prefixes = [_Prefix(self._prefixes[parent], piece) for _, parent, piece in going]
         self.log_probs = [log_prob for log_prob, _, _ in going]

@@ -171,7 +171,6 @@ class PackedEngine:
                     [ended[i] for i in rows],
                     [limits[i] for i in rows],
                     config=config,
-                    ids=IDS,
                     n_best=n_best,
                     forbidden=forbidden,
                     prefixes=[prefixes[i] for i in rows] if prefixes else (),
