@@ -224,7 +224,7 @@ def test_self_attention_steps_under_autocast() -> None:
         for t in range(3):
             y, state = layer.step(x[:, t], state)
             torch.testing.assert_close(y, whole[:, t], rtol=0.05, atol=0.05)
-    assert state.past.k.dtype == torch.bfloat16
+    assert state.k.dtype == torch.bfloat16
 
 
 def test_keys_lie_as_whoever_multiplies_by_them_wants_them() -> None:

@@ -25,7 +25,7 @@ class Attention:
 
 
 class KeyValue(NamedTuple):
-    """Keys and values, projected and split into heads."""
+    """Keys and values, projected and split into heads. Those of all positions so far are a self-attention's state."""
 
     k: Float[Tensor, "B H L K"]
     v: Float[Tensor, "B H L Kv"]
@@ -34,6 +34,10 @@ class KeyValue(NamedTuple):
         """These positions and, behind them, `new` ones, in the type of the new ones."""
         k = torch.cat((self.k.to(new.k.dtype), new.k), dim=2)  # B H L K -> B H (L + M) K
         return KeyValue(k, torch.cat((self.v.to(new.v.dtype), new.v), dim=2))
+
+    def select(self, rows: Int[Tensor, " M"]) -> "KeyValue":
+        """Keys and values of which row i is this one's row rows[i]."""
+        return KeyValue(self.k.index_select(0, rows), self.v.index_select(0, rows))
 
 
 def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
@@ -196,20 +200,6 @@ class MultiHeadAttention(nn.Module):
 
 
 @final
-class SelfAttentionState:
-    """What a decoding self-attention remembers: keys and values of every position so far, a value (never changed)."""
-
-    __slots__ = ("past",)
-
-    def __init__(self, past: KeyValue) -> None:
-        self.past = past
-
-    def select(self, rows: Int[Tensor, " M"]) -> "SelfAttentionState":
-        """The state whose row i is this one's row rows[i]."""
-        return SelfAttentionState(KeyValue(self.past.k.index_select(0, rows), self.past.v.index_select(0, rows)))
-
-
-@final
 class SelfAttention(nn.Module):
     """Self-attention as a layer type: whole sequences by `forward`, one position at a time by `start` and `step`.
 
@@ -234,13 +224,11 @@ class SelfAttention(nn.Module):
         earlier = causal(x.shape[1], x.device)
         return earlier if visible is None else earlier & visible
 
-    def start(self, n: int) -> SelfAttentionState:
+    def start(self, n: int) -> KeyValue:
         """The state of `n` rows before any position."""
-        return SelfAttentionState(self.attention.no_keys_values(n))
+        return self.attention.no_keys_values(n)
 
-    def step(
-        self, x: Float[Tensor, "N D"], state: SelfAttentionState
-    ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
+    def step(self, x: Float[Tensor, "N D"], state: KeyValue) -> tuple[Float[Tensor, "N D"], KeyValue]:
         """The next position's output: it sees all positions before it and itself. For causal layers."""
-        kv = state.past.append(self.attention.keys_values(x[:, None]))
-        return self.attention.attend(x[:, None], kv, None)[:, 0], SelfAttentionState(kv)
+        kv = state.append(self.attention.keys_values(x[:, None]))
+        return self.attention.attend(x[:, None], kv, None)[:, 0], kv

@@ -33,13 +33,11 @@ class Convolution:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class ConvolutionState:
     """The inputs that later outputs of each row still read, oldest first."""
 
-    __slots__ = ("past",)
-
-    def __init__(self, past: Float[Tensor, "N L D"]) -> None:
-        self.past = past
+    past: Float[Tensor, "N L D"]
 
     def select(self, rows: Int[Tensor, " M"]) -> "ConvolutionState":
         """The state whose row i is this one's row rows[i]."""

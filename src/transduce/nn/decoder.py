@@ -31,8 +31,7 @@ class Memory:
         sources = rows[:: self.copies] // self.copies
         if torch.equal(sources, torch.arange(len(self.mask), device=sources.device)):
             return self  # rows changed places inside their sources: nothing to copy
-        kv = KeyValue(self.kv.k.index_select(0, sources), self.kv.v.index_select(0, sources))
-        return Memory(kv, self.mask.index_select(0, sources), self.copies)
+        return Memory(self.kv.select(sources), self.mask.index_select(0, sources), self.copies)
 
 
 @final

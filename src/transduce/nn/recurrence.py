@@ -23,13 +23,11 @@ class Recurrence:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class RecurrentState:
     """What the cells remember of each row: one vector (GRU) or two (LSTM)."""
 
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: tuple[Float[Tensor, "1 N D"], ...]) -> None:
-        self.parts = parts
+    parts: tuple[Float[Tensor, "1 N D"], ...]
 
     def select(self, rows: Int[Tensor, " M"]) -> "RecurrentState":
         """The state whose row i is this one's row rows[i]."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from transduce.errors import ConfigError
-from transduce.nn.attention import KeyValue, MultiHeadAttention, SelfAttentionState, join_heads
+from transduce.nn.attention import KeyValue, MultiHeadAttention, join_heads
 from transduce.nn.dropout import Dropout
 from transduce.shapes import Bool, Float, Tensor
 
@@ -46,18 +46,15 @@ class RestrictedSelfAttention(nn.Module):
         heads = neighbourhood_attention(q, kv, before, after, real, a.dropout)
         return a.w_o(join_heads(heads))  # type: ignore[no-any-return]
 
-    def start(self, n: int) -> SelfAttentionState:
+    def start(self, n: int) -> KeyValue:
         """The state of `n` rows before any position."""
-        return SelfAttentionState(self.attention.no_keys_values(n))
+        return self.attention.no_keys_values(n)
 
-    def step(
-        self, x: Float[Tensor, "N D"], state: SelfAttentionState
-    ) -> tuple[Float[Tensor, "N D"], SelfAttentionState]:
+    def step(self, x: Float[Tensor, "N D"], state: KeyValue) -> tuple[Float[Tensor, "N D"], KeyValue]:
         """The next position's output. The state keeps no more than `before` positions. For causal layers."""
-        kv = state.past.append(self.attention.keys_values(x[:, None]))
+        kv = state.append(self.attention.keys_values(x[:, None]))
         first = max(0, kv.k.shape[2] - self.before)
-        kept = KeyValue(kv.k[:, :, first:], kv.v[:, :, first:])
-        return self.attention.attend(x[:, None], kv, None)[:, 0], SelfAttentionState(kept)
+        return self.attention.attend(x[:, None], kv, None)[:, 0], KeyValue(kv.k[:, :, first:], kv.v[:, :, first:])
 
 
 def neighbourhood_attention(
