@@ -128,33 +128,26 @@ def duplicate(number: int, later: npt.NDArray[np.bool_]) -> bool:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class Cleaner:
-    """The rules of `config` on pairs of one corpus, which are numbered from 1 as its lines are.
+    """The rules of `config` on pairs of one corpus, which are numbered from 1 as its lines are."""
 
-    Args:
-        config: Which rules apply.
-        usual: What is usual in this corpus.
-        later: Of each pair, whether it is a copy of an earlier one.
-        judged: The pairs of dev and test sets.
-    """
-
-    def __init__(self, config: CleaningConfig, usual: Usual, later: npt.NDArray[np.bool_], judged: Set[Pair]) -> None:
-        self._config = config
-        self._usual = usual
-        self._later = later
-        self._judged = judged
+    config: CleaningConfig
+    usual: Usual  # in this corpus
+    later: npt.NDArray[np.bool_]  # of each pair, whether it is a copy of an earlier one
+    judged: Set[Pair]  # those of dev and test sets
 
     def reason(self, number: int, pair: Pair) -> str:
         """The rule that leaves this pair out; empty when none does. `too_long` is not among them: it counts pieces."""
-        c, (source, target) = self._config, pair
+        c, (source, target) = self.config, pair
         if empty(source, target):
             return "empty"
         if c.encoding and encoding(source, target):
             return "encoding"
-        if c.copied and self._usual.copies_are_odd and copied(source, target):
+        if c.copied and self.usual.copies_are_odd and copied(source, target):
             return "copied"
-        if c.ratio and ratio(source, target, self._usual):
+        if c.ratio and ratio(source, target, self.usual):
             return "ratio"
-        if c.in_dev and in_dev(source, target, self._judged):
+        if c.in_dev and in_dev(source, target, self.judged):
             return "in_dev"
-        return "duplicate" if c.duplicate and duplicate(number, self._later) else ""
+        return "duplicate" if c.duplicate and duplicate(number, self.later) else ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal, Protocol, final, runtime_checkable
 
@@ -64,6 +65,7 @@ class Engine(Protocol):
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class PlainEngine:
     """The model as it is, on any device, in batches of sentences of like length.
 
@@ -71,18 +73,11 @@ class PlainEngine:
     sentences times beam.
     """
 
-    def __init__(
-        self,
-        model: Transformer | Ensemble,
-        device: torch.device,
-        computing: Callable[[], AbstractContextManager[None]],
-        batch_tokens: int,
-        batch_rows: int,
-    ) -> None:
-        self._model = model
-        self._device = device
-        self._computing = computing
-        self._tokens, self._rows = batch_tokens, batch_rows
+    model: Transformer | Ensemble
+    device: torch.device
+    computing: Callable[[], AbstractContextManager[None]]
+    batch_tokens: int
+    batch_rows: int
 
     def search(
         self,
@@ -96,24 +91,24 @@ class PlainEngine:
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
 
-        step: Step[Any] = self._model.step
+        step: Step[Any] = self.model.step
 
         def decode(rows: Sequence[int]) -> list[list[Hypothesis]]:
-            source = pad_rows([[*sources[i], IDS.eos] for i in rows]).to(self._device)
-            with self._computing():
+            source = pad_rows([[*sources[i], IDS.eos] for i in rows]).to(self.device)
+            with self.computing():
                 return beam_search(
                     step,
-                    self._model.start(source, config.beam),
+                    self.model.start(source, config.beam),
                     [limits[i] for i in rows],
                     config=config,
                     ids=IDS,
                     n_best=n_best,
                     forbidden=forbidden,
                     prefixes=[prefixes[i] for i in rows] if prefixes else (),
-                    device=self._device,
+                    device=self.device,
                 )
 
-        return in_batches(sources, decode, config.beam, self._tokens, self._rows)
+        return in_batches(sources, decode, config.beam, self.batch_tokens, self.batch_rows)
 
 
 def in_batches(
