@@ -16,9 +16,7 @@ pytestmark = pytest.mark.unit
 
 
 def step(number: int, loss: float = 2.0, tokens: int = 10) -> StepResult:
-    return StepResult(
-        step=number, epoch=1, loss=loss, learning_rate=0.5, source_tokens=tokens - 1, target_tokens=tokens
-    )
+    return StepResult(step=number, epoch=1, loss=loss, learning_rate=0.5, target_tokens=tokens)
 
 
 def events(path: Path) -> list[dict[str, Any]]:

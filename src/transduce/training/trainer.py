@@ -97,13 +97,12 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """One update. `loss` is nats per target piece, with smoothing and R-Drop; the tokens were not padding."""
+    """One update. `loss` is nats per target piece, with smoothing and R-Drop; `target_tokens` were not padding."""
 
     step: int
     epoch: int
     loss: float
     learning_rate: float
-    source_tokens: int
     target_tokens: int
 
 
@@ -295,15 +294,7 @@ class Trainer:
             )
         if self.average is not None:
             self.average.update(progress.step)
-        source_tokens = sum(int(batch.source.ne(self.model.pad).sum()) for batch in batches)
-        return StepResult(
-            step=progress.step,
-            epoch=progress.epoch,
-            loss=loss,
-            learning_rate=rate,
-            source_tokens=source_tokens,
-            target_tokens=n,
-        )
+        return StepResult(step=progress.step, epoch=progress.epoch, loss=loss, learning_rate=rate, target_tokens=n)
 
     def run(
         self, progress: Progress, *, validate: Validate, save: Save, listener: Listener, stop: Callable[[], bool]
