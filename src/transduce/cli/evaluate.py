@@ -9,7 +9,6 @@ from transduce.cli.grid import parse_grid, show_grid
 from transduce.cli.searching import members, searching_translator, threads
 from transduce.cli.testset import (
     Lines,
-    Options,
     beside_outputs,
     has_data,
     read_test_set,
@@ -98,8 +97,8 @@ def evaluate(
         languages = config.source_lang, config.target_lang
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        known = run_dev if cells else recipe_test
-        lines = read_test_set(Options(source, reference, pairs, columns), languages, lambda: known(first))
+        named = read_test_set(source, reference, pairs, columns, languages)
+        lines = named or (run_dev if cells else recipe_test)(first)
     sources, references = lines.inputs()
     test = Measured(sources, references, metrics, tokenizer, *languages)
     if cells is not None:

@@ -1,6 +1,5 @@
 """Test sets as people have them: two files, one of pairs, or what a run's recipe names."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +8,6 @@ from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.data.corpus import Files
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Where a test set is: `--source` and `--reference`, or `--pairs`; or none of them."""
-
-    source: Path | None = None
-    reference: Path | None = None
-    pairs: Path | None = None
-    columns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +57,24 @@ def beside_outputs(reference: Path, source: Path | None) -> Lines:
     return Lines(reference, inputs, right)
 
 
-def read_test_set(asked: Options, languages: tuple[str, str], otherwise: Callable[[], Lines]) -> Lines:
-    """What was `asked` for; `otherwise`, where nothing was. Raises `ConfigError` and `DataError`."""
+def read_test_set(
+    source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None, languages: tuple[str, str]
+) -> Lines | None:
+    """What these options name; None where they name nothing. Raises `ConfigError` and `DataError`."""
     from transduce.cli.train import parse_columns
     from transduce.data.corpus import AlignedFiles, PairsFile
 
-    if asked.columns is not None and asked.pairs is None:
+    if columns is not None and pairs is None:
         raise ConfigError("--columns: there is no --pairs to take columns from.")
-    if asked.pairs is not None:
-        if asked.source is not None or asked.reference is not None:
+    if pairs is not None:
+        if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
-        sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(asked.columns or "1,2")]
-        return _read(
-            PairsFile(pairs=asked.pairs, source_columns=sides[0], target_columns=sides[1], languages=languages)
-        )
-    if asked.source is not None and asked.reference is not None:
-        return _read(AlignedFiles(source=asked.source, target=asked.reference))
-    if asked.source is None and asked.reference is None:
-        return otherwise()
+        sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns or "1,2")]
+        return _read(PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages))
+    if source is not None and reference is not None:
+        return _read(AlignedFiles(source=source, target=reference))
+    if source is None and reference is None:
+        return None
     raise ConfigError("--source and --reference belong together: one of them is missing.")
 
 
