@@ -23,23 +23,32 @@ def squares(computed: list[int], until: int = 99) -> Callable[[Cell], Result]:
     return compute
 
 
+def silent(done: int, of: int) -> None:
+    pass
+
+
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     path, computed = tmp_path / "out" / "cells.jsonl", list[int]()
     with pytest.raises(KeyboardInterrupt):
-        list(measure(path, CELLS, squares(computed, until=2)))
+        measure(path, CELLS, squares(computed, until=2), silent)
     assert computed == [0, 1]
     with path.open("a", encoding="utf-8") as file:
         file.write('{"cell": {"n": 2}, "resu')  # killed while writing
-    found = list(measure(path, CELLS, squares(computed)))
+    told: list[tuple[int, int]] = []
+    found = measure(path, CELLS, squares(computed), lambda *n: told.append(n))
     assert computed == [0, 1, 2, 3]
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert found == [(cell, {"square": cell["n"] ** 2}) for cell in CELLS]
-    assert list(measure(path, CELLS, squares(computed, until=0))) == found
+    assert measure(path, CELLS, squares(computed, until=0), silent) == found
 
 
 def test_other_cells_are_measured_and_the_old_ones_kept(tmp_path: Path) -> None:
     path, computed = tmp_path / "cells.jsonl", list[int]()
-    list(measure(path, CELLS[:2], squares(computed)))
-    assert list(measure(path, CELLS[1:3], squares(computed))) == [(CELLS[1], {"square": 1}), (CELLS[2], {"square": 4})]
+    measure(path, CELLS[:2], squares(computed), silent)
+    assert measure(path, CELLS[1:3], squares(computed), silent) == [
+        (CELLS[1], {"square": 1}),
+        (CELLS[2], {"square": 4}),
+    ]
     assert computed == [0, 1, 2]
 
 
@@ -48,5 +57,5 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: str) -> No
     path = tmp_path / "cells.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match="not the results of a laboratory"):
-        list(measure(path, CELLS, squares([])))
+        measure(path, CELLS, squares([]), silent)
     assert path.read_text() == text

@@ -10,9 +10,9 @@ import torch
 
 from tests.lab.test_costs import SETTINGS
 from transduce.errors import ConfigError
-from transduce.lab.cells import measure
+from transduce.lab.cells import Measured, measure
 from transduce.lab.costs import cells, compute
-from transduce.lab.findings import RECURRENT, Measured
+from transduce.lab.findings import RECURRENT
 from transduce.lab.report import Report, Table
 from transduce.lab.rivals import RIVALS
 from transduce.lab.table1 import investigate, report
@@ -33,7 +33,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def measured(out: Path) -> Measured:
     grid = cells(SETTINGS, torch.get_num_threads())
-    return deepcopy(list(measure(out / "cells.jsonl", grid, compute)))
+    return deepcopy(measure(out / "cells.jsonl", grid, compute, lambda *n: None))
 
 
 def said(measured: Measured) -> Report:

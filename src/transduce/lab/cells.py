@@ -1,7 +1,7 @@
 """Grids of measurements that can be interrupted: every result is on disk before the next one is begun."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,30 @@ from transduce.errors import ConfigError
 
 Cell = dict[str, Any]
 Result = dict[str, Any]
+Measured = list[tuple[Cell, Result]]
 
 
-def measure(path: Path, cells: Iterable[Cell], compute: Callable[[Cell], Result]) -> Iterator[tuple[Cell, Result]]:
+def measure(
+    path: Path, cells: Sequence[Cell], compute: Callable[[Cell], Result], progress: Callable[[int, int], None]
+) -> Measured:
     """Every cell with its result, in order: from `path`, one JSON object a line, or computed and appended to it.
 
-    A last line that a kill cut short is dropped.
+    A last line that a kill cut short is dropped. `progress` is told how many of how many are done.
 
     Raises:
         ConfigError: `path` holds something else.
     """
-    known = _load(path)
+    known, measured = _load(path), Measured()
     path.parent.mkdir(parents=True, exist_ok=True)
-    for cell in cells:
+    for done, cell in enumerate(cells, start=1):
         key = json.dumps(cell, sort_keys=True)
         if key not in known:
             known[key] = compute(cell)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"cell": cell, "result": known[key]}) + "\n")
-        yield cell, known[key]
+        measured.append((cell, known[key]))
+        progress(done, len(cells))
+    return measured
 
 
 def _load(path: Path) -> dict[str, Result]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from transduce.lab.cells import Cell, Result
+from transduce.lab.cells import Measured, Result
 from transduce.lab.costs import Settings
 from transduce.lab.fits import TOLERANCE, crossing, exponent, line, reaches_theory
 from transduce.lab.rivals import RIVALS, path_length, sized
@@ -13,7 +13,6 @@ FITTED = 3  # points: exponents are those of the largest
 PARTNERS = {"self-attention (layer)": "self-attention (mixing)", "restricted (layer)": "restricted (mixing)"}
 ATTENTION = ("self-attention (mixing)", "self-attention (layer)")
 RECURRENT = ("LSTM", "GRU")
-Measured = list[tuple[Cell, Result]]
 
 
 @dataclass(frozen=True, slots=True)

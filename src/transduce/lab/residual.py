@@ -19,7 +19,7 @@ from transduce.config import RunConfig
 from transduce.data.corpus import paths
 from transduce.data.prepare import Prepared, check_inputs, load_prepared, prepare
 from transduce.errors import ConfigError
-from transduce.lab.cells import Cell, Result, measure
+from transduce.lab.cells import Cell, Measured, Result, measure
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.rundata import sources
@@ -105,10 +105,7 @@ def investigate(
     if not {str(path) for path in paths(sources(config).train)} <= there:
         raise ConfigError(f"{out}: measured on other data ({', '.join(sorted(there))}). Choose another --out.")
     grid = cells(settings)
-    measured: Measured = []
-    for pair in measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared)):
-        measured.append(pair)
-        progress(len(measured), len(grid))
+    measured = measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared), progress)
     found = report(settings, measured, command, config.name)
     write_report(out, found)
     return found
@@ -215,8 +212,6 @@ def _last(values: Sequence[float]) -> float:
 
 
 # ---- the report
-
-Measured = list[tuple[Cell, Result]]
 
 
 def _of(measured: Measured, what: str, variant: tuple[str, bool], depth: int) -> Iterator[Result]:

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import torch
 
-from transduce.lab.cells import measure
+from transduce.lab.cells import Measured, measure
 from transduce.lab.costs import Settings, cells, compute
 from transduce.lab.findings import (
     ATTENTION,
     FITTED,
     RECURRENT,
     Costs,
-    Measured,
     batch_gain,
     chains,
     cores_gain,
@@ -60,10 +59,7 @@ def investigate(settings: Settings, out: Path, command: str, progress: Callable[
     drawing()  # without the extra, better now than after the measurements
     threads = torch.get_num_threads()
     grid = cells(settings, threads)
-    measured: Measured = []
-    for pair in measure(out / "cells.jsonl", grid, compute):
-        measured.append(pair)
-        progress(len(measured), len(grid))
+    measured = measure(out / "cells.jsonl", grid, compute, progress)
     found = report(settings, threads, measured, command)
     write_report(out, found)
     return found
