@@ -155,8 +155,10 @@ def test_values_are_complete_but_for_what_is_absent() -> None:
 def test_differences_are_named_by_section_and_key() -> None:
     one = built()
     other = built("training.seed=2", "data.lang=de", 'data.dev={pairs="d"}', "name=x")
-    assert differences(one, one) == []
-    assert differences(one, other) == ["data.dev", "data.lang", "name", "training.seed"]
+    assert differences(one, one) == {}
+    found = differences(one, other)
+    assert list(found) == ["data.dev", "data.lang", "name", "training.seed"]
+    assert (found["data.dev"], found["training.seed"]) == ((None, {"pairs": "d"}), (1, 2))
     assert flat_values(other)["data.dev"] == {"pairs": "d"}
 
 
@@ -435,7 +437,7 @@ def test_a_layer_type_is_named_by_its_kind() -> None:
     config = built("model.layer={ kind = 'convolutional', kernel = 5 }")
     assert config.model.layer == Convolution(kernel=5)
     assert build_config(to_values(config), "here") == config
-    assert differences(config, built("model.layer={ kind = 'convolutional' }")) == ["model.layer"]
+    assert list(differences(config, built("model.layer={ kind = 'convolutional' }"))) == ["model.layer"]
     assert built().model.layer == Attention()
 
 

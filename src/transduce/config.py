@@ -341,10 +341,11 @@ def flat_values(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
-def differences(a: RunConfig, b: RunConfig) -> list[str]:
-    """Keys, as `section.key`, in which two configs differ."""
+def differences(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Keys, as `section.key`, in which two configs differ, and both values, None for an absent one."""
     left, right = flat_values(a), flat_values(b)
-    return sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+    both = {key: (left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys())}
+    return {key: (old, new) for key, (old, new) in both.items() if old != new}
 
 
 _ADAPTER = TypeAdapter(RunConfig)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transduce.bundle import is_bundle
-from transduce.config import RunConfig, build_config, differences, flat_values, parse_toml, to_toml, to_values
+from transduce.config import RunConfig, build_config, differences, parse_toml, to_toml, to_values
 from transduce.device import Chosen as Precision
 from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import NEW, OLD, locked, write_atomically
@@ -119,19 +119,17 @@ def record(run: Path, config: RunConfig) -> None:
 
 def check_same(run: Path, config: RunConfig) -> None:
     """Raise `ConfigError` unless `config` is what `run` was begun with; steps, minutes and patience may be raised."""
-    before = load_asked(run)
-    old, new = flat_values(before), flat_values(config)
-    for key in differences(before, config):
+    for key, (old, new) in differences(load_asked(run), config).items():
         if key not in MAY_BE_RAISED:
             raise ConfigError(
-                f"{run}: this run was begun with {key} = {old.get(key)!r}, now it is {new.get(key)!r}. "
+                f"{run}: this run was begun with {key} = {old!r}, now it is {new!r}. "
                 f"Use another --out, the old value, or --fresh to start over."
             )
-        unlimited = key != "training.max_steps" and new[key] == 0
-        lowered = new[key] < old[key] or (key != "training.max_steps" and old[key] == 0)
+        unlimited = key != "training.max_steps" and new == 0
+        lowered = new < old or (key != "training.max_steps" and old == 0)
         if lowered and not unlimited:
-            was = "had no limit" if old[key] == 0 else f"was {old[key]}"
-            raise ConfigError(f"{run}: {key} {was}; it may be raised on continuing, but not lowered to {new[key]}.")
+            was = "had no limit" if old == 0 else f"was {old}"
+            raise ConfigError(f"{run}: {key} {was}; it may be raised on continuing, but not lowered to {new}.")
 
 
 def load_asked(run: Path) -> RunConfig:
