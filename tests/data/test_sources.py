@@ -10,8 +10,7 @@ import pytest
 from tests.data.tiny import Silent
 from tests.server import Served, serving
 from transduce.config import load_recipe, recipe_names, recipe_text
-from transduce.data.convert import unpacked
-from transduce.data.corpus import paths
+from transduce.data.corpus import open_unpacked, paths
 from transduce.data.fetch import Fetcher, measured
 from transduce.data.sources import (
     G2P_LANGUAGES,
@@ -101,7 +100,8 @@ def test_what_is_fetched_is_the_benchmark(
                 case AsIs(download=file):
                     content: AsIs | Joined | Dictionary = AsIs(download=moved(file, path.read_bytes()))
                 case Joined(parts=(part,)):
-                    file = moved(part.download, b"".join(unpacked(path)).replace(b"\n", b"\r\n"))
+                    with open_unpacked(path) as packed:
+                        file = moved(part.download, packed.read().replace(b"\n", b"\r\n"))
                     content = Joined(parts=(replace(part, download=file),))
                 case Dictionary(download=file):
                     content = replace(target.content, download=moved(file, dictionary))
@@ -121,4 +121,5 @@ def test_what_is_fetched_is_the_benchmark(
 
 def test_measured_is_what_was_measured_on(benchmark_data: Path) -> None:
     for path, digest in measured().items():
-        assert hashlib.sha256(b"".join(unpacked(benchmark_data / path))).hexdigest() == digest, path
+        with open_unpacked(benchmark_data / path) as file:
+            assert hashlib.sha256(file.read()).hexdigest() == digest, path

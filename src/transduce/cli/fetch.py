@@ -55,7 +55,7 @@ def fetch(
         fetcher = Fetcher(
             root=root,
             progress=display,
-            say=display.say,
+            say=say,
             pause=time.sleep,
             today=datetime.now(UTC).date().isoformat(),
             fresh=fresh,
@@ -122,18 +122,14 @@ class DownloadDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._bar.stop()
 
-    def say(self, text: str) -> None:
-        """One line above the bar."""
-        from transduce.cli.console import say
-
-        say(text)
-
     def begin(self, url: str, done: int, total: int) -> None:
         """A file starts, or goes on."""
+        from transduce.cli.console import say
+
         name = url.rpartition("/")[2]
         if not self._terminal:
             size = f", {total:,} bytes" if total else ""
-            self.say(f"{name}{size}{f', from byte {done:,}' if done else ''}")
+            say(f"{name}{size}{f', from byte {done:,}' if done else ''}")
         self._bar.start()
         self._bar.reset(self._task, description=name, total=total or None, completed=done, visible=True)
 

@@ -75,13 +75,6 @@ def split_dictionary(entries: Iterable[tuple[str, list[str]]]) -> dict[str, list
     return parts
 
 
-def unpacked(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, of which `.gz` and `.xz` are unpacked, in blocks."""
-    with open_unpacked(path) as file:
-        while block := file.read(1 << 20):
-            yield block
-
-
 def _lines(content: Joined | Dictionary, locate: Locate) -> Iterator[bytes]:
     match content:
         case Joined(parts=parts, keep=keep):
@@ -163,8 +156,9 @@ def _open_packed(path: Path, suffix: str) -> Iterator[_Bytes]:
 def _check_whole(path: Path, download: Download) -> None:
     """Raise `FetchError` if a packed file cannot be unpacked to its end."""
     try:
-        for _ in unpacked(path):
-            pass
+        with open_unpacked(path) as file:
+            while file.read(1 << 20):
+                pass
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise _damaged(download, error) from error
 

@@ -9,7 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, final
 
-from transduce.data.convert import convert, unpacked
+from transduce.data.convert import convert
+from transduce.data.corpus import open_unpacked
 from transduce.data.download import Progress, check_digest, download
 from transduce.data.sources import Download, Source, Target
 from transduce.errors import ConfigError, DataError, FetchError
@@ -21,10 +22,9 @@ DOWNLOADS = ".downloads"  # below the data root, until everything is made of the
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """What was done: files made now, files that were there, and files whose text is not what we measured on."""
+    """What was done: files made now, and files whose text is not what we measured on."""
 
     made: tuple[Path, ...]
-    there: tuple[Path, ...]
     differ: tuple[Path, ...]
 
 
@@ -88,7 +88,6 @@ class Fetcher:
         self._tidy(source)
         return Fetched(
             made=tuple(self.root / target.path for target in missing),
-            there=tuple(self.root / target.path for target in source.targets if target not in missing),
             differ=tuple(self.root / target.path for target in source.targets if self._differs(target)),
         )
 
@@ -135,10 +134,8 @@ class Fetcher:
         expected = measured().get(target.path)
         if expected is None:
             return False
-        found = hashlib.sha256()
-        for block in unpacked(self.root / target.path):
-            found.update(block)
-        return found.hexdigest() != expected
+        with open_unpacked(self.root / target.path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != expected
 
 
 def measured() -> dict[str, str]:
