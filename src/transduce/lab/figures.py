@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -100,16 +101,18 @@ def investigate(
 def _without_model(command: str) -> Report:
     start = time.perf_counter()
     d_model = BASE["d_model"]
-    positions = _positions("sinusoids", f"sinusoids, d_model = {d_model}", sinusoids(POSITIONS, d_model))
-    rates = _learning_rates(None)
+    drawn = [
+        _positions("sinusoids", f"sinusoids, d_model = {d_model}", sinusoids(POSITIONS, d_model)),
+        _learning_rates(None),
+    ]
     return Report(
         title=TITLE,
         question=QUESTION,
         command=command,
         settings={"model": "none"},
         seeds=(),
-        seen=["No model was given (--model): nothing of heads here.", positions.seen, *rates.seen],
-        parts=[positions.figure, rates.figure],
+        seen=["No model was given (--model): nothing of heads here.", *chain.from_iterable(seen for seen, _ in drawn)],
+        parts=[figure for _, figure in drawn],
         measured={},
         seconds=time.perf_counter() - start,
     )
@@ -135,8 +138,7 @@ def _of_model(
     seconds = time.perf_counter() - start
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "attention.html", attention_page(f"Attention of {path}", looked.shown).encode())
-    positions = list(_positions_of(translator.one_model("figures")))
-    rates = _learning_rates(run)
+    drawn = [*_positions_of(translator.one_model("figures")), _learning_rates(run)]
     left_out = len(sources) - len(looked.texts)
     return Report(
         title=TITLE,
@@ -147,14 +149,9 @@ def _of_model(
         seen=[
             f"Sentences looked at: {len(looked.texts)}. Left out, too long or without output: {left_out}.",
             *_seen(heads),
-            *(encoding.seen for encoding in positions),
-            *rates.seen,
+            *chain.from_iterable(seen for seen, _ in drawn),
         ],
-        parts=[
-            *_head_parts(heads, len(looked.texts), seconds),
-            *(encoding.figure for encoding in positions),
-            rates.figure,
-        ],
+        parts=[*_head_parts(heads, len(looked.texts), seconds), *(figure for _, figure in drawn)],
         measured={"texts": looked.texts, "heads": [asdict(head) for head in heads]},
         seconds=time.perf_counter() - start,
         links=[("attention.html", f"Every layer and head at work on {len(looked.shown)} of the sentences")],
@@ -289,14 +286,10 @@ def _head_figure(kind: AttentionKind, heads: Sequence[Head]) -> Figure:
 
 # ---- positions
 
-
-@dataclass(frozen=True, slots=True)
-class _Encoding:
-    seen: str
-    figure: Figure
+_Drawn = tuple[list[str], Figure]  # what was seen, and where
 
 
-def _positions_of(model: Transformer) -> Iterator[_Encoding]:
+def _positions_of(model: Transformer) -> Iterator[_Drawn]:
     """The sinusoids of the model's width, and what it has learned instead."""
     d_model = model.source.table.embedding_dim
     yield _positions("sinusoids", f"sinusoids, d_model = {d_model}", sinusoids(POSITIONS, d_model))
@@ -306,7 +299,7 @@ def _positions_of(model: Transformer) -> Iterator[_Encoding]:
             yield _positions(f"learned_{side}", f"learned positions of the {side}", table)
 
 
-def _positions(name: str, what: str, table: Float[Tensor, "T D"]) -> _Encoding:
+def _positions(name: str, what: str, table: Float[Tensor, "T D"]) -> _Drawn:
     """The encodings, and how alike two of them are, by where they stand and how far apart."""
     unit = torch.nn.functional.normalize(table.double(), dim=-1)
     alike = unit @ unit.T
@@ -331,19 +324,13 @@ def _positions(name: str, what: str, table: Float[Tensor, "T D"]) -> _Encoding:
         + f"; between pairs equally far apart it differs by up to {spread:.1g}."
     )
     caption = f"{what}: {len(table)} encodings, and how alike they are."
-    return _Encoding(seen, Figure(name=f"positions_{name}", caption=caption, drawing=figure))
+    return [seen], Figure(name=f"positions_{name}", caption=caption, drawing=figure)
 
 
 # ---- the learning rate
 
 
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    seen: list[str]
-    figure: Figure
-
-
-def _learning_rates(config: RunConfig | None) -> _Rates:
+def _learning_rates(config: RunConfig | None) -> _Drawn:
     """Equation 3 for the paper's base model and, beside it, the run's own schedule."""
     curves: list[tuple[str, Callable[[int], float], int]] = [
         ("eq. 3, base model", lambda step: noam(step, BASE["d_model"], BASE["warmup"]), BASE["steps"])
@@ -366,4 +353,4 @@ def _learning_rates(config: RunConfig | None) -> _Rates:
         seen.append(
             f"Learning rate, {what}: {rate(top):.3g} at its highest, update {top:,}; {rate(steps):.3g} at {steps:,}."
         )
-    return _Rates(seen, Figure(name="learning_rate", caption="The learning rate of every update.", drawing=figure))
+    return seen, Figure(name="learning_rate", caption="The learning rate of every update.", drawing=figure)
