@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import Any, Self, final
 
 import torch
 
@@ -23,7 +23,7 @@ from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.decoding.texts import Part, Texts, Translation, Warn, join
-from transduce.device import DeviceName, choose_device
+from transduce.device import Chosen, DeviceName, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.inference import runs_packed
@@ -32,7 +32,6 @@ from transduce.text.form import Normal
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 
-Precision = Literal["fp32", "bf16"]
 # parts of lines and what their outputs begin with -> outputs of each, best first
 _Decode = Callable[[Sequence[Part], Sequence[list[int]]], list[list[Translation]]]
 # numbers of parts in a window, their pieces, what their outputs begin with, whether there are things to keep
@@ -106,7 +105,7 @@ class Translator:
         config: DecodingConfig = DecodingConfig(),
         *,
         device: torch.device = CPU,
-        precision: Precision = "fp32",
+        precision: Chosen = "fp32",
         max_source_length: int = 1024,
         max_target_length: int = 1024,
         batch_tokens: int = 8192,
