@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.batches import Pair, captions, drawn, write
+from benchmarks.batches import Pair, captions, drawn
 
 ROOT = Path(__file__).parents[1]
 P_DROP, EPS_LS, RATE = 0.1, 0.1, 1e-4
@@ -79,14 +79,12 @@ def cases(models: Sequence[str], precisions: Sequence[Precision]) -> list[Case]:
     ]
 
 
-def batch_file(folder: Path, model: str, tokens: int, n: int, data: Path | None) -> Path:
-    """The batches of `model` in a file: for the tiny one Multi30k's captions, if `data` is there; else drawn."""
-    vocabulary, path = SHAPES[model].vocabulary, folder / f"{model}.jsonl"
+def batches_of(model: str, tokens: int, n: int, data: Path | None) -> list[list[Pair]]:
+    """`n` batches for `model`: for the tiny one Multi30k's captions, if `data` is there; else drawn."""
+    vocabulary = SHAPES[model].vocabulary
     if model == "tiny" and data is not None:
-        write(path, captions(data / "multi30k", vocabulary, tokens, n))
-    else:
-        write(path, drawn(vocabulary, tokens, n))
-    return path
+        return captions(data / "multi30k", vocabulary, tokens, n)
+    return drawn(vocabulary, tokens, n)
 
 
 def work(shape: Shape, batches: Sequence[Sequence[Pair]]) -> int:

@@ -18,8 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.batches import captions, drawn
-from benchmarks.cases import EPS_LS, P_DROP, RATE, SHAPES, Shape
+from benchmarks.cases import EPS_LS, P_DROP, RATE, SHAPES, Shape, batches_of
 from benchmarks.ours import config
 from transduce.data.collate import collate
 from transduce.device import tune_process
@@ -78,11 +77,7 @@ def main() -> None:
     shape = SHAPES[a.model]
     tune_process(1)
     torch.manual_seed(0)
-    tiny = a.model == "tiny" and a.data is not None
-    pairs = (
-        captions(a.data / "multi30k", shape.vocabulary, a.tokens, 1) if tiny else drawn(shape.vocabulary, a.tokens, 1)
-    )
-    batches = [collate(pairs[0])]
+    batches = [collate(batches_of(a.model, a.tokens, 1, a.data)[0])]
     model = build(config(shape), shape.vocabulary, shape.vocabulary, IDS.pad).train()
     optimizer = Adam(model)
 

@@ -15,7 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.cases import SHAPES, Case, Record, batch_file, cases, isa_environment, merged, run_one
+from benchmarks.batches import write
+from benchmarks.cases import SHAPES, Case, Record, batches_of, cases, isa_environment, merged, run_one
 from transduce.cli.main import LIBRARIES
 
 
@@ -55,7 +56,9 @@ class Runner:
     """Starts timed processes: ours and the peers' with the same batches, threads and instructions."""
 
     def __init__(self, a: argparse.Namespace, folder: Path) -> None:
-        self._files = {model: batch_file(folder, model, a.tokens, a.batches, a.data) for model in a.model}
+        self._files = {model: folder / f"{model}.jsonl" for model in a.model}
+        for model, path in self._files.items():
+            write(path, batches_of(model, a.tokens, a.batches, a.data))
         self._options = ["--threads", str(a.threads), "--repeats", str(a.repeats)]
         self._environment = {"OMP_NUM_THREADS": str(a.threads), "HF_HUB_OFFLINE": "1", **isa_environment(a.isa)}
 
