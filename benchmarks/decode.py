@@ -11,7 +11,6 @@ are wall times, and `cpu_ms_per_sentence` is what to compare on a busy machine.
 """
 
 import argparse
-import resource
 import statistics
 import tempfile
 import time
@@ -26,7 +25,7 @@ import torch
 from benchmarks.cases import SHAPES
 from benchmarks.decoding import Outputs, measure, options, random_sentences, report
 from benchmarks.ours import config as paper
-from benchmarks.timing import RSS_BYTES
+from benchmarks.timing import peak_rss_mib
 from transduce.bundle import bundle_folder, load_bundle
 from transduce.data.corpus import read_lines
 from transduce.data.shortlist import Shortlist, load_shortlist
@@ -181,7 +180,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             "workers": a.workers,
             "shortlist": a.shortlist,
         } | measure(decode, sources, a)
-    record["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES // 2**20
+    record["peak_rss_mib"] = peak_rss_mib()
     if a.mode == "latency" and a.bundle is None:
         read = weight_bytes(model, a.precision) * a.out_len
         record["bandwidth_share"] = round(read / (record["p50_ms"] / 1000) / memory_bandwidth(a.threads), 3)

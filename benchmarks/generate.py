@@ -7,7 +7,6 @@ output takes --out-len steps. Sentences are sorted by length, as the other engin
 """
 
 import argparse
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import torch
 
 from benchmarks.cases import SHAPES, Record
 from benchmarks.decoding import Outputs, measure, options, random_sentences, report
-from benchmarks.peers import marian
-from benchmarks.timing import RSS_BYTES
+from benchmarks.peers import marian, padded
+from benchmarks.timing import peak_rss_mib
 
 PAD, EOS = 1, 2
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -34,7 +33,7 @@ def generator(a: argparse.Namespace) -> Callable[[Outputs], Outputs]:
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
         for rows in (order[i : i + a.batch] for i in range(0, len(order), a.batch)):
             ended = [[*sources[i], EOS] for i in rows]
-            ids = torch.tensor([[*row, *[PAD] * (len(ended[0]) - len(row))] for row in ended])
+            ids = padded(ended, PAD)
             outputs = model.generate(
                 input_ids=ids,
                 attention_mask=(ids != PAD).long(),
@@ -56,7 +55,7 @@ def run(a: argparse.Namespace) -> Record:
     sources = random_sentences(a.sentences, SHAPES[a.model].vocabulary)
     facts: Record = {"mode": a.mode, "engine": "huggingface", "precision": a.precision, "beam": a.beam}
     facts |= {"batch": a.batch, "threads": a.threads, "workers": 1} | measure(generator(a), sources, a)
-    return facts | {"peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES // 2**20}
+    return facts | {"peak_rss_mib": peak_rss_mib()}
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import torch
 from benchmarks.batches import Pair, padding, target_tokens
 from benchmarks.cases import SHAPES, SPREAD, Record, Shape, work
 
-RSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 BatchT = TypeVar("BatchT")
 
 
@@ -48,6 +47,11 @@ def gemm_peak(dtype: torch.dtype, sizes: Sequence[int] = (512, 1024, 2048), repe
     return best
 
 
+def peak_rss_mib() -> int:
+    """The most memory that this process held at any time."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) // 2**20
+
+
 def spread_logits(matrix: torch.Tensor) -> None:
     """Fill the tied matrix so that logits have a standard deviation of `SPREAD` for states that a norm put out."""
     with torch.no_grad():
@@ -77,7 +81,7 @@ def record(facts: Record, shape: Shape, work_done: Sequence[Sequence[Pair]], tim
         **facts,
         "tokens_per_second": round(tokens / seconds, 1),
         "seconds_per_step": round(seconds / len(work_done), 4),
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES // 2**20,
+        "peak_rss_mib": peak_rss_mib(),
         "gemm_peak_gflops": round(peak, 1),
         "mfu": round(work(shape, work_done) / seconds / 1e9 / peak, 4),
         "target_tokens": tokens,
