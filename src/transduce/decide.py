@@ -12,7 +12,7 @@ from transduce.calibration import calibrated_machine
 from transduce.card import versions
 from transduce.checkpoint import Progress
 from transduce.config import RunConfig
-from transduce.cost import BASE
+from transduce.cost import BASE, Work
 from transduce.data.prepare import Prepared
 from transduce.device import choose_precision, tune_process
 from transduce.errors import ConfigError
@@ -70,13 +70,13 @@ def _decide_first(
     reporter.say(f"precision {because}; {chosen.threads} thread{'s' if chosen.threads > 1 else ''}")
     tune_process(chosen.threads)
     base = resident()
-    timing: Timing | None
+    work, timing = _work(config, chosen, prepared), None
     if config.training.minutes > 0:
         measured = _measure(config, chosen, world, prepared, reporter)
         chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
     else:  # nothing depends on it, so the first update need not wait for it
-        timing = _predict(config, chosen, world, prepared)
-    _announce(run, make_plan(config, chosen, prepared, timing, base, peak_resident()), reporter)
+        timing = _predict(config, chosen, world, prepared, work)
+    _announce(run, make_plan(config, chosen, prepared, timing, work, base, peak_resident()), reporter)
     return chosen, world
 
 
@@ -156,22 +156,28 @@ def plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
         return reporter.say(f"no plan: {error}")
     prepared = load_data(run, config)
     tune_process(chosen.threads)
-    timing = _predict(config, chosen, world, prepared)
+    work = _work(config, chosen, prepared)
+    timing = _predict(config, chosen, world, prepared, work)
     if timing is not None and config.training.minutes > 0:
         steps, every, _ = fit(config.training, timing, bool(config.evaluation.alphas))
         chosen = replace(chosen, max_steps=steps, checkpoint_every=every)
-    _announce(run, make_plan(config, chosen, prepared, timing, BASE, peak=0), reporter)
+    _announce(run, make_plan(config, chosen, prepared, timing, work, BASE, peak=0), reporter)
 
 
-def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Timing | None:
+def _work(config: RunConfig, chosen: Chosen, prepared: Prepared) -> Work:
+    """What an average update is on this machine."""
+    parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
+    return Work.of(prepared.epochs, config.batching, parts, config.training.seed)
+
+
+def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared, work: Work) -> Timing | None:
     """The times that the cost model predicts from a moment of measuring; None on another device than the processor."""
     if world.device.type != "cpu":
         return None
-    parts = cut(chosen.threads, config.batching.tokens, config.model.d_model)
-    machine = calibrated_machine(chosen.threads // parts.lanes, chosen.precision)
+    machine = calibrated_machine(chosen.threads // work.lanes, chosen.precision)
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
-    return predict(config, chosen.precision, prepared, machine, parts, scored)
+    return predict(config, chosen.precision, prepared, machine, work, scored)
 
 
 def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:

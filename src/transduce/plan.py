@@ -16,7 +16,6 @@ from transduce.machine import Machine
 from transduce.rundir import Chosen
 from transduce.sizes import parameters
 from transduce.text.tokenizer import Kind
-from transduce.training.parallel import Cut, cut
 from transduce.training.trainer import TrainingConfig
 
 VALIDATIONS = 20  # in a run that only minutes limit, at most
@@ -129,11 +128,11 @@ def fit(training: TrainingConfig, timing: Timing, alphas: bool) -> tuple[int, in
 
 
 def predict(
-    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, parts: Cut, scored: int
+    config: RunConfig, precision: Precision, prepared: Prepared, machine: Machine, work: Work, scored: int
 ) -> Timing:
-    """The times of the cost model, where `machine` is what a lane of `parts` has; `scored` pairs are those of the dev
-    loss."""
-    sides, work = prepared.tokenizers, Work.of(prepared.epochs, config.batching, parts, config.training.seed)
+    """The times of the cost model for updates that are `work`, where `machine` is what a lane of it has; `scored` pairs
+    are those of the dev loss."""
+    sides = prepared.tokenizers
     sizes = sides.source.size, sides.target.size
     done, t = trained_on(work, config.training), config.training
     update = update_seconds(count(config.model, *sizes, done, t.optimizer), machine, precision)
@@ -144,13 +143,12 @@ def predict(
 
 
 def make_plan(
-    config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, base: int, peak: int
+    config: RunConfig, chosen: Chosen, prepared: Prepared, timing: Timing | None, work: Work, base: int, peak: int
 ) -> Plan:
-    """What is going to happen; `base` is the memory of the process without the training, `peak` what it held so far."""
+    """What is going to happen in updates that are `work`; `base` is the memory of the process without the training,
+    `peak` what it held so far."""
     c, first, tokenizers = config.model, prepared.epochs.of_epoch(0), prepared.tokenizers
     sizes = tokenizers.source.size, tokenizers.target.size
-    parts = cut(chosen.threads, config.batching.tokens, c.d_model)
-    work = Work.of(prepared.epochs, config.batching, parts, config.training.seed)
     copies = COPIES + (config.training.ema > 0)
     held = training_memory(c, *sizes, trained_on(work, config.training), chosen.precision, base, copies)
     memory = max(peak, held) if chosen.device == "cpu" else 0
