@@ -11,6 +11,7 @@ of the run's metric, above 0 where it is better.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ import torch
 from transduce.bundle import load_bundle, load_weights_into
 from transduce.checkpoint import load_progress, load_weights, saved_steps
 from transduce.data.prepare import load_prepared
-from transduce.decoding.translator import Translator
-from transduce.evaluation.metrics import group_references, higher_is_better
+from transduce.evaluation.metrics import higher_is_better
 from transduce.evaluation.statistics import LineStatistics, check_metric, line_statistics
 from transduce.rundir import load_asked
 from transduce.training.averaging import average
+from transduce.validation import DevSet
 
 HALVES = 400
 
@@ -69,24 +70,13 @@ def judge(run: Path) -> dict[str, Any]:
 
 def decoded(run: Path, steps: list[int]) -> LineStatistics:
     """The dev set by the average of the checkpoints `steps`, line by line."""
-    config, prepared, bundle = (
-        load_asked(run),
-        load_prepared(run / "data"),
-        load_bundle(run / "model", torch.device("cpu")),
-    )
-    load_weights_into(bundle.model, average(load_weights(run, step) for step in steps), run)
-    sources, references = group_references([s for s, _ in prepared.dev], [t for _, t in prepared.dev])
-    limit = config.data.max_length
-    translator = Translator(
-        bundle.model,
-        prepared.tokenizers,
-        config.decoding,
-        device=torch.device("cpu"),
-        max_source_length=limit,
-        max_target_length=limit,
-    )
-    outputs = translator.translate(sources, warn=lambda text: None)
-    return line_statistics(check_metric(config.evaluation.metric), outputs, references, config.evaluation.tokenize)
+    config, prepared, cpu = load_asked(run), load_prepared(run / "data"), torch.device("cpu")
+    model = load_bundle(run / "model", cpu).model
+    load_weights_into(model, average(load_weights(run, step) for step in steps), run)
+    whole = replace(config, evaluation=replace(config.evaluation, sentences=len(prepared.dev)))
+    dev = DevSet(whole, prepared, cpu, "fp32")
+    outputs = dev.decode(model, config.decoding)
+    return line_statistics(check_metric(config.evaluation.metric), outputs, dev.references, config.evaluation.tokenize)
 
 
 if __name__ == "__main__":
