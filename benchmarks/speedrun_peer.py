@@ -7,7 +7,8 @@ Everything counts as in `benchmarks.speedrun`: the vocabulary (SentencePiece, th
 fairseq-train with its dev loss at every checkpoint, the average of the last checkpoints, and fairseq-generate of dev
 and test, with its own length penalty (a division by the length: for captions, what our alpha of 1.4 is). It trains to
 the last step, where the rate is 0, and scores dev once: it has no stop at a goal. The outputs are scored by our
-`evaluate`, as tokens stand. `peers/fs` is fairseq's virtual environment (benchmarks/README.md).
+`evaluate`, as tokens stand. fairseq has no Muon: it gets Adam, with the rate and the updates that suit it
+(`WITH_ADAM`). `peers/fs` is fairseq's virtual environment (benchmarks/README.md).
 """
 
 import argparse
@@ -23,11 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import ROOT
-from benchmarks.speedrun import RECIPE, SHORTER, keep
+from benchmarks.speedrun import RECIPE, keep
 from transduce.config import RunConfig, load_recipe
 from transduce.data.corpus import read_pairs
 from transduce.evaluation.metrics import evaluate, group_references
 from transduce.text.tokenizer import train_tokenizers
+
+WITH_ADAM = (
+    "training.optimizer=adam",
+    "training.max_steps=4000",
+    "training.checkpoint_every=200",
+    "training.average=5",
+    "training.learning_rate=0.004",
+    "training.r_drop=0",
+)
 
 AVERAGE = """
 import sys, torch
@@ -156,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--note", default="", help="for the record")
     options.add_argument("--no-record", action="store_true", help="print the record only")
     a = options.parse_args(arguments)
-    config = load_recipe(RECIPE, [*SHORTER, *a.set])
+    config = load_recipe(RECIPE, [*WITH_ADAM, *a.set])
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(a.venv, Path(folder), a.threads)

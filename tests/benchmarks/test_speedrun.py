@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks import speedrun
-from benchmarks.speedrun import PAGE, RECIPE, RECORDS, SHORTER, page, race
-from benchmarks.speedrun_peer import generated, training_options, write_pieces
+from benchmarks.speedrun import PAGE, RECIPE, RECORDS, page, race
+from benchmarks.speedrun_peer import WITH_ADAM, generated, training_options, write_pieces
 from tests.tiny import tiny_config
 from transduce.config import load_recipe
 
@@ -78,7 +78,7 @@ def test_the_page_says_whether_it_was_reached() -> None:
 
 def test_a_peer_gets_the_same(tmp_path: Path) -> None:
     """Its commands are not here; what they are given, and what is read of what they print, is."""
-    config = load_recipe(RECIPE, list(SHORTER))
+    config = load_recipe(RECIPE, list(WITH_ADAM))
     options = dict(zip(training_options(config)[6::2], training_options(config)[7::2], strict=True))
     assert [options[f"--{side}-ffn-embed-dim"] for side in ("encoder", "decoder")] == [256, 256]
     assert (options["--dropout"], options["--lr"], options["--max-update"]) == (0.2, 0.004, 4000)
