@@ -81,6 +81,16 @@ def test_a_tag_stays_in_front_and_as_it_is() -> None:
     assert all(source.count(">>") == 1 and source.startswith((">>de<< ", ">>fr<< ")) for source, _ in made)
 
 
+def test_pairs_with_different_tags_are_not_joined() -> None:
+    befores: list[Pair] = []
+
+    def note(pair: Pair, before: Pair, chance: random.Random) -> None:
+        befores.append(before)
+
+    by({note: 1}, [(f">>{tag}<< {i}", str(i)) for i, tag in enumerate(["de", "de", "fr", "fr", "de"])], 1.0)
+    assert befores == [("", ""), ("0", "0"), ("", ""), ("2", "2"), ("", "")]
+
+
 def test_every_rule() -> None:
     source, target = PAIRS[1]
     assert set(rule("capitals")) == {(source.upper(), target.upper())}
@@ -127,6 +137,11 @@ def test_the_lexicon_holds_what_leaves_no_doubt() -> None:
     assert {found[letter] for letter in "ghijkl"} == set("GHIJKL")
     assert lexicon([]) == []
     assert lexicon([("一二三", "四五六")]) == []
+
+
+def test_what_is_seen_only_twice_is_in_no_lexicon() -> None:
+    assert lexicon([("the dog", "der Hund")] * 2) == []
+    assert lexicon([("the dog", "der Hund")] * 3) == [("dog", "Hund")]
 
 
 def test_spans_are_translations_of_each_other() -> None:

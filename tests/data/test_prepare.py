@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Never
@@ -21,6 +21,7 @@ from transduce.data.corpus import AlignedFiles, Pair, PairsFile, read_pairs
 from transduce.data.preflight import to_values
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
 from transduce.errors import BundleError, DataError
+from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerPair
 
 pytestmark = pytest.mark.unit
@@ -101,6 +102,23 @@ def test_pairs_are_made_of_training_pairs_alone(tmp_path: Path) -> None:
     assert 1.2 * len(plain.corpus) < len(left) < 1.5 * len(plain.corpus)
     assert [pair for pair in left if pair in trained_on(plain)] == trained_on(plain)
     assert not held & {s for s, _ in left}
+
+
+def test_nothing_is_learned_from_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither pieces nor the words that pairs are made with."""
+    known: list[Pair] = []
+
+    def lexicon(pairs: Iterable[Pair]) -> list[Pair]:
+        known.extend(pairs)
+        return []
+
+    monkeypatch.setattr(module, "lexicon", lexicon)
+    train = aligned(tmp_path, "train", [f"w{i}" for i in range(200)])
+    prepared = made(tmp_path / "data", replace(inputs(train), augment=0.5))
+    held = [source for source, _ in prepared.dev]
+    assert prepared.tokenizers.source.encode_batch(held) == [[IDS.unk]] * 10
+    assert len(known) == 190
+    assert not {*held} & {source for source, _ in known}
 
 
 def test_what_is_held_out_follows_from_the_seed(tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ def test_shards_are_the_encoded_pairs_however_they_are_cut(
     assert len(list(folder.glob("*.source.npy"))) == -(-len(kept) // per_shard)
 
 
+@pytest.mark.parametrize("pair", [("in the snow", "ein"), ("a", "ein hund läuft im schnee")])
+def test_a_side_of_just_as_many_pieces_as_allowed_is_kept(tmp_path: Path, pair: Pair) -> None:
+    longest = max(len(SOURCE.encode(pair[0])), len(TARGET.encode(pair[1])))
+    assert write_shards(numbered([pair]), TOKENIZERS, tmp_path / "train", max_length=longest).kept == 1
+    with pytest.raises(DataError, match=f"1 are longer than {longest - 1} pieces"):
+        write_shards(numbered([pair]), TOKENIZERS, tmp_path / "none", max_length=longest - 1)
+
+
 @pytest.mark.parametrize("waiting", [1, 7, 10_000])
 def test_files_are_what_numpy_would_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
     monkeypatch.setattr(shards, "_WAITING", waiting)
