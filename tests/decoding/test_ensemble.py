@@ -2,13 +2,15 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from transduce.bundle import BundleConfig, save_bundle, unique_weights
 from transduce.data.collate import pad_rows
 from transduce.decoding import DecodingConfig, Ensemble, Translator
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
@@ -76,3 +78,19 @@ def test_the_shortest_learned_positions_decide() -> None:
     pair = TokenizerPair(tokenizer, tokenizer)
     Translator(Ensemble([long, short]), pair, DecodingConfig(beam=1)).translate(["the dog runs"], warn=warned.append)
     assert "this model takes 8 at once" in warned[0]
+
+
+@pytest.mark.parametrize("lengths", [(30, 9), (9, 30)])
+def test_of_two_bundles_the_shortest_length_decides(tmp_path: Path, lengths: tuple[int, int]) -> None:
+    tokenizer = Tokenizer.train(["the dog runs"] * 3, "characters", 300, pretokenised=False)
+    pair, size = TokenizerPair(tokenizer, tokenizer), tokenizer.size
+    for length in lengths:
+        config = BundleConfig(model=SMALL, source_size=size, target_size=size, max_length=length, extra_length=7)
+        save_bundle(tmp_path / str(length), config, unique_weights(tiny(length, size)), pair, "")
+    both = Translator.load([tmp_path / str(length) for length in lengths], device="cpu", precision="fp32", beam=1)
+    warned: list[str] = []
+    both.translate(["the dog runs"], warn=warned.append)
+    assert "this model takes 9 at once" in warned[0]
+    assert both.config.extra_length == 7
+    with pytest.raises(DataError, match=r"a prefix of \d+ pieces, but this model writes 16"):
+        both.translate(["dog"], prefixes=["the dog runs the dog"])

@@ -151,6 +151,35 @@ def test_no_search_writes_one_where_there_is_nothing_to_keep(
     ]
 
 
+def test_draws_are_the_same_in_every_window(model: Transformer, tokenizers: TokenizerPair) -> None:
+    """Though lines with things to keep and lines without are drawn for apart."""
+    translator = Translator(model, tokenizers, SHORT, placeholders=True)
+    texts = [TEXTS[0], sentence(4), TEXTS[4], sentence(3)]
+
+    def drawn(window: int) -> list[str]:
+        stream = translator.sample_stream(texts, torch.Generator().manual_seed(1), window=window)
+        return [one.text for one in stream]
+
+    assert drawn(1) == drawn(2) == drawn(4)
+
+
+def test_for_every_alpha_the_best_of_the_beam_that_has_every_one_is_taken(
+    model: Transformer, tokenizers: TokenizerPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Says(tokenizers, ["a dog", "the dog", "the ｟0｠ dog"])
+
+    def search(
+        step: object, state: object, limits: Sequence[int], *, alphas: Sequence[float], n_best: int, **options: object
+    ) -> list[list[list[Hypothesis]]]:
+        none: list[list[int]] = [[] for _ in limits]
+        found = engine.search(none, limits, config=BeamConfig(), n_best=n_best, forbidden=[])
+        return [[outputs] * len(alphas) for outputs in found]
+
+    monkeypatch.setattr(translator_module, "beam_search_alphas", search)
+    translator = Translator(model, tokenizers, SHORT, placeholders=True)
+    assert translator.translate_alphas(["3 dogs", "dogs"], [0.0, 1.0]) == [["the 3 dog", "a dog"]] * 2
+
+
 @pytest.mark.parametrize("n", range(1, 9))
 def test_where_placeholders_are_longer_than_numbers_no_word_is_cut_off(n: int) -> None:
     words = Tokenizer.train(["dogs 3 birds."] * 20, "bpe", 320, pretokenised=False)

@@ -141,6 +141,14 @@ def test_long_lines_are_translated_in_parts(model: Transformer, tokenizers: Toke
     assert f"in {len(parts)} parts" in message
 
 
+def test_a_line_of_as_many_pieces_as_the_model_takes_is_not_cut(model: Transformer, tokenizers: TokenizerPair) -> None:
+    line, warned = sentence(4), list[str]()
+    n = len(tokenizers.source.encode(line))
+    Translator(model, tokenizers, SHORT, max_source_length=n).translate([line], warn=no_warning)
+    Translator(model, tokenizers, SHORT, max_source_length=n - 1).translate([line], warn=warned.append)
+    assert len(warned) == 1
+
+
 def test_the_default_warning_is_pythons(model: Transformer, tokenizers: TokenizerPair) -> None:
     translator = Translator(model, tokenizers, SHORT, max_source_length=10)
     with pytest.warns(UserWarning, match="line 1: "):
@@ -295,6 +303,18 @@ def test_scores_that_cannot_be_given(model: Transformer, tokenizers: TokenizerPa
         list(translator.score_stream([(short, short), (short, short), (short, long)], window=2))
 
 
+def test_attention_that_cannot_be_shown(model: Transformer, tokenizers: TokenizerPair) -> None:
+    translator = Translator(model, tokenizers, SHORT, max_source_length=10, max_target_length=12)
+    long, short = sentence(20), sentence(1)
+    for source, target, message in (
+        (long, short, r"\d+ source pieces: attention is shown for 1 to 10\."),
+        (short, long, r"\d+ target pieces: attention is shown for 1 to 12\."),
+        ("", short, r"0 source pieces: attention is shown for 1 to 10\."),
+    ):
+        with pytest.raises(DataError, match=message):
+            translator.attention(source, target)
+
+
 def test_samples_are_reproducible_and_scored(translator: Translator) -> None:
     texts = [sentence(3), "", sentence(12), sentence(5)]
 
@@ -345,6 +365,14 @@ def test_outputs_begin_with_their_prefixes(translator: Translator) -> None:
     stream = translator.translate_stream(iter(texts), n_best=3, prefixes=iter(prefixes), window=2)
     for one, other in zip(stream, found, strict=True):
         assert_close(one, other)
+
+
+def test_diverse_outputs_begin_with_their_prefixes(translator: Translator) -> None:
+    texts, prefixes = [sentence(3), sentence(9), "", sentence(1)], ["the", "", "", "bi"]
+    found = list(translator.diverse_stream(texts, n=3, prefixes=prefixes))
+    assert [len(outputs) > 1 for outputs in found] == [True, True, False, True]
+    for prefix, outputs in zip(prefixes, found, strict=True):
+        assert all(output.text.startswith(prefix) for output in outputs)
 
 
 def test_scores_count_the_prefix() -> None:

@@ -16,6 +16,7 @@ from transduce.nn.attention import (
     KeyValue,
     MultiHeadAttention,
     SelfAttention,
+    _ScaledSoftmax,
     join_heads,
     scaled_dot_product_attention,
     split_heads,
@@ -225,6 +226,18 @@ def test_self_attention_steps_under_autocast() -> None:
             y, state = layer.step(x[:, t], state)
             torch.testing.assert_close(y, whole[:, t], rtol=0.05, atol=0.05)
     assert state.k.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("length", [5, 20])
+@pytest.mark.parametrize(("masked", "d_k"), [(False, 64), (True, 64), (True, 7)])
+def test_the_softmax_of_bf16_products_is_in_float32(length: int, masked: bool, d_k: int) -> None:
+    """Without a mask, where the scale is a power of two, as with the paper's d_k: another is multiplied in bf16."""
+    apply: Callable[..., Tensor] = _ScaledSoftmax.apply
+    products, scale = torch.randn(2, 3, 4, length).bfloat16(), 1 / math.sqrt(d_k)
+    hidden = torch.zeros(2, 1, 4, length)
+    hidden[..., 1] = -torch.inf
+    expected = (products.float() * scale + (hidden if masked else 0)).softmax(-1)
+    torch.testing.assert_close(apply(products, hidden if masked else None, scale), expected)
 
 
 def test_keys_lie_as_whoever_multiplies_by_them_wants_them() -> None:

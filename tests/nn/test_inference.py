@@ -37,23 +37,25 @@ def model(config: TransformerConfig = TINY) -> Transformer:
     return built
 
 
-def walk(plain: Transformer, form: Format, steps: int) -> list[tuple[Tensor, Tensor]]:
+def walk(
+    plain: Transformer, form: Format, steps: int, sources: list[list[int]] = SOURCES, beam: int = BEAM
+) -> list[tuple[Tensor, Tensor]]:
     """Logits of both along a random walk, in which the prefixes of each sentence change places at every step."""
     packed = PackedTransformer(plain, form)
-    memory = Memories(packed, len(SOURCES), BEAM, 5)
-    encoded = packed.encode(SOURCES)
-    for place in range(len(SOURCES)):
+    memory = Memories(packed, len(sources), beam, 5)
+    encoded = packed.encode(sources)
+    for place in range(len(sources)):
         memory.join(place, encoded, place)
-    state: TransformerState = plain.start(pad_rows(SOURCES), BEAM)
-    previous = torch.full((len(SOURCES) * BEAM,), IDS.bos)
+    state: TransformerState = plain.start(pad_rows(sources), beam)
+    previous = torch.full((len(sources) * beam,), IDS.bos)
     found = []
     for position in range(steps):
         expected, state = plain.step(previous, state)
-        found.append((packed.logits(packed.step(previous, [position] * len(SOURCES), memory)), expected))
-        parents = torch.randint(BEAM, (len(SOURCES), BEAM)) + BEAM * torch.arange(len(SOURCES))[:, None]
+        found.append((packed.logits(packed.step(previous, [position] * len(sources), memory)), expected))
+        parents = torch.randint(beam, (len(sources), beam)) + beam * torch.arange(len(sources))[:, None]
         memory.select(parents.flatten())
         state = state.select(parents.flatten())
-        previous = torch.randint(4, 12, (len(SOURCES) * BEAM,))
+        previous = torch.randint(4, 12, (len(sources) * beam,))
     return found
 
 
@@ -69,6 +71,16 @@ def test_packed_steps_are_the_plain_ones(config: TransformerConfig) -> None:
 def test_narrow_formats_are_close(form: Format, tolerance: float) -> None:
     for found, expected in walk(model(), form, steps=20):
         assert (found.float() - expected).norm() <= tolerance * expected.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+def test_narrow_memories_of_many_rows_are_close(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.nn.inference.has_fast_bf16", lambda device: True)
+    memory = Memories(PackedTransformer(model(), form), 9, 4, 5)
+    assert {part.dtype for part in (*memory.k, *memory.v, *memory.source_k, *memory.source_v)} == {torch.bfloat16}
+    for found, expected in walk(model(), form, steps=20, sources=SOURCES * 3, beam=4):
+        assert (found.float() - expected).norm() <= 0.05 * expected.norm()
 
 
 @torch.no_grad()
