@@ -19,8 +19,9 @@ from tests.tiny import After, Killed, tiny_config, write_corpus, write_lines
 from transduce import compose, decide, load_recipe
 from transduce.bundle import load_config
 from transduce.checkpoint import load_optimizer, load_progress, load_weights, saved_steps
-from transduce.compose import Outcome, prepare_data, train
+from transduce.compose import Outcome, average_run, prepare_data, train
 from transduce.data.batching import token_batches
+from transduce.data.corpus import Mixed
 from transduce.data.prepare import load_prepared, with_drawn_pieces
 from transduce.decoding.translator import Translator
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TransduceError
@@ -28,6 +29,7 @@ from transduce.evaluation.metrics import evaluate, group_references
 from transduce.machine import peak_resident
 from transduce.plan import to_values
 from transduce.reporter import Reporter
+from transduce.rundata import sources
 from transduce.rundir import load_asked, load_plan
 from transduce.text.tokenizer import TokenizerPair
 from transduce.validation import DevSet, spread
@@ -204,6 +206,32 @@ def test_pieces_drawn_anew_in_every_epoch_are_the_same_after_a_stop(folder: Path
     assert plan is not None
     assert plan["target_pieces_an_update"] * 12 / plan["passes"] == pytest.approx(pieces)
     assert pieces > 1.1 * (prepared.corpus.target_lengths.sum() + len(drawn))
+
+
+def test_the_threads_are_those_that_it_began_with(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cut updates into lanes, whose sums are rounded apart."""
+    config = tiny_config(folder, "batching.max_tokens=2048")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    train(config, tmp_path / "straight")
+    train(config, tmp_path / "run", stop=After(5))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    train(config, tmp_path / "run")
+    assert [session["threads"] for session in events(tmp_path / "run", "session")] == [2, 2]
+    ours, theirs = (run / "model" / "model.safetensors" for run in (tmp_path / "run", tmp_path / "straight"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_the_first_weights_follow_from_the_seed(folder: Path, tmp_path: Path) -> None:
+    found = []
+    for i, seed in enumerate((1, 1, 2)):
+        config = tiny_config(folder, f"training.seed={seed}", "training.learning_rate=1e-9")
+        train(config, tmp_path / str(i), stop=After(1))
+        found.append(load_weights(tmp_path / str(i), 1))
+    one, same, other = found
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) > 0.01
 
 
 def test_a_stop_saves_where_it_is(folder: Path, tmp_path: Path) -> None:
@@ -527,6 +555,12 @@ def test_old_data_is_mixed_in(folder: Path, tmp_path: Path) -> None:
         train(replace(mixed, data=replace(mixed.data, mix_share=0.2)), tmp_path / "run", start_from=tmp_path / "first")
 
 
+def test_the_seed_picks_what_is_held_out_and_what_is_mixed_in(folder: Path) -> None:
+    found = sources(tiny_config(folder, "data.mix={ source = 'train.aa', target = 'train.bb' }", "training.seed=7"))
+    assert isinstance(found.train, Mixed)
+    assert (found.seed, found.train.seed) == (7, 7)
+
+
 def test_fine_tuning_keeps_tags_and_normal_form_and_adds_tags(folder: Path, tmp_path: Path) -> None:
     both = "data.train=[{ source = 'train.aa', target = 'train.bb', tag = 'xx' }]"
     train(tiny_config(folder, both, "data.normalise=nfc", "training.max_steps=4"), tmp_path / "first")
@@ -613,6 +647,13 @@ def test_a_folder_of_the_user_s_is_not_touched(folder: Path, tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match="data: not made by transduce, and in the way. Choose another --out."):
         train(config, tmp_path / "project", fresh=True)
     assert contents(tmp_path) == before
+
+
+def test_there_is_no_average_of_a_run_that_has_not_begun(folder: Path, tmp_path: Path) -> None:
+    prepare_data(tiny_config(folder), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="run: no checkpoint yet. Train first."):
+        average_run(tmp_path / "run", 1, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_data_that_was_lost_is_an_error_that_helps(folder: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.training.tiny import (
 from transduce.bundle import unique_weights
 from transduce.checkpoint import DevResult, Progress, load_weights, saved_steps
 from transduce.data.collate import Batch, collate
-from transduce.data.shards import TokenisedCorpus
+from transduce.data.shards import Pairs, TokenisedCorpus
 from transduce.device import Chosen
 from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
@@ -368,6 +368,29 @@ def test_what_comes_next_follows_from_the_progress_alone(corpus: TokenisedCorpus
         assert numbers_of([(after, numbers)]) == numbers_of([updates[k + 1]])
 
 
+class Noted:
+    """A corpus that writes down which epochs it was asked for."""
+
+    def __init__(self, corpus: TokenisedCorpus) -> None:
+        self.corpus = corpus
+        self.asked: list[int] = []
+
+    def of_epoch(self, epoch: int) -> Pairs:
+        self.asked.append(epoch)
+        return self.corpus.of_epoch(epoch)
+
+
+def test_an_update_reads_the_pieces_of_its_own_epoch(corpus: TokenisedCorpus) -> None:
+    """Which is the one that the update before it led to."""
+    trainer, noted = make_trainer(corpus), Noted(corpus)
+    updates = list(islice(trainer.updates(Progress()), 12))
+    trainer.corpus = noted
+    for after, numbers in updates:
+        trainer.update(after, numbers)
+    assert noted.asked == [0, *(after.epoch for after, _ in updates[:-1])]
+    assert noted.asked[-1] > 0
+
+
 def test_ranks_share_the_batches(corpus: TokenisedCorpus) -> None:
     whole = make_trainer(corpus)
     shares = []
@@ -461,8 +484,9 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
         ("fp32", with_training(r_drop=2.0)),
         ("fp32", with_training(ema=0.8)),
         ("fp32", with_training(optimizer="muon")),
+        ("fp32", with_training(optimizer="muon", ema=0.8, r_drop=2.0)),
     ],
-    ids=["fp32", "bf16", "R-Drop", "moving average", "Muon"],
+    ids=["fp32", "bf16", "R-Drop", "moving average", "Muon", "all three"],
 )
 def test_resuming_from_disk_changes_no_bit(
     corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen, training: TrainingConfig
