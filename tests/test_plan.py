@@ -1,10 +1,31 @@
 """The plan of a run: its sums, and the steps that fit into minutes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from transduce.plan import ALPHAS, DECODED, FEW, SHARE, VALIDATIONS, Plan, Timing, choosing, fit, to_values
+from tests.tiny import tiny_config
+from transduce.cost import DECODE, SCORE, Work, count, update_seconds
+from transduce.data.prepare import Prepared, load_prepared, prepare
+from transduce.machine import Machine
+from transduce.plan import (
+    ALPHAS,
+    DECODED,
+    FEW,
+    SHARE,
+    VALIDATIONS,
+    Plan,
+    Timing,
+    choosing,
+    fit,
+    make_plan,
+    predict,
+    to_values,
+)
+from transduce.rundata import sources
+from transduce.rundir import Chosen
+from transduce.training.parallel import Cut
 from transduce.training.trainer import TrainingConfig
 
 pytestmark = pytest.mark.unit
@@ -91,3 +112,45 @@ def test_steps_may_be_the_tighter_limit() -> None:
 
 def test_however_few_minutes_there_is_one_step() -> None:
     assert fit(TrainingConfig(minutes=0.001), TIMING, alphas=False)[:2] == (1, 1)
+
+
+MACHINE = Machine(threads=1, fp32=1e11, bf16=2e11, memory=2e10, cache=9e10, call=3e-6)
+CHOSEN = Chosen(
+    max_steps=12,
+    checkpoint_every=4,
+    warmup=1,
+    precision="fp32",
+    device="cpu",
+    threads=1,
+    seconds_per_step=0.0,
+    command="",
+    start_from="",
+)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> tuple[Prepared, Work]:
+    """The data of the tiny recipe, and what its updates are."""
+    config = tiny_config(tmp_path)
+    prepare(tmp_path / "data", sources(config), config.tokenizer, lambda text: None, lambda n: None)
+    prepared = load_prepared(tmp_path / "data")
+    return prepared, Work.of(prepared.epochs, config.batching, Cut(1, 1), config.training.seed)
+
+
+def test_a_validation_is_predicted_by_the_pair_and_reads_it_once(
+    planned: tuple[Prepared, Work], tmp_path: Path
+) -> None:
+    prepared, work = planned
+    sizes = prepared.tokenizers.source.size, prepared.tokenizers.target.size
+    config = tiny_config(tmp_path, "training.r_drop=2.0", "evaluation.sentences=4")
+    timing = predict(config, "fp32", prepared, MACHINE, work, scored=20)
+    once = update_seconds(count(config.model, *sizes, work), MACHINE, "fp32")
+    assert timing.update > once
+    assert timing.validation == pytest.approx(once / work.pairs * (SCORE * 20 + DECODE * 4))
+
+
+def test_an_average_of_the_weights_is_in_the_memory(planned: tuple[Prepared, Work], tmp_path: Path) -> None:
+    prepared, work = planned
+    configs = [tiny_config(tmp_path, f"training.ema={ema}") for ema in (0.0, 0.9)]
+    plain, averaged = (make_plan(config, CHOSEN, prepared, None, work, base=0, peak=0) for config in configs)
+    assert averaged.memory - plain.memory == 4 * plain.parameters

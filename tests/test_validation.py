@@ -1,6 +1,10 @@
-"""Which model is kept: the averages by their score, a single checkpoint only when luck does not explain it."""
+"""Which model is kept: the averages by their score, a single checkpoint only when luck does not explain it.
+
+And what is measured on the dev set.
+"""
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -10,9 +14,14 @@ from tests.tiny import tiny_config
 from transduce import validation
 from transduce.checkpoint import DevResult, Progress
 from transduce.config import RunConfig
-from transduce.nn.transformer import build
+from transduce.data.collate import collate
+from transduce.data.prepare import Prepared, load_prepared, prepare
+from transduce.decoding import score_pairs
+from transduce.evaluation.metrics import MetricScore
+from transduce.nn.transformer import Transformer, build
+from transduce.rundata import sources
 from transduce.text.pieces import IDS
-from transduce.validation import DevSet, choose_model, spread
+from transduce.validation import Candidate, DevSet, choose_model, spread
 
 pytestmark = pytest.mark.unit
 
@@ -134,3 +143,37 @@ def test_a_length_penalty_that_may_be_better_by_chance_is_not_kept(
     steps, told, alpha = choose(config, OUTPUTS, monkeypatch, penalised=penalised)
     assert (steps, alpha) == ("3 4", 0.6)
     assert told[-1].startswith("  alpha 0.6 is kept")
+
+
+@pytest.mark.parametrize(("metric", "best"), [("wer", 20.0), ("accuracy", 30.0)])
+def test_of_error_rates_the_lowest_is_the_best(metric: str, best: float) -> None:
+    scores = [{metric: MetricScore(score=score, signature="")} for score in (20.0, 30.0)]
+    candidates = [Candidate(label="", weights={}, alpha=0.6, outputs=[], scores=one) for one in scores]
+    assert max(candidates, key=attrgetter("rank")).scores[metric].score == best
+
+
+def untrained(config: RunConfig, folder: Path) -> tuple[Prepared, DevSet, Transformer]:
+    """The data of `config`, its dev set, and a model that has learned nothing."""
+    prepare(folder, sources(config), config.tokenizer, lambda text: None, lambda n: None)
+    prepared = load_prepared(folder)
+    model = build(config.model, prepared.tokenizers.source.size, prepared.tokenizers.target.size, IDS.pad)
+    return prepared, DevSet(config, prepared, torch.device("cpu"), "fp32"), model
+
+
+def test_a_validation_knows_which_way_its_metric_goes(tmp_path: Path) -> None:
+    for metric, higher in (("wer", False), ("accuracy", True)):
+        _, dev, model = untrained(tiny_config(tmp_path, f"evaluation.metric={metric}"), tmp_path / metric)
+        assert dev.validate(model, 1).higher_is_better == higher
+
+
+def test_the_loss_is_nats_a_piece_of_what_training_would_read(tmp_path: Path) -> None:
+    """Without smoothing and dropout, however it is cut into batches, and of no more than `max_length` pieces a side."""
+    settings = ("training.label_smoothing=0.3", "batching.max_tokens=16", "data.max_length=3")
+    prepared, dev, model = untrained(tiny_config(tmp_path, *settings), tmp_path / "data")
+    encode = prepared.tokenizers.source.encode, prepared.tokenizers.target.encode
+    whole = [(encode[0](source), encode[1](target)) for source, target in prepared.dev]
+    pairs = [(source[:3], target[:3]) for source, target in whole]
+    assert pairs != whole
+    loss = dev.loss(model.train())
+    pieces = sum(len(target) + 1 for _, target in pairs)
+    assert loss == pytest.approx(-sum(score_pairs(model.eval(), collate(pairs))) / pieces, rel=1e-5)
