@@ -10,6 +10,8 @@ import sacrebleu
 
 from tests.cli.conftest import Transduce
 from tests.tiny import mirror, sentences, write_lines
+from transduce.cli.testset import Lines
+from transduce.decoding import Translator
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +90,11 @@ def test_lines_with_the_same_source_are_several_references(transduce: Transduce,
     written = (tmp_path / "out.bb").read_text().splitlines()
     assert len(written) == 2  # as many as lines came in, so that they fit the references
     assert written[0] == written[1]
+
+
+def test_of_outputs_for_the_same_source_the_first_counts(tmp_path: Path) -> None:
+    lines = Lines(tmp_path / "r.bb", ["dog", "cat", "dog"], ["GOD", "TAC", "X"])
+    assert lines.read_outputs(write_lines(tmp_path / "h.bb", ["first", "TAC", "second"])) == ["first", "TAC"]
 
 
 def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
@@ -217,6 +224,18 @@ def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpu
         assert found["signature"] == alone["signature"]
     assert found["best"]["score"] == max(cell["score"] for cell in found["grid"])
     assert found["inputs"] == len(set((corpus / "dev.aa").read_text().splitlines()))
+
+
+@pytest.mark.parametrize(("metric", "best"), [("wer", 0.0), ("accuracy", 100.0)])
+def test_of_error_rates_a_grid_takes_the_lowest(
+    transduce: Transduce, run: Path, monkeypatch: pytest.MonkeyPatch, metric: str, best: float
+) -> None:
+    def search(self: Translator, texts: list[str], alphas: list[float], **options: object) -> list[list[str]]:
+        return [[mirror(text) if alpha == 1 else "wrong" for text in texts] for alpha in alphas]
+
+    monkeypatch.setattr(Translator, "translate_alphas", search)
+    found = json.loads(transduce("evaluate", run, "--grid", "alpha=0,1,2", "--metric", metric, "--json").out)
+    assert (found["best"]["alpha"], found["best"]["score"]) == (1, best)
 
 
 def test_a_grid_has_its_own_engine(transduce: Transduce, run: Path) -> None:
