@@ -89,7 +89,7 @@ class _ScaledSoftmax(torch.autograd.Function):
         length, dtype = products.shape[-1], torch.promote_types(products.dtype, torch.float32)
         scores = products.new_full((*products.shape[:-1], max(length, ROW)), -torch.inf, dtype=dtype)
         if hidden is None:
-            torch.mul(products, scale, out=scores[..., :length])
+            torch.mul(products.to(dtype), scale, out=scores[..., :length])
         else:
             torch.add(hidden, products, alpha=scale, out=scores[..., :length])
         weights = torch.softmax(scores, -1, out=scores)
