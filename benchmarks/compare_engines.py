@@ -91,6 +91,8 @@ def main() -> None:
     a = parser.parse_args()
     if a.huggingface is not None and a.bundle is not None:
         parser.error("--huggingface: it cannot load a bundle. Leave one of the two out.")
+    if a.huggingface is not None and a.alpha is not None:
+        parser.error("--huggingface: it has a length penalty of its own. Leave --alpha out.")
     names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference", "alpha")
     given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
     rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]

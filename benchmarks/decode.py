@@ -92,12 +92,12 @@ def ours(
 
 
 def theirs(
-    folder: Path, pieces: list[str], a: argparse.Namespace, longest: Callable[[int], int], least: int
+    folder: Path, pieces: list[str], a: argparse.Namespace, longest: Callable[[int], int], least: int, n: float
 ) -> Callable[[Outputs], Outputs]:
     """CTranslate2's search, outputs of `least` steps or more.
 
-    It divides by a power of the length, n^p. At the sources' mean length the paper's penalty, (5 + n)^alpha, grows as
-    that one does for p = alpha n / (5 + n).
+    It divides by a power of the length, n^p. At `n`, the sources' mean length, the paper's penalty, (5 + n)^alpha,
+    grows as that one does for p = alpha n / (5 + n).
     """
     compute = COMPUTE_TYPES.get(a.precision, a.precision)
     translator = library().Translator(
@@ -106,7 +106,6 @@ def theirs(
     ids = {piece: i for i, piece in enumerate(pieces)}
 
     def decode(sources: Outputs) -> Outputs:
-        n = statistics.mean(map(len, sources)) + 1
         results = translator.translate_batch(
             [[pieces[i] for i in source] for source in sources],
             beam_size=a.beam,
@@ -168,7 +167,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         else:
             if not (folder / "model.bin").is_file():
                 convert(folder, config, model, pieces, pieces)
-            decode = theirs(folder, pieces, a, steps, least)
+            decode = theirs(folder, pieces, a, steps, least, statistics.mean(map(len, sources)) + 1)
         record = {
             "mode": a.mode,
             "engine": a.engine,

@@ -4,8 +4,8 @@
     python -m benchmarks.results multi30k_ende --set training.max_steps=3000
     python -m benchmarks.results                                   only the page
 
-A run is one line of results.jsonl, appended when it is done and kept in the run's result.json. Interrupted, the same
-command goes on where it was; done, it measures nothing again. The test set is scored once, by `transduce evaluate RUN`
+A run is one line of results.jsonl, appended when it is done. Interrupted, the same command goes on where it was; a run
+that has its line is not measured again. The test set is scored once, by `transduce evaluate RUN`
 with the recipe's own decoding. `make results RECIPES="multi30k_ende scan_simple"` is the same.
 """
 
@@ -19,8 +19,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from transduce.config import flat_values, load_recipe
-from transduce.files import write_json
+from transduce.config import RunConfig, flat_values, load_recipe
 from transduce.machine import hardware
 from transduce.rundir import load_asked
 
@@ -58,24 +57,19 @@ TASKS = {
 }
 
 
-def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
-    """Measure the finished `run` of `recipe` on its test set, and say where and with what it was made."""
+def made(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
+    """With what the finished `run` of `recipe` was made, and what came of it on dev."""
     sets = "".join(f" --set {setting}" for setting in settings)
     where = f"runs/{run.name}"
     out = f" --out {where}" if settings else ""
-    metrics = "bleu,chrf,ter" if load_asked(run).evaluation.metric == "bleu" else "wer,per,accuracy"
-    command = [*TRANSDUCE, "evaluate", str(run), "--metric", metrics, "--json"]
-    scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    asked = load_asked(run)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     sessions = [e for e in events if e["event"] == "session"]
     model = next(e for e in reversed(events) if e["event"] == "model")
-    asked = load_asked(run)
     changed = {k: v for k, v in flat_values(asked).items() if v != flat_values(load_recipe(recipe)).get(k)}
     return {
         "recipe": recipe,
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "command": f"transduce train {recipe}{sets}{out}; transduce evaluate {where} --metric {metrics}",
+        "command": f"transduce train {recipe}{sets}{out}; transduce evaluate {where} --metric {_metrics(asked)}",
         "settings": {k: v for k, v in changed.items() if k != "data.root"},
         "seed": asked.training.seed,
         "steps": model["step"],
@@ -83,9 +77,19 @@ def record(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
         "dev": model["score"],
         "wall_minutes": round(sum(s["wall_seconds"] for s in sessions) / 60, 1),
         "cpu_minutes": round(sum(s["cpu_seconds"] for s in sessions) / 60, 1),
-        "hardware": hardware(),
-        "scores": scores,
     }
+
+
+def measured(run: Path) -> dict[str, Any]:
+    """The scores of `run` on its test set, and where and when they were measured."""
+    command = [*TRANSDUCE, "evaluate", str(run), "--metric", _metrics(load_asked(run)), "--json"]
+    scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    date = datetime.now(UTC).date().isoformat()
+    return {"date": date, "commit": commit(), "hardware": hardware(), "scores": scores}
+
+
+def _metrics(asked: RunConfig) -> str:
+    return "bleu,chrf,ter" if asked.evaluation.metric == "bleu" else "wer,per,accuracy"
 
 
 def commit() -> str:
@@ -169,13 +173,16 @@ def main() -> None:
         train = subprocess.run([*TRANSDUCE, "train", recipe, *sets, "--out", str(run)], check=False)
         if train.returncode:
             sys.exit(train.returncode)
-        if not (run / "result.json").is_file():
-            found = record(recipe, run, a.set)
+        facts = made(recipe, run, a.set)
+        if not any(facts.items() <= known.items() for known in _records()):
             with RECORDS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(found, ensure_ascii=False) + "\n")
-            write_json(run / "result.json", found)
+                file.write(json.dumps(facts | measured(run), ensure_ascii=False) + "\n")
+    PAGE.write_text(page(_records()), encoding="utf-8")
+
+
+def _records() -> list[dict[str, Any]]:
     lines = RECORDS.read_text(encoding="utf-8").splitlines() if RECORDS.is_file() else []
-    PAGE.write_text(page([json.loads(line) for line in lines]), encoding="utf-8")
+    return [json.loads(line) for line in lines]
 
 
 if __name__ == "__main__":
