@@ -61,7 +61,11 @@ def random_shortlist(size: int) -> Shortlist:
 
 
 def ours(
-    model: Transformer, a: argparse.Namespace, steps: Callable[[int], int], shortlist: Shortlist | None
+    model: Transformer,
+    a: argparse.Namespace,
+    steps: Callable[[int], int],
+    shortlist: Shortlist | None,
+    usual_extra: int | None,
 ) -> Callable[[Outputs], Outputs]:
     """Our search; `steps` gives the most pieces of an output, by the length of its source."""
     packed = PackedTransformer(model, a.precision)
@@ -74,9 +78,10 @@ def ours(
         def some(rows: Sequence[int]) -> None:
             ended = [[*sources[i], IDS.eos] for i in rows]
             limits = [steps(len(sources[i])) for i in rows]
+            usual = [] if usual_extra is None else [max(0, len(sources[i]) + usual_extra) for i in rows]
             with torch.no_grad():
                 outputs = continuous_beam_search(
-                    packed, ended, limits, config=config, places=a.batch, shortlist=shortlist
+                    packed, ended, limits, config=config, usual=usual, places=a.batch, shortlist=shortlist
                 )
             for i, (best, *_) in zip(rows, outputs, strict=True):
                 found[i] = list(best.ids)
@@ -149,7 +154,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         if a.bundle is None:
             model, config, pieces = random_model(a.model)
             sources = random_sentences(a.sentences, len(pieces))
-            least, steps = a.out_len, lambda length: a.out_len - 1
+            least, steps, usual = a.out_len, lambda length: a.out_len - 1, None
             listed = random_shortlist(len(pieces)) if a.shortlist else None
             a.alpha = 0.6 if a.alpha is None else a.alpha
         else:
@@ -160,10 +165,10 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             a.alpha = bundle.config.alpha if a.alpha is None else a.alpha
             lines = [normalise(line, bundle.config.normalise) for line in islice(read_lines(a.source), a.sentences)]
             sources = bundle.tokenizers.encode_sources(lines)
-            least, steps = 0, lambda length: length + extra
+            least, steps, usual = 0, lambda length: length + extra, bundle.config.usual_extra
             listed = load_shortlist(bundle_folder(a.bundle), bundle.tokenizers) if a.shortlist else None
         if a.engine == "torch":
-            decode = ours(model, a, steps, listed)
+            decode = ours(model, a, steps, listed, usual)
         else:
             if not (folder / "model.bin").is_file():
                 convert(folder, config, model, pieces, pieces)

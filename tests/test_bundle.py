@@ -73,6 +73,14 @@ def test_what_goes_in_comes_out(tmp_path: Path, kind: str) -> None:
     assert names == sorted(["README.md", "config.json", "model.safetensors", *joint])
 
 
+def test_of_an_earlier_bundle_it_is_not_known_how_long_outputs_are(tmp_path: Path) -> None:
+    save(tmp_path / "m", "joint")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    del config["usual_extra"]
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    assert load_bundle(tmp_path / "m", CPU).config.usual_extra is None
+
+
 def test_shared_weights_are_stored_once(tmp_path: Path) -> None:
     _, model = save(tmp_path / "m")
     stored = load_file(tmp_path / "m" / "model.safetensors")

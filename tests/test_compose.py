@@ -82,6 +82,7 @@ def test_a_run_has_the_files_that_the_design_promises(folder: Path, tmp_path: Pa
         "README.md", "config.json", "model.safetensors", "source.model", "target.model",
     ]  # fmt: skip
     assert load_recipe(run / "recipe.toml") == tiny_config(folder)
+    assert load_config(run / "model").usual_extra == load_prepared(run / "data").corpus.usual_extra
     assert [e["step"] for e in events(run, "dev")] == [4, 8, 12]
     assert events(run, "sample")[0].keys() == {"event", "step", "source", "reference", "output"}
     (model,) = events(run, "model")

@@ -25,7 +25,8 @@ FORMAT = 1
 class BundleConfig:
     """config.json: what is needed to use the model, and what to say about its outputs.
 
-    `max_length` is the longest source the model was trained on, in pieces. `metric` and `tokenize` are the ones its
+    `max_length` is the longest source the model was trained on, in pieces. One in a thousand of its targets has over
+    `usual_extra` pieces more than the source (None: nobody counted). `metric` and `tokenize` are the ones its
     quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise` which normal form of
     Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`. `placeholders` says that the model
     was shown them, so that numbers, addresses and the like can go through it as such. `tokenizers` are the SHA-256 of
@@ -39,6 +40,7 @@ class BundleConfig:
     beam: int = 4
     alpha: float = 0.6
     extra_length: int = 50
+    usual_extra: int | None = None
     source_lang: str = ""
     target_lang: str = ""
     pretokenised: bool = False

@@ -295,6 +295,7 @@ def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts:
         beam=config.decoding.beam,
         alpha=config.decoding.alpha,
         extra_length=config.decoding.extra_length,
+        usual_extra=prepared.corpus.usual_extra,
         source_lang=config.data.source_lang,
         target_lang=config.data.target_lang,
         pretokenised=config.data.pretokenised,

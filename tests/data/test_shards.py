@@ -56,6 +56,7 @@ def test_kept_pairs_come_back_and_the_rest_is_counted(corpus_folder: Path) -> No
         target_tokens=int(corpus.target_lengths.sum()),
     )
     assert corpus.tokenizer_hashes == TOKENIZERS.hashes()
+    assert corpus.usual_extra == max(len(TARGET.encode(t)) - len(SOURCE.encode(s)) for s, t in kept)
 
 
 @given(pairs=st.lists(st.tuples(texts, texts), max_size=20), per_shard=st.integers(1, 4), chunk=st.integers(1, 5))

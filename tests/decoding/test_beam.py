@@ -27,6 +27,7 @@ def search(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     return beam_search(
         model.step,
@@ -37,6 +38,7 @@ def search(
         n_best=n_best,
         forbidden=forbidden,
         prefixes=prefixes,
+        usual=usual,
     )
 
 
@@ -57,9 +59,10 @@ def search_transformer(
     config: BeamConfig,
     n_best: int = 1,
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     state = model.start(pad_rows([[*source, IDS.eos] for source in sources]), config.beam)
-    return beam_search(model.step, state, limits, config=config, ids=IDS, n_best=n_best, prefixes=prefixes)
+    return beam_search(model.step, state, limits, config=config, ids=IDS, n_best=n_best, prefixes=prefixes, usual=usual)
 
 
 def random_sources(n: int, size: int, longest: int) -> list[list[int]]:
@@ -116,6 +119,39 @@ def test_the_search_does_stop_early_and_finished_sentences_leave() -> None:
     assert model.rows[0] == 24
     assert model.rows == sorted(model.rows, reverse=True)
     assert len(set(model.rows)) > 2
+
+
+@pytest.mark.parametrize("ending", [-2.0, 1.0, 3.0])
+@pytest.mark.parametrize("beam", [1, 2, 4])
+def test_no_output_of_usual_length_would_be_better(ending: float, beam: int) -> None:
+    limits, usual = [9, 0, 5, 12, 12, 9], [4, 3, 5, 0, 20, 6]
+    model = TinyModel(beam, sources=6, size=9, ending=ending)
+    found = search(model, limits, beam, alpha=2.0, n_best=beam, usual=usual)
+    for source, (limit, longest) in enumerate(zip(limits, usual, strict=True)):
+        everything = slow_beam_search(model, source, limit, beam, alpha=2.0)
+        waited_for = [h for h in everything if len(h.ids) <= longest][:beam]
+        assert all(one.score >= other.score - 1e-4 for one, other in zip(found[source], waited_for, strict=False))
+        assert {h.ids for h in found[source]} <= {h.ids for h in everything}
+        if longest >= limit:
+            assert_same(found[source], everything[:beam])
+
+
+def test_longer_outputs_are_found_but_not_waited_for() -> None:
+    steps = []
+    for usual in ((), [10] * 8):
+        model = TinyModel(3, sources=8, size=12, ending=4.0)
+        outputs = search(model, [60] * 8, beam=3, alpha=1.0, usual=usual)
+        assert all(outputs)
+        steps.append(len(model.rows))
+    assert steps[1] < steps[0] // 2
+    endless = TinyModel(5, size=9, ending=-30.0)  # ends where it must
+    [[best]] = search(endless, [12], beam=3, alpha=0.6, usual=[2])
+    assert len(best.ids) == 12
+
+
+def test_usual_lengths_are_as_many_as_limits() -> None:
+    with pytest.raises(ConfigError, match="usual: 1 lengths for 2 sources"):
+        search(TinyModel(0, sources=2), [3, 3], beam=2, alpha=0.6, usual=[3])
 
 
 def test_a_beam_of_one_is_greedy_whatever_alpha_is() -> None:

@@ -32,6 +32,7 @@ def search(
     places: int = 3,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     packed = PackedTransformer(model, "fp32")
     ended = [[*source, IDS.eos] for source in sources]
@@ -44,6 +45,7 @@ def search(
         places=places,
         forbidden=forbidden,
         prefixes=prefixes,
+        usual=usual,
     )
 
 
@@ -60,6 +62,18 @@ def test_it_finds_what_the_plain_search_finds(beam: int, alpha: float, sharpness
     for places in (1, 3, 20):
         for one, other in zip(search(model, sources, limits, config, beam, places), expected, strict=True):
             assert_same(one, other)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_it_waits_for_is_what_the_plain_search_waits_for() -> None:
+    model, config = transformer(12, seed=5, sharpness=2.0), BeamConfig(beam=3, alpha=2.0)
+    sources = random_sources(11, 12, 9)
+    limits, usual = [len(source) + 20 for source in sources], [2] * 11
+    expected = search_transformer(model, sources, limits, config, n_best=2, usual=usual)
+    waited = search_transformer(model, sources, limits, config, n_best=2)
+    assert [h.ids for [h, _] in expected] != [h.ids for [h, _] in waited]  # or nothing would be tested
+    for one, other in zip(search(model, sources, limits, config, 2, usual=usual), expected, strict=True):
+        assert_same(one, other)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])

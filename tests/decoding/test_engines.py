@@ -28,11 +28,12 @@ def test_packed_and_plain_find_the_same(threads: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr("transduce.decoding.engines._SHORT", 5)  # lengths of 6 and of 30 do not share a batch
     model = transformer(12, seed=4, sharpness=4.0)
     sources = random_sources(20, 12, 5) + random_sources(9, 12, 30) + [[5]]
-    limits = [len(source) + 3 for source in sources]
+    limits, usual = [len(source) + 3 for source in sources], [len(source) for source in sources]
     plain = PlainEngine(model, CPU, computing, batch_tokens=100, batch_rows=16)
-    expected = plain.search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7])
+    expected = plain.search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7], usual=usual)
     torch.set_num_threads(threads)
-    found = PackedEngine(model, "fp32").search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7])
+    engine, config = PackedEngine(model, "fp32"), BeamConfig()
+    found = engine.search(sources, limits, config=config, n_best=2, forbidden=[7], usual=usual)
     assert torch.get_num_threads() == threads
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)

@@ -59,6 +59,7 @@ class Says:
         n_best: int,
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        usual: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         read = ["".join(self.tokenizers.source.pieces(ids)) for ids in sources]
         begun = ["".join(self.tokenizers.target.pieces(ids)) for ids in prefixes]

@@ -1,13 +1,16 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from transduce.data.collate import collate
 from transduce.decoding import DecodingConfig, Translation, Translator, score_pairs
+from transduce.decoding.engines import PlainEngine
 from transduce.decoding.lines import cut
+from transduce.decoding.search import Hypothesis
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer, TransformerConfig, build
 from transduce.nn.transformer import TransformerState
@@ -69,6 +72,26 @@ def test_every_line_gets_its_own_translation_in_order(translator: Translator) ->
     for text, outputs in zip(texts, together, strict=True):
         assert_close(outputs, translator.translate_n_best([text], 2)[0])
     assert translator.translate(texts) == [outputs[0].text for outputs in together]
+
+
+def test_a_better_output_of_usual_length_is_waited_for(
+    tokenizers: TokenizerPair, model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[int]] = []
+    search = PlainEngine.search
+
+    def spy(self: PlainEngine, *arguments: Any, **options: Any) -> list[list[Hypothesis]]:
+        asked.append(options["usual"])
+        return search(self, *arguments, **options)
+
+    monkeypatch.setattr(PlainEngine, "search", spy)
+    texts = [sentence(3), "dog", sentence(9)]
+    lengths = list(map(len, tokenizers.encode_sources(texts)))
+    for extra, expected in [(2, [n + 2 for n in lengths]), (-2, [max(0, n - 2) for n in lengths]), (None, [])]:
+        Translator(model, tokenizers, SHORT, usual_extra=extra).translate(texts)
+        assert asked.pop() == expected
+    Translator(model, tokenizers, SHORT, usual_extra=0).translate(["dog"], prefixes=["the big dog runs."])
+    assert asked.pop() == [len(tokenizers.target.encode("the big dog runs."))]
 
 
 def test_every_alpha_in_one_search(model: Transformer, tokenizers: TokenizerPair) -> None:

@@ -22,6 +22,7 @@ from transduce.text.tokenizer import TokenizerPair
 
 FORMAT = 1
 PAIRS_PER_SHARD = 1_000_000
+USUAL = 0.999  # of the pairs
 _CHUNK = 10_000  # pairs tokenised at a time: bounds memory, and keeps all processors busy
 _WAITING = 10_000  # numbers written to a file at a time
 
@@ -133,6 +134,11 @@ class TokenisedCorpus:
     def __len__(self) -> int:
         """Number of pairs."""
         return int(self._first[-1])
+
+    @property
+    def usual_extra(self) -> int:
+        """One in a thousand targets has over so many pieces more than its source; may be negative."""
+        return int(np.quantile(self.target_lengths - self.source_lengths, USUAL, method="higher"))
 
     def of_epoch(self, epoch: int) -> Pairs:
         """The same in every epoch."""

@@ -1,13 +1,20 @@
 """Beam search, section 6.1: the W best prefixes of every sentence go on together, outputs are ranked by
 log P / ((5 + |Y|) / 6)^alpha, and a sentence stops as soon as nothing it could still find would be better.
 
+A large alpha favours long outputs so much that hardly any prefix is out of the question before its limit, and a
+sentence goes on for long after it has ended well. So a search may be told the length that outputs usually have at most:
+then longer ones are found where the search comes to them, but not waited for.
+
+Differs: where it is told, a longer output may have been missed that would have been better. `Translator` tells it what
+one in a thousand training pairs exceeds.
+
 As in the paper's code (Tensor2Tensor), each step looks at the 2 W best continuations of a sentence. Those that end join
 the finished outputs and the best W others go on; a prefix ends in one way, so at least W others are always there.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,6 +26,7 @@ from transduce.decoding.search import (
     check_finite,
     check_limits,
     check_prefixes,
+    check_usual,
     length_penalty,
     never_produced,
     running_sum_dtype,
@@ -59,6 +67,7 @@ def beam_search(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
     device: torch.device = CPU,
 ) -> list[list[Hypothesis]]:
     """Find the `n_best` outputs of every source, distinct and best first (fewer where no more exist).
@@ -74,6 +83,9 @@ def beam_search(
         forbidden: Further ids that are never produced. What is allowed keeps its probability: no renormalising.
         prefixes: The pieces that every output begins with, per source; they count in its probability, length and limit
             as any others. None where empty.
+        usual: The length, per source, up to which a better output is waited for: no output of at most so many pieces
+            would be better than what is given. The limits where empty, as in the paper's code.
+
         device: Where `step` wants its pieces.
 
     Raises:
@@ -92,6 +104,7 @@ def beam_search(
         n_best=n_best,
         forbidden=forbidden,
         prefixes=prefixes,
+        usual=usual,
         device=device,
     )
     return [outputs for (outputs,) in found]
@@ -108,6 +121,7 @@ def beam_search_alphas(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
     device: torch.device = CPU,
 ) -> list[list[list[Hypothesis]]]:
     """The `n_best` outputs of every source under each of `alphas`: what `beam_search` finds with that alpha.
@@ -129,11 +143,12 @@ def beam_search_alphas(
     check_limits(limits)
     banned = never_produced(ids, forbidden, device)
     prefixes = check_prefixes(prefixes, limits, banned, ids.eos)
+    usual = check_usual(usual, limits)
     found: list[list[list[Hypothesis]]] = [[[] for _ in limits] for _ in alphas]
     if not limits or not alphas:
         return [[] for _ in limits]
     penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
-    beams, pool = _start(limits, prefixes, beam, n_best, ids.eos, device)
+    beams, pool = _start(limits, usual, prefixes, beam, n_best, ids.eos, device)
     pools = [pool for _ in alphas]
     previous = torch.full((len(limits) * beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
@@ -175,6 +190,7 @@ class _Beams:
 
     sources: Int[Tensor, " B"]
     limits: Int[Tensor, " B"]
+    usual: Int[Tensor, " B"]
     forced: Int[Tensor, "B L"]  # the one piece that may come at each place; _FREE where any may
     ids: Int[Tensor, "B W T"]
     log_probs: Float[Tensor, "B W"]
@@ -183,6 +199,7 @@ class _Beams:
         return _Beams(
             self.sources[sentences],
             self.limits[sentences],
+            self.usual[sentences],
             self.forced[sentences],
             self.ids[sentences],
             self.log_probs[sentences],
@@ -216,6 +233,7 @@ def _forced(prefixes: Sequence[Sequence[int]], limits: Sequence[int], eos: int) 
 
 def _start(
     limits: Sequence[int],
+    usual: Sequence[int],
     prefixes: Sequence[Sequence[int]],
     beam: int,
     n_best: int,
@@ -230,6 +248,7 @@ def _start(
     beams = _Beams(
         sources=torch.arange(b, device=device),
         limits=torch.tensor(limits, device=device),
+        usual=torch.tensor(usual, device=device),
         forced=_forced(prefixes, limits, eos).to(device),
         ids=torch.empty(b, beam, 0, dtype=torch.long, device=device),
         log_probs=log_probs,
@@ -293,16 +312,18 @@ def _advance(beams: _Beams, candidates: _Candidates) -> tuple[_Beams, Int[Tensor
     parents = candidates.parents.gather(1, order)
     pieces = candidates.pieces.gather(1, order)
     longer = torch.cat([_take(beams.ids, parents), pieces[:, :, None]], dim=2)
-    return _Beams(beams.sources, beams.limits, beams.forced, longer, log_probs), parents
+    return replace(beams, ids=longer, log_probs=log_probs), parents
 
 
 def _done(found: _Finished, beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:
     """Sentences whose `n_best` outputs nothing can change any more.
 
-    No continuation raises a prefix's log-probability, and none is longer than the limit and the end symbol, so no
-    output of a prefix scores above log P / lp(limit + 1). Prefixes that could still equal the last output lose to it.
+    No continuation raises a prefix's log-probability, and none that is waited for has more than n pieces and the end
+    symbol, so no such output of a prefix scores above log P / lp(n + 1). Prefixes that could still equal the last
+    output lose to it. n is the usual length, and after that the prefixes' own, which is `length` + 1.
     """
-    bound = beams.log_probs[:, 0] / penalties[beams.limits + 1]
+    longest = beams.usual.clamp(min=length + 1).minimum(beams.limits)
+    bound = beams.log_probs[:, 0] / penalties[longest + 1]
     return (found.scores[:, -1] >= bound) | (beams.limits == length)
 
 

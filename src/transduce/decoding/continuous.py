@@ -20,6 +20,7 @@ from transduce.decoding.search import (
     check_finite,
     check_limits,
     check_prefixes,
+    check_usual,
     length_penalty,
     never_produced,
 )
@@ -42,6 +43,7 @@ def continuous_beam_search(
     n_best: int = 1,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
+    usual: Sequence[int] = (),
     places: int = 32,
     shortlist: Shortlist | None = None,
 ) -> list[list[Hypothesis]]:
@@ -55,6 +57,7 @@ def continuous_beam_search(
         n_best: Number of outputs wanted, at most the beam.
         forbidden: Further ids that are never produced.
         prefixes: The pieces that every output begins with, per source; none where empty.
+        usual: The length, per source, up to which a better output is waited for; the limits where empty.
         places: Sentences that are decoded at the same time.
         shortlist: Each output is made of what it has for the source (and of its prefix) and nothing else, and
             probabilities sum to 1 over that.
@@ -70,6 +73,7 @@ def continuous_beam_search(
     check_limits(limits)
     banned = never_produced(IDS, forbidden, CPU)
     prefixes = check_prefixes(prefixes, limits, banned, IDS.eos)
+    usual = check_usual(usual, limits)
     found: list[list[Hypothesis]] = [[] for _ in sources]
     if not sources:
         return found
@@ -89,7 +93,7 @@ def continuous_beam_search(
             source, encoded, which = joined
             memory.join(place, encoded, which)
             choices.join(place, source)
-            batch[place] = _Sentence(source, limits[source], prefixes[source], config.beam)
+            batch[place] = _Sentence(source, limits[source], usual[source], prefixes[source], config.beam)
         going = [i for i, sentence in enumerate(batch) if sentence is not None]
         if not going:
             return found
@@ -175,9 +179,10 @@ class _Output(NamedTuple):
 class _Sentence:
     """A sentence in its place: its prefixes and the outputs that it has found, both best first."""
 
-    def __init__(self, source: int, limit: int, prefix: Sequence[int], beam: int) -> None:
+    def __init__(self, source: int, limit: int, usual: int, prefix: Sequence[int], beam: int) -> None:
         self.source = source
         self.limit = limit
+        self._usual = usual
         self._forced = {**dict(enumerate(prefix)), limit: IDS.eos}
         self.length = 0  # pieces of every prefix
         self.pieces = [IDS.bos] * beam
@@ -216,7 +221,8 @@ class _Sentence:
         """Whether nothing can change the `n_best` outputs any more; see `beam._done`."""
         if self.length > self.limit:
             return True
-        bound = self.log_probs[0] / penalties[self.limit + 1]
+        longest = max(self._usual, self.length)
+        bound = self.log_probs[0] / penalties[longest + 1]
         return len(self._finished) >= n_best and self._finished[n_best - 1].score >= bound
 
     def outputs(self, n_best: int) -> list[Hypothesis]:

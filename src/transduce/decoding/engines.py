@@ -56,10 +56,12 @@ class Engine(Protocol):
         n_best: int,
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        usual: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """The `n_best` outputs of every source (ids without end symbol), distinct and best first; see `beam_search`.
 
-        `prefixes` has one row a source, or none.
+        `prefixes` has one row a source, or none. `usual`, one number a source, is a hint: outputs of more pieces need
+        not be waited for.
         """
         ...
 
@@ -88,6 +90,7 @@ class PlainEngine:
         n_best: int,
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        usual: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
 
@@ -105,6 +108,7 @@ class PlainEngine:
                     n_best=n_best,
                     forbidden=forbidden,
                     prefixes=[prefixes[i] for i in rows] if prefixes else (),
+                    usual=[usual[i] for i in rows] if usual else (),
                     device=self.device,
                 )
 
@@ -153,6 +157,7 @@ class PackedEngine:
         n_best: int,
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        usual: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
         """As `Engine.search`."""
         ended = [[*ids, IDS.eos] for ids in sources]
@@ -169,6 +174,7 @@ class PackedEngine:
                     n_best=n_best,
                     forbidden=forbidden,
                     prefixes=[prefixes[i] for i in rows] if prefixes else (),
+                    usual=[usual[i] for i in rows] if usual else (),
                     places=places,
                     shortlist=self._shortlist,
                 )

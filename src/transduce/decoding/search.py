@@ -59,6 +59,14 @@ def check_limits(limits: Sequence[int]) -> None:
         raise ConfigError(f"limits: {min(limits)} pieces are impossible. Give 0 (only the end symbol) or more.")
 
 
+def check_usual(usual: Sequence[int], limits: Sequence[int]) -> list[int]:
+    """The length up to which a better output is waited for, per source, at most its limit: what `usual` says, and all
+    of the limit where it is empty. Raises ConfigError where there are not as many as limits."""
+    if usual and len(usual) != len(limits):
+        raise ConfigError(f"usual: {len(usual)} lengths for {len(limits)} sources. Give one for each, or none.")
+    return [min(length, limit) for length, limit in zip(usual or limits, limits, strict=True)]
+
+
 def check_prefixes(
     prefixes: Sequence[Sequence[int]], limits: Sequence[int], never: Int[Tensor, " X"], eos: int
 ) -> Sequence[Sequence[int]]:

@@ -86,6 +86,8 @@ class Translator:
         precision: `bf16` computes matrix products in bfloat16, `fp32` everything in float32. Scores are float32.
         max_source_length: Most pieces of a source that go through the model at once; longer lines are cut.
         max_target_length: Most pieces of an output, whatever the length of its input.
+        usual_extra: A better output is waited for (`beam_search`) if it has at most so many pieces more than its
+            input; None waits up to the limit.
         batch_tokens: Padded source tokens times beam in a batch: memory and speed.
         batch_rows: Most sentences times beam in a batch, since every row needs a vocabulary of logits.
         normal: The normal form of Unicode that texts are brought into.
@@ -108,6 +110,7 @@ class Translator:
         precision: Chosen = "fp32",
         max_source_length: int = 1024,
         max_target_length: int = 1024,
+        usual_extra: int | None = None,
         batch_tokens: int = 8192,
         batch_rows: int = 512,
         normal: Normal = "none",
@@ -130,6 +133,7 @@ class Translator:
             longest_target=min(_positions(m.target.positions, max_target_length) for m in members),
             placeholders=placeholders,
         )
+        self._usual_extra = usual_extra
         self._batch_tokens = batch_tokens
         self._batch_rows = batch_rows
         self._engine: Engine = engine or PlainEngine(self.model, device, self._computing, batch_tokens, batch_rows)
@@ -193,6 +197,7 @@ class Translator:
             precision="fp32" if form == "int8" else form,
             max_source_length=limit,
             max_target_length=limit + search.extra_length,
+            usual_extra=bundle.config.usual_extra,
             normal=bundle.config.normalise,
             placeholders=bundle.config.placeholders,
             engine=engine,
@@ -252,6 +257,7 @@ class Translator:
                 n_best=search.beam if keeping else n_best,
                 forbidden=self._texts.forbidden(keeping),
                 prefixes=begins if any(begins) else (),
+                usual=self._usual(sources, begins),
             )
 
         decode = self._decoder(find, n_best)
@@ -297,6 +303,7 @@ class Translator:
                         ids=IDS,
                         forbidden=self._texts.forbidden(keeping),
                         prefixes=begun,
+                        usual=self._usual(chosen, begun),
                         device=self.device,
                     )
 
@@ -333,6 +340,7 @@ class Translator:
                         ids=IDS,
                         n_best=beam if keeping else 1,
                         forbidden=self._texts.forbidden(keeping),
+                        usual=self._usual(sources),
                         device=self.device,
                     )
                 for i, each in zip(rows, best, strict=True):
@@ -526,8 +534,14 @@ class Translator:
 
     def _limits(self, sources: Sequence[list[int]], prefixes: Sequence[list[int]] = ()) -> list[int]:
         """Most pieces of each output: so many more than its input has, or its prefix where that is longer."""
-        lengths = [max(len(row) for row in rows) for rows in zip(sources, prefixes or sources, strict=True)]
-        return [min(length + self.config.extra_length, self._texts.longest_target) for length in lengths]
+        longest = self._texts.longest_target
+        return [min(n + self.config.extra_length, longest) for n in _lengths(sources, prefixes)]
+
+    def _usual(self, sources: Sequence[list[int]], prefixes: Sequence[list[int]] = ()) -> list[int]:
+        """Pieces of each output up to which a better one is waited for; nothing where that is not known."""
+        if self._usual_extra is None:
+            return []
+        return [max(0, n + self._usual_extra) for n in _lengths(sources, prefixes)]
 
     def one_model(self, verb: str) -> Transformer:
         """The model; raises `ConfigError` where it is an ensemble."""
@@ -546,6 +560,10 @@ class Translator:
                 yield
         finally:
             self.model.train(training)
+
+
+def _lengths(sources: Sequence[list[int]], prefixes: Sequence[list[int]]) -> list[int]:
+    return [max(len(row) for row in rows) for rows in zip(sources, prefixes or sources, strict=True)]
 
 
 def _positions(positions: torch.nn.Module, wanted: int) -> int:

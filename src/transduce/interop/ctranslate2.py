@@ -200,8 +200,9 @@ class CTranslate2Engine:
         n_best: int,
         forbidden: Sequence[int],
         prefixes: Sequence[Sequence[int]] = (),
+        usual: Sequence[int] = (),
     ) -> list[list[Hypothesis]]:
-        """As `Engine.search`."""
+        """As `Engine.search`; when a sentence is done is for CTranslate2 to say."""
         never = frozenset((IDS.pad, IDS.unk, IDS.bos, *forbidden))
         prefixes = check_prefixes(prefixes, limits, torch.tensor(sorted(never)), IDS.eos)
         before = self._prefix_log_probs(sources, prefixes)
