@@ -15,8 +15,7 @@ _GROUP = 64  # neighbouring pieces of which `top_k` first looks at the largest o
 _CHUNK_CPU = 2**18  # logits taken at once, 1 MB in float32: the passes over them then stay in the cache
 _CHUNK_OTHER = 2**26  # elsewhere only memory bounds it
 _FEW = 2**16  # up to so many logits in all, the plain calls are faster: every operator costs some microseconds
-_LOG2_E = 1 / math.log(2)
-_FLOOR = -100.0  # 2^-100: far from denormal (2^-126), and too little to change any sum that holds a 1
+_FLOOR = -80.0  # e^-80: far from denormal (e^-87), and too little to change any sum that holds a 1
 
 
 def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
@@ -30,7 +29,7 @@ def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
 
 
 def _log_normaliser(logits: Float[Tensor, "N V"], largest: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    terms = (logits - largest[:, None]).mul_(_LOG2_E).clamp_(min=_FLOOR).exp2_()  # the largest contributes exactly 1
+    terms = (logits - largest[:, None]).clamp_(min=_FLOOR).exp_()  # the largest contributes exactly 1
     return largest + terms.sum(-1).log()
 
 
