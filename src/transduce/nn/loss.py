@@ -120,10 +120,11 @@ class _FusedNll(torch.autograd.Function):
                     grad_rows[part] = z @ w
                 if grad_weight is not None:
                     grad_weight += z.T @ x[part]
+        scale = 1.0 if alpha == 0 else -alpha / 4
         if grad_rows is not None:
-            grad_rows -= uniform
+            grad_rows.mul_(scale).sub_(uniform)
         if grad_weight is not None:
-            grad_weight -= every * (eps_ls / together / len(w))
+            grad_weight.mul_(scale).sub_(every * (eps_ls / together / len(w)))
         ctx.save_for_backward(grad_rows, grad_weight)
         wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
         return torch.cat(sums).sum(dtype=wide).float()
@@ -145,7 +146,8 @@ def _to_gradient_(
     eps_ls: float,
     alpha: float,
 ) -> Float[Tensor, " M"]:
-    """Losses that sum to that of these rows of logits z = x w^T; `z` itself becomes the gradient of their sum.
+    """Losses that sum to that of these rows of logits z = x w^T; `z` itself becomes the gradient of their sum, with
+    R-Drop divided by -alpha / 4.
 
     Both without what label smoothing adds for every piece alike. Without R-Drop the gradient is p - (1 - eps) [v = y].
     The normaliser follows from the probability of the right piece, where that is not too small to be exact; else from
@@ -161,29 +163,26 @@ def _to_gradient_(
         top, piece = p.index_select(0, far).max(-1)
         log_z[far, 0] = (x[far].to(p.dtype) * w[piece]).sum(-1) - top.log_()
     losses, hit = (log_z - (1 - eps_ls) * right).squeeze(1), torch.full_like(right, eps_ls - 1)
-    if alpha == 0:
-        p.scatter_add_(1, y, hit)
-    else:
-        apart, gradient = _divergence(wide, log_z, p)
-        losses = losses.view(-1, 2).mean(1) + alpha / 4 * apart
-        p.scatter_add_(1, y, hit).mul_(0.5).add_(gradient, alpha=alpha / 4)
-    if p is not z:
-        z.copy_(p)
+    if alpha > 0:
+        losses = losses.view(-1, 2).mean(1) + alpha / 4 * _divergence_to_gradient_(wide, p, alpha)
+        hit *= -2 / alpha
+    wide.scatter_add_(1, y, hit)
+    if wide is not z:
+        z.copy_(wide)
     return losses
 
 
-def _divergence(
-    z: Float[Tensor, "N V"], log_z: Float[Tensor, "N 1"], p: Float[Tensor, "N V"]
-) -> tuple[Float[Tensor, " M"], Float[Tensor, "N V"]]:
-    """KL(p || q) + KL(q || p) of rows p and q that stand side by side, and its gradient by the logits of both.
+def _divergence_to_gradient_(z: Float[Tensor, "N V"], p: Float[Tensor, "N V"], alpha: float) -> Float[Tensor, " M"]:
+    """KL(p || q) + KL(q || p) of rows p and q that stand side by side, the softmaxes of z; which becomes the gradient.
 
-    By those of p it is p (log p - log q - KL(p || q)) + p - q.
+    By the logits of p, the loss's is p / 2 + alpha / 4 (p (log p - log q - KL(p || q)) + p - q). With d for the
+    difference of the logits, log p - log q and the divergences are d and its means without the same constant, so the
+    gradient is alpha / 4 times p (d - E_p[d] + 1 + 2 / alpha) - q. What `z` becomes is this divided by -alpha / 4:
+    then three passes over the logits do.
     """
-    (z_p, z_q), (log_z_p, log_z_q), (first, second) = (x.view(-1, 2, x.shape[1]).unbind(1) for x in (z, log_z, p))
-    d = (z_p - z_q).sub_(log_z_p - log_z_q)  # log p - log q
-    there, back = (first * d).sum(-1, keepdim=True), -(second * d).sum(-1, keepdim=True)
-    gradient = torch.empty_like(p)
-    by_first, by_second = gradient.view(-1, 2, p.shape[1]).unbind(1)
-    torch.sub(d, there - 1, out=by_first).mul_(first).sub_(second)
-    torch.sub(1 - back, d, out=by_second).mul_(second).sub_(first)
-    return (there + back).squeeze(1), gradient
+    (z_p, z_q), (first, second) = (x.view(-1, 2, x.shape[1]).unbind(1) for x in (z, p))
+    d, one = z_p - z_q, 1 + 2 / alpha
+    by_first, by_second = (torch.mul(x, d, out=z_p).sum(-1, keepdim=True) for x in (first, second))
+    torch.addcmul(second, first, torch.add(d, one - by_first, out=z_p), value=-1, out=z_p)
+    torch.addcmul(first, second, torch.sub(by_second + one, d, out=z_q), value=-1, out=z_q)
+    return (by_first - by_second).squeeze(1)
