@@ -147,6 +147,15 @@ def test_the_bundle_has_the_length_penalty_that_was_chosen(
     assert measured.score == outcome.dev.score
 
 
+def test_an_average_has_the_length_penalty_of_the_model(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny_config(folder), run)
+    path = run / "model" / "config.json"
+    path.write_text(path.read_text().replace('"alpha": 0.6', '"alpha": 1.4'))
+    average_run(run, 2, tmp_path / "average")
+    assert load_config(tmp_path / "average").alpha == 1.4
+
+
 # ---- stopping and going on
 
 

@@ -10,7 +10,15 @@ from typing import Any, final
 
 import torch
 
-from transduce.bundle import BundleConfig, load_bundle, load_config, load_weights_into, save_bundle, unique_weights
+from transduce.bundle import (
+    BundleConfig,
+    is_bundle,
+    load_bundle,
+    load_config,
+    load_weights_into,
+    save_bundle,
+    unique_weights,
+)
 from transduce.card import model_card
 from transduce.checkpoint import (
     DevResult,
@@ -187,7 +195,8 @@ def prepare_data(
 
 
 def average_run(run: Path, last: int, out: Path) -> list[int]:
-    """Average the last `last` checkpoints of `run` into the bundle `out`; returns their steps.
+    """Average the last `last` checkpoints of `run` into the bundle `out`, which has the alpha of the run's own model,
+    where there is one; returns their steps.
 
     Raises:
         CheckpointError: there are fewer, or `run` is not a run.
@@ -206,6 +215,8 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
     weights = average(load_weights(run, step) for step in chosen_steps)
     name = f"average of steps {', '.join(map(str, chosen_steps))}"
     bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]})
+    if is_bundle(run / "model"):
+        bundle = replace(bundle, alpha=load_config(run / "model").alpha)  # which may have been chosen on dev
     save_bundle(
         out, bundle, weights, prepared.tokenizers, model_card(bundle, config, prepared.manifest, chosen, name, "", {})
     )
