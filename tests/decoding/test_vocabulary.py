@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from transduce.decoding import vocabulary
-from transduce.decoding.vocabulary import best_pieces, log_normaliser, top_k
+from transduce.decoding.vocabulary import best_continuations, log_normaliser, top_k
 
 pytestmark = pytest.mark.unit
 
@@ -57,29 +57,47 @@ def test_log_normaliser_in_float32_of_half_precision() -> None:
 
 
 @pytest.mark.usefixtures("either_way")
-def test_best_pieces_keep_their_probability_without_the_forbidden() -> None:
-    logits = torch.randn(7, 1500) * 4
+@pytest.mark.parametrize(("v", "w"), [(5, 3), (64, 1), (1500, 1), (1500, 4), (1536, 4)])
+def test_the_best_continuations_keep_their_probability_without_the_forbidden(v: int, w: int) -> None:
+    logits, sums = torch.randn(6 * w, v) * 4, -5 * torch.rand(6, w, dtype=torch.float64)
+    sums[0, 1:] = -math.inf  # as at the beginning
     before = logits.clone()
-    forbidden = logits.mean(0).topk(3).indices
-    log_probs, pieces, _ = best_pieces(logits, 8, forbidden)
-    expected = logits.log_softmax(-1).index_fill(1, forbidden, -math.inf).topk(8)
-    assert torch.equal(pieces, expected.indices)
-    assert torch.allclose(log_probs, expected.values, atol=1e-5)
+    forbidden = logits.mean(0).topk(3).indices.sort().values
+    k = min(8, w * (v - 3))
+    log_probs, parents, pieces, normaliser = best_continuations(logits, sums, k, forbidden)
     assert torch.equal(logits, before)
+    assert torch.allclose(normaliser, logits.logsumexp(-1), atol=1e-5)
+    after = logits.double().log_softmax(-1).index_fill(1, forbidden, -math.inf)
+    expected = (sums.flatten()[:, None] + after).view(6, w * v).topk(k)
+    assert log_probs.dtype == torch.float64
+    assert torch.allclose(log_probs, expected.values, atol=1e-5)
+    possible = expected.values.isfinite()
+    assert torch.equal((parents * v + pieces)[possible], expected.indices[possible])
 
 
 @pytest.mark.usefixtures("either_way")
-def test_fewer_allowed_pieces_than_wanted() -> None:
-    log_probs, pieces, _ = best_pieces(torch.zeros(1, 4), 4, torch.tensor([0, 2]))
+def test_fewer_continuations_than_wanted() -> None:
+    sums = torch.tensor([[0.0, -math.inf]], dtype=torch.float64)
+    log_probs, parents, pieces, _ = best_continuations(torch.zeros(2, 4), sums, 4, torch.tensor([0, 2]))
     assert set(pieces[0, :2].tolist()) == {1, 3}
+    assert parents[0, :2].tolist() == [0, 0]
     assert log_probs[0].tolist() == pytest.approx([-math.log(4), -math.log(4), -math.inf, -math.inf])
 
 
 def test_rows_are_independent_of_the_chunks_they_are_read_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "_FEW", 0)
-    logits = torch.randn(10, 900)
-    whole = best_pieces(logits, 4, NONE)
+    logits, sums = torch.randn(10, 900), torch.zeros(5, 2, dtype=torch.float64)
+    whole = best_continuations(logits, sums, 4, NONE)
     for chunk in (1, 2000):
         monkeypatch.setattr(vocabulary, "_CHUNK_CPU", chunk)
-        for one, other in zip(whole, best_pieces(logits, 4, NONE), strict=True):
+        for one, other in zip(whole, best_continuations(logits, sums, 4, NONE), strict=True):
             assert torch.equal(one, other)
+
+
+def test_sums_far_apart_are_told_apart_as_finely_as_they_are_summed() -> None:
+    """In float32, sums near 1,000 differ by 6e-5 at least."""
+    sums = torch.tensor([[-1000.0, -1000.0 - 1e-6]], dtype=torch.float64)
+    log_probs, parents, _, _ = best_continuations(torch.zeros(2, 5), sums, 10, NONE)
+    assert parents[0].tolist() == [0] * 5 + [1] * 5
+    expected = (sums[0] - math.log(5)).repeat_interleave(5)
+    assert log_probs[0].tolist() == pytest.approx(expected.tolist(), abs=1e-7)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.functional import pad
 
 from transduce.decoding.search import (
     CPU,
@@ -31,7 +32,7 @@ from transduce.decoding.search import (
     never_produced,
     running_sum_dtype,
 )
-from transduce.decoding.vocabulary import best_pieces
+from transduce.decoding.vocabulary import best_continuations
 from transduce.errors import ConfigError
 from transduce.shapes import Bool, Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
@@ -266,20 +267,15 @@ def _candidates(
     and the search would not be greedy.
     """
     width = 1 if beam == 1 else 2 * beam
-    per_row, pieces, normaliser = best_pieces(logits, min(width, logits.shape[1]), banned)
-    per_row = per_row.view(-1, beam, per_row.shape[1])  # (B W) K -> B W K
-    pieces = pieces.view_as(per_row)
-    piece = beams.forced[:, length, None, None]  # B 1 1
-    of_rows = piece.clamp(min=0).expand(-1, beam, 1).reshape(-1, 1)  # B 1 1 -> (B W) 1
-    only = (logits.gather(1, of_rows).float() - normaliser[:, None]).view(-1, beam, 1)
-    only = torch.where(torch.arange(per_row.shape[2], device=only.device) == 0, only, -math.inf)
-    per_row = torch.where(piece == _FREE, per_row, only)
+    log_probs, parents, pieces, normaliser = best_continuations(logits, beams.log_probs, width, banned)
+    piece = beams.forced[:, length, None]  # B 1
+    of_rows = piece.clamp(min=0).expand(-1, beam).reshape(-1, 1)  # B 1 -> (B W) 1
+    only = beams.log_probs + (logits.gather(1, of_rows).squeeze(1).float() - normaliser).view(-1, beam)
+    only, order = pad(only, (0, width - beam), value=-math.inf).sort(dim=1, descending=True, stable=True)
+    log_probs = torch.where(piece == _FREE, log_probs, only)
+    parents = torch.where(piece == _FREE, parents, order.clamp(max=beam - 1))
     pieces = torch.where(piece == _FREE, pieces, piece)
-    totals = (beams.log_probs[:, :, None] + per_row).flatten(1)  # B W K -> B (W K)
-    log_probs, order = totals.sort(dim=-1, descending=True, stable=True)
-    log_probs, order = log_probs[:, :width], order[:, :width]
-    chosen = pieces.flatten(1).gather(1, order)
-    return _Candidates(order // per_row.shape[2], chosen, log_probs, chosen == eos)
+    return _Candidates(parents, pieces, log_probs, pieces == eos)
 
 
 def _collect(
@@ -296,7 +292,7 @@ def _collect(
     ranks = torch.arange(n_best, device=order.device).expand_as(order)
     origin = torch.cat([ranks, candidates.parents + n_best], dim=1).gather(1, order)
     return _Finished(
-        ids=torch.nn.functional.pad(_take(prefixes, origin), (0, 1)),  # room for what is one piece longer
+        ids=pad(_take(prefixes, origin), (0, 1)),  # room for what is one piece longer
         lengths=lengths.gather(1, order),
         log_probs=torch.cat([old.log_probs, log_probs], dim=1).gather(1, order),
         scores=scores[:, :n_best],

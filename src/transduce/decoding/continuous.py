@@ -24,7 +24,7 @@ from transduce.decoding.search import (
     length_penalty,
     never_produced,
 )
-from transduce.decoding.vocabulary import best_pieces
+from transduce.decoding.vocabulary import best_continuations
 from transduce.errors import ConfigError
 from transduce.nn.inference import Encoded, Memories, PackedTransformer
 from transduce.shapes import Int, Tensor
@@ -141,24 +141,20 @@ def _step(
     states = model.step(torch.tensor(previous).flatten(), [s.length if s else 0 for s in batch], memory)
     logits = choices.logits(states)
     width = 1 if beam == 1 else 2 * beam
-    per_row, columns, normaliser = best_pieces(logits, min(width, logits.shape[1]), choices.never)
-    k = per_row.shape[1]
-    log_probs = torch.tensor([s.log_probs if s else nothing[1] for s in batch], dtype=torch.float64)
-    totals = (log_probs[:, :, None] + per_row.view(-1, beam, k)).flatten(1)  # B W K -> B (W K)
-    best, order = totals.sort(dim=1, descending=True, stable=True)
-    best, order = best[:, :width], order[:, :width]
-    chosen = choices.pieces(columns.view(-1, beam * k).gather(1, order))
+    before = torch.tensor([s.log_probs if s else nothing[1] for s in batch], dtype=torch.float64)
+    best, parents, columns, normaliser = best_continuations(logits, before, width, choices.never)
+    chosen = choices.pieces(columns)
     forced = choices.columns(torch.tensor([IDS.eos if s is None or s.forced is None else s.forced for s in batch]))
     only = logits.gather(1, forced.repeat_interleave(beam)[:, None]).squeeze(1).float() - normaliser
     rows = []
     for place, (sentence, *of_sentence, of_forced) in enumerate(
-        zip(batch, best.tolist(), (order // k).tolist(), chosen.tolist(), only.view(-1, beam).tolist(), strict=True)
+        zip(batch, best.tolist(), parents.tolist(), chosen.tolist(), only.view(-1, beam).tolist(), strict=True)
     ):
-        parents = list(range(beam))
+        continued = list(range(beam))
         if sentence is not None:
             candidates = list(zip(*of_sentence, strict=True))
-            parents = sentence.advance(candidates, of_forced, penalties)
-        rows += [place * beam + parent for parent in parents]
+            continued = sentence.advance(candidates, of_forced, penalties)
+        rows += [place * beam + parent for parent in continued]
     return torch.tensor(rows)
 
 

@@ -34,11 +34,48 @@ def _log_normaliser(logits: Float[Tensor, "N V"], largest: Float[Tensor, " N"]) 
 
 
 def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
-    """`torch.topk(values, k)` over the last axis, faster for long rows: values in descending order, and their indices.
+    """`torch.topk(values, k)` over the last axis, faster for long rows: descending values, and their indices."""
+    indices = _best(values, _group_maxima(values), torch.zeros(len(values), 1, device=values.device), k)
+    return values.gather(1, indices), indices
 
-    The k largest lie in the k groups with the largest maxima, so only those groups are searched.
+
+def best_continuations(
+    logits: Float[Tensor, "N V"], before: Float[Tensor, "B W"], k: int, forbidden: Int[Tensor, " X"]
+) -> tuple[Float[Tensor, "B k"], Int[Tensor, "B k"], Int[Tensor, "B k"], Float[Tensor, " N"]]:
+    """The `k` best continuations of every sentence, best first: log-probabilities of the whole prefixes, which of its W
+    prefixes each one continues, and with which piece; and the `log_normaliser` of every row of logits.
+
+    `before` are the log-probabilities of the prefixes, in the type that they are summed in. Forbidden pieces are left
+    out *after* normalising, so what remains keeps its true probability; where fewer than k continuations are possible
+    the rest has -inf. `logits` is left as it was.
     """
-    return _top_k(values, _group_maxima(values), k)
+    (b, w), v = before.shape, logits.shape[1]
+    few = logits.numel() <= _FEW
+    maxima, normaliser = (logits[:, :0], log_normaliser(logits)) if few else _reduced(logits)
+    kept = logits[:, forbidden]
+    logits.index_fill_(-1, forbidden, -math.inf)
+    if not few:
+        whole = maxima.shape[1] * _GROUP
+        changed = torch.unique_consecutive(forbidden[forbidden < whole] // _GROUP)
+        maxima[:, changed] = logits[:, :whole].view(b * w, -1, _GROUP)[:, changed].amax(-1)
+    added = before - normaliser.view(b, w)  # makes the logits of a sentence's rows comparable
+    found = _best(logits, maxima, added.float(), k)
+    parents = found // v
+    log_probs = added.gather(1, parents) + logits.view(b, w * v).gather(1, found)
+    logits[:, forbidden] = kept
+    log_probs, order = log_probs.sort(dim=1, descending=True, stable=True)  # `_best` compares what was rounded
+    return log_probs, parents.gather(1, order), (found % v).gather(1, order), normaliser
+
+
+def _reduced(logits: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N G"], Float[Tensor, " N"]]:
+    """The largest logit of each whole group, and the `log_normaliser` of each row, in one walk through the logits."""
+    chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
+    maxima, normalisers = [], []
+    for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
+        maxima.append(_group_maxima(rows))
+        largest = torch.cat([maxima[-1], rows[:, maxima[-1].shape[1] * _GROUP :]], dim=1).amax(-1)
+        normalisers.append(_log_normaliser(rows.float(), largest.float()))
+    return torch.cat(maxima), torch.cat(normalisers)
 
 
 def _group_maxima(values: Float[Tensor, "N V"]) -> Float[Tensor, "N G"]:
@@ -47,47 +84,26 @@ def _group_maxima(values: Float[Tensor, "N V"]) -> Float[Tensor, "N G"]:
     return values[:, : groups * _GROUP].view(values.shape[0], groups, _GROUP).amax(-1)  # N (G 64) -> N G
 
 
-def _top_k(
-    values: Float[Tensor, "N V"], maxima: Float[Tensor, "N G"], k: int
-) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
-    n, groups = maxima.shape
-    if groups <= 2 * k:
-        return values.topk(k, dim=-1)
-    grouped = values[:, : groups * _GROUP].view(n, groups, _GROUP)  # N (G 64) -> N G 64
-    best = maxima.topk(k, dim=-1, sorted=False).indices
-    rows = torch.arange(n, device=values.device)[:, None]
-    shortlist = grouped[rows, best].flatten(1)  # N k 64 -> N (k 64)
-    rest = values[:, groups * _GROUP :]
-    found, where = torch.cat([shortlist, rest], dim=-1).topk(k, dim=-1)
-    in_group = best.gather(-1, (where // _GROUP).clamp_(max=k - 1)) * _GROUP + where % _GROUP
-    in_rest = where + (groups - k) * _GROUP
-    return found, torch.where(where < k * _GROUP, in_group, in_rest)
+def _best(
+    values: Float[Tensor, "N V"], maxima: Float[Tensor, "N G"], added: Float[Tensor, "B W"], k: int
+) -> Int[Tensor, "B k"]:
+    """Where the `k` largest of every W rows are, best first, as numbers into W V; to each row its `added` is added.
 
-
-def best_pieces(
-    logits: Float[Tensor, "N V"], k: int, forbidden: Int[Tensor, " X"]
-) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"], Float[Tensor, " N"]]:
-    """Log-probabilities and ids of each row's `k` best pieces, best first, and each row's `log_normaliser`.
-
-    Forbidden pieces are left out *after* normalising, so what remains keeps its true probability; where fewer than k
-    pieces are allowed the rest has -inf. `logits` is left as it was.
+    They lie in the k groups with the largest maxima, so only those groups are searched.
     """
-    if logits.numel() <= _FEW:
-        normaliser = log_normaliser(logits)
-        best, pieces = logits.index_fill(-1, forbidden, -math.inf).topk(k, dim=-1)
-        return best.float() - normaliser[:, None], pieces, normaliser
-    chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
-    groups = logits.shape[1] // _GROUP
-    maxima, normalisers = [], []
-    for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
-        maxima.append(_group_maxima(rows))
-        largest = torch.cat([maxima[-1], rows[:, groups * _GROUP :]], dim=1).amax(-1)
-        normalisers.append(_log_normaliser(rows.float(), largest.float()))
-    of_groups, normaliser = torch.cat(maxima), torch.cat(normalisers)
-    kept = logits[:, forbidden]
-    logits.index_fill_(-1, forbidden, -math.inf)
-    changed = torch.unique_consecutive(forbidden[forbidden < groups * _GROUP] // _GROUP)
-    of_groups[:, changed] = logits[:, : groups * _GROUP].view(logits.shape[0], groups, _GROUP)[:, changed].amax(-1)
-    best, pieces = _top_k(logits, of_groups, k)
-    logits[:, forbidden] = kept
-    return best.float() - normaliser[:, None], pieces, normaliser
+    (b, w), v, groups = added.shape, values.shape[1], maxima.shape[1]
+    more = added.flatten()[:, None]  # B W -> (B W) 1
+    if w * groups <= 2 * k:
+        return (values + more).view(b, w * v).topk(k, dim=-1).indices
+    grouped = values[:, : groups * _GROUP].view(-1, groups, _GROUP)  # N (G 64) -> N G 64
+    best = (maxima + more).view(b, w * groups).topk(k, dim=-1, sorted=False).indices
+    row, group = best // groups, best % groups
+    numbers = row + w * torch.arange(b, device=values.device)[:, None]
+    shortlist = (grouped[numbers, group] + more[numbers]).flatten(1)  # B k 64 -> B (k 64)
+    rest = values[:, groups * _GROUP :]
+    where = torch.cat([shortlist, (rest + more).view(b, -1)], dim=-1).topk(k, dim=-1).indices
+    which = (where // _GROUP).clamp_(max=k - 1)
+    in_group = row.gather(1, which) * v + group.gather(1, which) * _GROUP + where % _GROUP
+    beyond, width = where - k * _GROUP, max(1, rest.shape[1])
+    in_rest = beyond // width * v + groups * _GROUP + beyond % width
+    return torch.where(where < k * _GROUP, in_group, in_rest)
