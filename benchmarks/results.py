@@ -2,6 +2,7 @@
 
     python -m benchmarks.results multi30k_ende scan_simple        train (or continue) and measure these, then the page
     python -m benchmarks.results multi30k_ende --set training.max_steps=3000
+    python -m benchmarks.results cmudict --without-recipe --minutes 30    its files, as of a user without it
     python -m benchmarks.results                                   only the page
 
 A run is one line of results.jsonl, appended when it is done. Interrupted, the same command goes on where it was; a run
@@ -11,6 +12,7 @@ with the recipe's own decoding. `make results RECIPES="multi30k_ende scan_simple
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,12 +22,15 @@ from statistics import mean
 from typing import Any
 
 from transduce.config import RunConfig, flat_values, load_recipe
+from transduce.data.corpus import AlignedFiles, Files, PairsFile
+from transduce.evaluation.metrics import higher_is_better
 from transduce.machine import hardware
 from transduce.rundir import load_asked
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDS = DOCS / "results.jsonl"
 PAGE = DOCS / "results.md"
+WITHOUT = "without the recipe, minutes"  # the key of such a record's settings
 TRANSDUCE = [sys.executable, "-m", "transduce"]
 
 PUBLISHED = {
@@ -57,20 +62,55 @@ TASKS = {
 }
 
 
-def made(recipe: str, run: Path, settings: list[str]) -> dict[str, Any]:
-    """With what the finished `run` of `recipe` was made, and what came of it on dev."""
+def without_recipe(config: RunConfig, minutes: float) -> list[str]:
+    """The arguments of `train` for the files of a recipe, what they are and how outputs are measured, and nothing else
+    of it. Exits where the training pairs are in several places."""
+    data = config.data
+    arguments = ["--minutes", f"{minutes:g}"]
+    for prefix, part in (("--", data.train), ("--dev-", data.dev)):
+        places = {} if part is None else _places(data.files(part))
+        arguments += [word for option, path in places.items() for word in (prefix + option, path)]
+    if data.columns != (1, 2):
+        sides = [side if isinstance(side, tuple) else (side,) for side in data.columns]
+        arguments += ["--columns", ",".join("+".join(map(str, side)) for side in sides)]
+    told = {"data.pattern": data.pattern, "data.pretokenised": data.pretokenised}
+    told |= {"evaluation.tokenize": config.evaluation.tokenize}
+    settings = [f"{key}={json.dumps(value)}" for key, value in told.items() if value]
+    if data.test is not None:
+        places = _places(data.files(data.test))
+        settings.append(f"data.test={{{', '.join(f'{k} = {json.dumps(v)}' for k, v in places.items())}}}")
+    return arguments + [word for setting in settings for word in ("--set", setting)]
+
+
+def _places(files: Files) -> dict[str, str]:
+    match files:
+        case AlignedFiles(source=source, target=target):
+            return {"source": str(source), "target": str(target)}
+        case PairsFile(pairs=pairs):
+            return {"pairs": str(pairs)}
+        case _:
+            sys.exit("A set in several files is not measured without its recipe.")
+
+
+def made(recipe: str, run: Path, settings: list[str], minutes: float = 0) -> dict[str, Any]:
+    """With what the finished `run` of `recipe` was made, and what came of it on dev; or, with `minutes`, of its files
+    without it."""
     sets = "".join(f" --set {setting}" for setting in settings)
     where = f"runs/{run.name}"
-    out = f" --out {where}" if settings else ""
+    out = f" --out {where}" if settings or minutes else ""
     asked = load_asked(run)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     sessions = [e for e in events if e["event"] == "session"]
     model = next(e for e in reversed(events) if e["event"] == "model")
     changed = {k: v for k, v in flat_values(asked).items() if v != flat_values(load_recipe(recipe)).get(k)}
+    what, named = f"{recipe}{sets}", {k: v for k, v in changed.items() if k != "data.root"}
+    if minutes:
+        what = shlex.join(without_recipe(load_recipe(recipe, settings), minutes))
+        named = {WITHOUT: minutes, **dict(setting.split("=", 1) for setting in settings)}
     return {
         "recipe": recipe,
-        "command": f"transduce train {recipe}{sets}{out}; transduce evaluate {where} --metric {_metrics(asked)}",
-        "settings": {k: v for k, v in changed.items() if k != "data.root"},
+        "command": f"transduce train {what}{out}; transduce evaluate {where} --metric {_metrics(asked)}",
+        "settings": named,
         "seed": asked.training.seed,
         "steps": model["step"],
         "choice": model["choice"],
@@ -107,7 +147,7 @@ def page(records: list[dict[str, Any]]) -> str:
         "test set scored once with the recipe's own decoding. Wall time depends on what else ran on the machine;",
         "processor time (all threads) is given beside it.",
     ]
-    lines += _means(records)
+    lines += _means(records) + page_without(records)
     for title in dict.fromkeys(map(_title, records)):
         rows = [r for r in records if _title(r) == title]
         recipe = rows[0]["recipe"]
@@ -138,6 +178,10 @@ def page(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _settings(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record["settings"].items() if key not in (WITHOUT, "training.seed")}
+
+
 def _title(record: dict[str, Any]) -> str:
     changed = ", ".join(f"{key} = {value}" for key, value in record["settings"].items() if key != "training.seed")
     return f"{record['recipe']}, {changed}" if changed else str(record["recipe"])
@@ -160,20 +204,45 @@ def _means(records: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def page_without(records: list[dict[str, Any]]) -> list[str]:
+    """What a training without a recipe comes to, beside the recipe: the mean of its seeds."""
+    rows: list[str] = []
+    lines = ["", "## Without a recipe", "", "The same files, given to `train` with so many minutes and no recipe.", ""]
+    lines += ["| files of | minutes | metric | with it | without | behind, of it |", "|---|---|---|---|---|---|"]
+    for r in records:
+        if (minutes := r["settings"].get(WITHOUT)) is None:
+            continue
+        own, metric = _settings(r), load_recipe(r["recipe"]).evaluation.metric
+        alike = [one for one in records if one["recipe"] == r["recipe"] and WITHOUT not in one["settings"]]
+        alike = [one for one in alike if _settings(one) == own]
+        of_seeds = {one["seed"]: one["scores"][metric]["score"] for one in alike if one["steps"] == alike[-1]["steps"]}
+        found, known = r["scores"][metric]["score"], mean(of_seeds.values())
+        behind = (known - found) / known * (1 if higher_is_better(metric) else -1)
+        name = ", ".join([f"`{r['recipe']}`", *(f"{key} = {value}" for key, value in own.items())])
+        rows += [f"| {name} | {minutes:g} | {metric} | {known:.2f} | {found:.2f} | {behind:.1%} |"]
+    return [*lines, *rows] if rows else []
+
+
 def main() -> None:
     """Train and measure what the command line names; write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--without-recipe", action="store_true", help="its files alone, for --minutes")
+    parser.add_argument("--minutes", type=float, default=0)
     a = parser.parse_args()
+    if a.without_recipe != (a.minutes > 0):
+        parser.error("--without-recipe and --minutes go together")
     for recipe in a.recipes:
-        run = a.runs / "-".join([recipe, *a.set])
-        sets = [word for setting in a.set for word in ("--set", setting)]
-        train = subprocess.run([*TRANSDUCE, "train", recipe, *sets, "--out", str(run)], check=False)
+        run = a.runs / "-".join([recipe, *a.set, *([f"without-{a.minutes:g}"] if a.minutes else [])])
+        what = [recipe, *(word for setting in a.set for word in ("--set", setting))]
+        if a.minutes:
+            what = without_recipe(load_recipe(recipe, a.set), a.minutes)
+        train = subprocess.run([*TRANSDUCE, "train", *what, "--out", str(run)], check=False)
         if train.returncode:
             sys.exit(train.returncode)
-        facts = made(recipe, run, a.set)
+        facts = made(recipe, run, a.set, a.minutes)
         if not any(facts.items() <= known.items() for known in _records()):
             with RECORDS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(facts | measured(run), ensure_ascii=False) + "\n")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import results
+from transduce.config import load_recipe
 
 pytestmark = pytest.mark.unit
 
@@ -28,7 +29,7 @@ def test_a_run_that_was_measured_is_not_measured_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(results, "RECORDS", records)
     monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
     monkeypatch.setattr(
-        results, "made", lambda recipe, run, settings: known | {"recipe": recipe, "seed": len(settings)}
+        results, "made", lambda recipe, run, settings, minutes: known | {"recipe": recipe, "seed": len(settings)}
     )
     monkeypatch.setattr(results, "measured", measure)
     more = ["--set", "training.seed=2"]
@@ -37,3 +38,29 @@ def test_a_run_that_was_measured_is_not_measured_again(tmp_path: Path, monkeypat
     results.main()
     assert measured == ["cmudict-training.seed=2"]
     assert [json.loads(line)["recipe"] for line in records.read_text(encoding="utf-8").splitlines()] == ["cmudict"]
+
+
+def test_what_is_told_without_a_recipe() -> None:
+    told = results.without_recipe(load_recipe("sigmorphon2020_inflection", ["data.root=D", "data.lang=ood"]), 10)
+    folder = "D/sigmorphon2020_inflection/ood."
+    assert told == [
+        "--minutes", "10", "--pairs", f"{folder}train.tsv", "--dev-pairs", f"{folder}dev.tsv", "--columns", "1+3,2",
+        "--set", 'evaluation.tokenize="none"', "--set", f'data.test={{pairs = "{folder}test.tsv"}}',
+    ]  # fmt: skip
+    told = results.without_recipe(load_recipe("scan_simple"), 15)
+    assert 'data.pattern="IN: (.*) OUT: (.*)"' in told
+    assert "--dev-pairs" not in told
+    assert "data.pretokenised=true" in results.without_recipe(load_recipe("multi30k_ende"), 60)
+
+
+def test_without_a_recipe_beside_the_mean_of_its_seeds() -> None:
+    def record(wer: float, seed: int, **settings: object) -> dict[str, Any]:
+        scores = {"per": {"score": 7.0}, "wer": {"score": wer}}
+        return {"recipe": "cmudict", "seed": seed, "steps": 7000, "settings": settings, "scores": scores}
+
+    seeds = [record(90.0, 1) | {"steps": 10}, record(99.0, 1), record(27.0, 1), record(29.0, 2, **{"training.seed": 2})]
+    others = [record(50.0, 1, **{"model.norm": "post"})]
+    without = record(29.4, 1, **{results.WITHOUT: 30})
+    assert results.page_without([*seeds, *others]) == []
+    *_, row = results.page_without([*seeds, *others, without])
+    assert row == "| `cmudict` | 30 | wer | 28.00 | 29.40 | 5.0% |"
