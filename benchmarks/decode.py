@@ -78,7 +78,7 @@ def ours(
         def some(rows: Sequence[int]) -> None:
             ended = [[*sources[i], IDS.eos] for i in rows]
             limits = [steps(len(sources[i])) for i in rows]
-            usual = [] if usual_extra is None else [max(0, len(sources[i]) + usual_extra) for i in rows]
+            usual = [] if usual_extra is None else [len(sources[i]) + usual_extra for i in rows]
             with torch.no_grad():
                 outputs = continuous_beam_search(
                     packed, ended, limits, config=config, usual=usual, places=a.batch, shortlist=shortlist

@@ -105,11 +105,13 @@ def made(recipe: str, run: Path, settings: list[str], minutes: float = 0) -> dic
     changed = {k: v for k, v in flat_values(asked).items() if v != flat_values(load_recipe(recipe)).get(k)}
     what, named = f"{recipe}{sets}", {k: v for k, v in changed.items() if k != "data.root"}
     if minutes:
-        what = shlex.join(without_recipe(load_recipe(recipe, settings), minutes))
-        named = {WITHOUT: minutes, **dict(setting.split("=", 1) for setting in settings)}
+        given, usual = load_recipe(recipe, settings), flat_values(load_recipe(recipe))
+        what = shlex.join(without_recipe(given, minutes))
+        named = {k: v for k, v in flat_values(given).items() if v != usual.get(k) and k != "data.root"}
+        named[WITHOUT] = minutes
     return {
         "recipe": recipe,
-        "command": f"transduce train {what}{out}; transduce evaluate {where} --metric {_metrics(asked)}",
+        "command": f"transduce train {what}{out}; transduce evaluate {where} --metric {_metrics(recipe)}",
         "settings": named,
         "seed": asked.training.seed,
         "steps": model["step"],
@@ -120,16 +122,16 @@ def made(recipe: str, run: Path, settings: list[str], minutes: float = 0) -> dic
     }
 
 
-def measured(run: Path) -> dict[str, Any]:
-    """The scores of `run` on its test set, and where and when they were measured."""
-    command = [*TRANSDUCE, "evaluate", str(run), "--metric", _metrics(load_asked(run)), "--json"]
+def measured(recipe: str, run: Path) -> dict[str, Any]:
+    """The scores of `run`, of `recipe` or without it, on its test set, and where and when they were measured."""
+    command = [*TRANSDUCE, "evaluate", str(run), "--metric", _metrics(recipe), "--json"]
     scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     date = datetime.now(UTC).date().isoformat()
     return {"date": date, "commit": commit(), "hardware": hardware(), "scores": scores}
 
 
-def _metrics(asked: RunConfig) -> str:
-    return "bleu,chrf,ter" if asked.evaluation.metric == "bleu" else "wer,per,accuracy"
+def _metrics(recipe: str) -> str:
+    return "bleu,chrf,ter" if load_recipe(recipe).evaluation.metric == "bleu" else "wer,per,accuracy"
 
 
 def commit() -> str:
@@ -143,8 +145,8 @@ def page(records: list[dict[str, Any]]) -> str:
     lines = [
         "# Results",
         "",
-        "Generated from `results.jsonl` by `python -m benchmarks.results`; every row is one run of a committed recipe,",
-        "test set scored once with the recipe's own decoding. Wall time depends on what else ran on the machine;",
+        "Generated from `results.jsonl` by `python -m benchmarks.results`; every row is one run of a committed recipe",
+        "(or of its files without it), test set scored once with its own decoding. Wall time depends on what else ran;",
         "processor time (all threads) is given beside it.",
     ]
     lines += _means(records) + page_without(records)
@@ -215,6 +217,8 @@ def page_without(records: list[dict[str, Any]]) -> list[str]:
         own, metric = _settings(r), load_recipe(r["recipe"]).evaluation.metric
         alike = [one for one in records if one["recipe"] == r["recipe"] and WITHOUT not in one["settings"]]
         alike = [one for one in alike if _settings(one) == own]
+        if not alike:
+            continue
         of_seeds = {one["seed"]: one["scores"][metric]["score"] for one in alike if one["steps"] == alike[-1]["steps"]}
         found, known = r["scores"][metric]["score"], mean(of_seeds.values())
         behind = (known - found) / known * (1 if higher_is_better(metric) else -1)
@@ -232,8 +236,10 @@ def main() -> None:
     parser.add_argument("--without-recipe", action="store_true", help="its files alone, for --minutes")
     parser.add_argument("--minutes", type=float, default=0)
     a = parser.parse_args()
-    if a.without_recipe != (a.minutes > 0):
-        parser.error("--without-recipe and --minutes go together")
+    if a.without_recipe != (a.minutes > 0) or a.minutes < 0:
+        parser.error("--without-recipe and --minutes (above 0) go together")
+    if a.without_recipe and any(not setting.startswith("data.") for setting in a.set):
+        parser.error("--without-recipe takes nothing of the recipe but its files: --set data.lang=...")
     for recipe in a.recipes:
         run = a.runs / "-".join([recipe, *a.set, *([f"without-{a.minutes:g}"] if a.minutes else [])])
         what = [recipe, *(word for setting in a.set for word in ("--set", setting))]
@@ -245,7 +251,7 @@ def main() -> None:
         facts = made(recipe, run, a.set, a.minutes)
         if not any(facts.items() <= known.items() for known in _records()):
             with RECORDS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts | measured(run), ensure_ascii=False) + "\n")
+                file.write(json.dumps(facts | measured(recipe, run), ensure_ascii=False) + "\n")
     PAGE.write_text(page(_records()), encoding="utf-8")
 
 

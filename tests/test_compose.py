@@ -1,6 +1,7 @@
 """A recipe becomes a run, and a run a model: the same model however often it was stopped on the way."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,11 +150,31 @@ def test_the_bundle_has_the_length_penalty_that_was_chosen(
 
 def test_an_average_has_the_length_penalty_of_the_model(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(tiny_config(folder), run)
+    train(tiny_config(folder, "decoding.alpha=0.6"), run)
     path = run / "model" / "config.json"
     path.write_text(path.read_text().replace('"alpha": 0.6', '"alpha": 1.4'))
     average_run(run, 2, tmp_path / "average")
     assert load_config(tmp_path / "average").alpha == 1.4
+    shutil.rmtree(run / "model")
+    average_run(run, 2, tmp_path / "average")
+    assert load_config(tmp_path / "average").alpha == 0.6
+
+
+def test_dev_outputs_and_those_of_the_bundle_are_waited_for_alike(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[int | None] = set()
+    begin = Translator.__init__
+
+    def spy(self: Translator, *arguments: Any, **options: Any) -> None:
+        asked.add(options["usual_extra"])
+        begin(self, *arguments, **options)
+
+    monkeypatch.setattr(Translator, "__init__", spy)
+    train(tiny_config(folder), tmp_path / "run")
+    Translator.load(tmp_path / "run")
+    Translator.load([tmp_path / "run", tmp_path / "run"])
+    assert asked == {load_prepared(tmp_path / "run" / "data").corpus.usual_extra}
 
 
 # ---- stopping and going on

@@ -25,12 +25,13 @@ FORMAT = 1
 class BundleConfig:
     """config.json: what is needed to use the model, and what to say about its outputs.
 
-    `max_length` is the longest source the model was trained on, in pieces. One in a thousand of its targets has over
-    `usual_extra` pieces more than the source (None: nobody counted). `metric` and `tokenize` are the ones its
-    quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise` which normal form of
-    Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`. `placeholders` says that the model
-    was shown them, so that numbers, addresses and the like can go through it as such. `tokenizers` are the SHA-256 of
-    the tokenizer files of source and target, which `save_bundle` fills in: a truncated one may still look whole.
+    `max_length` is the longest source the model was trained on, in pieces. At most one in a thousand targets that it
+    was trained on has over `usual_extra` pieces more than the source (None: nobody counted). `metric` and `tokenize`
+    are the ones its quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise`
+    which normal form of Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`.
+    `placeholders` says that the model was shown them, so that numbers, addresses and the like can go through it as
+    such. `tokenizers` are the SHA-256 of the tokenizer files of source and target, which `save_bundle` fills in: a
+    truncated one may still look whole.
     """
 
     model: TransformerConfig

@@ -200,6 +200,7 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
 
     Raises:
         CheckpointError: there are fewer, or `run` is not a run.
+        BundleError: the run's own model is broken.
     """
     config, chosen, prepared = load_asked(run), load_chosen(run), load_prepared(run / "data")
     steps = saved_steps(run)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import results
-from transduce.config import load_recipe
+from transduce.config import load_recipe, to_toml, to_values
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +21,7 @@ def test_a_run_that_was_measured_is_not_measured_again(tmp_path: Path, monkeypat
     known = json.loads(results.RECORDS.read_text(encoding="utf-8").splitlines()[0])
     scored = {name: known.pop(name) for name in ("date", "commit", "hardware", "scores")}
 
-    def measure(run: Path) -> dict[str, Any]:
+    def measure(recipe: str, run: Path) -> dict[str, Any]:
         measured.append(run.name)
         return scored
 
@@ -62,5 +62,23 @@ def test_without_a_recipe_beside_the_mean_of_its_seeds() -> None:
     others = [record(50.0, 1, **{"model.norm": "post"})]
     without = record(29.4, 1, **{results.WITHOUT: 30})
     assert results.page_without([*seeds, *others]) == []
+    assert results.page_without([record(29.4, 1, **{results.WITHOUT: 30})]) == []
     *_, row = results.page_without([*seeds, *others, without])
     assert row == "| `cmudict` | 30 | wer | 28.00 | 29.40 | 5.0% |"
+
+
+def test_the_command_of_a_run_without_its_recipe(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "x"
+    run.mkdir(parents=True)
+    (run / "recipe.toml").write_text(to_toml(to_values(load_recipe("cmudict"))), encoding="utf-8")
+    model = {"event": "model", "step": 9, "choice": "best", "score": 27.0}
+    session = {"event": "session", "wall_seconds": 60.0, "cpu_seconds": 66.0}
+    (run / "events.jsonl").write_text(json.dumps(session) + "\n" + json.dumps(model) + "\n", encoding="utf-8")
+    facts = results.made("sigmorphon2020_g2p", run, ["data.lang=ady", "data.root=D"], minutes=15)
+    assert facts["settings"] == {"data.lang": "ady", results.WITHOUT: 15}
+    train, evaluate = facts["command"].split("; ")
+    folder = "D/sigmorphon2020_g2p/ady_"
+    assert train.startswith(f"transduce train --minutes 15 --pairs {folder}train.tsv --dev-pairs {folder}dev.tsv --set")
+    assert train.endswith(" --out runs/x")
+    assert evaluate == "transduce evaluate runs/x --metric wer,per,accuracy"
+    assert (facts["dev"], facts["cpu_minutes"]) == (27.0, 1.1)

@@ -81,6 +81,14 @@ def test_shards_are_the_encoded_pairs_however_they_are_cut(
     assert len(list(folder.glob("*.source.npy"))) == -(-len(kept) // per_shard)
 
 
+def test_the_usual_length_is_exceeded_by_one_in_a_thousand(corpus_folder: Path) -> None:
+    for outliers, expected in [(2, 3), (3, 40)]:
+        corpus = TokenisedCorpus.open(corpus_folder)
+        corpus.source_lengths = np.full(2000, 10)
+        corpus.target_lengths = np.array([13] * (2000 - outliers) + [50] * outliers)
+        assert corpus.usual_extra == expected
+
+
 @pytest.mark.parametrize("pair", [("in the snow", "ein"), ("a", "ein hund läuft im schnee")])
 def test_a_side_of_just_as_many_pieces_as_allowed_is_kept(tmp_path: Path, pair: Pair) -> None:
     longest = max(len(SOURCE.encode(pair[0])), len(TARGET.encode(pair[1])))

@@ -35,6 +35,22 @@ def test_the_same_outputs_as_one_search_each(beam: int, ending: float, all_of_th
     assert beam == 1 or differ  # or this test would show nothing
 
 
+def test_each_alpha_waits_for_outputs_as_it_does_alone() -> None:
+    limits, usual, differ = [9, 5, 12, 12, 9, 9], [2, 3, 2, 4, 1, 9], 0
+    for seed in range(4):
+        model = TinyModel(seed, sources=6, size=9, ending=1.0)
+        together = beam_search_alphas(
+            model.step, model.start(3), limits, beam=3, alphas=ALPHAS, ids=IDS, n_best=2, usual=usual
+        )
+        for i, alpha in enumerate(ALPHAS):
+            search = BeamConfig(beam=3, alpha=alpha)
+            alone = beam_search(model.step, model.start(3), limits, config=search, ids=IDS, n_best=2, usual=usual)
+            assert [[h.ids for h in many[i]] for many in together] == [[h.ids for h in one] for one in alone]
+            waiting = beam_search(model.step, model.start(3), limits, config=search, ids=IDS, n_best=2)
+            differ += [[h.ids for h in one] for one in alone] != [[h.ids for h in one] for one in waiting]
+    assert differ  # or this test would show nothing
+
+
 def test_a_wide_beam_finds_the_best_for_every_alpha() -> None:
     model = TinyModel(4, size=6)
     ((*found,),) = beam_search_alphas(model.step, model.start(200), [3], beam=200, alphas=ALPHAS, ids=IDS)

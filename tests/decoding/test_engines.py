@@ -26,13 +26,14 @@ def computing() -> Iterator[None]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_packed_and_plain_find_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transduce.decoding.engines._SHORT", 5)  # lengths of 6 and of 30 do not share a batch
-    model = transformer(12, seed=4, sharpness=4.0)
+    model = transformer(12, seed=5, sharpness=2.0)
     sources = random_sources(20, 12, 5) + random_sources(9, 12, 30) + [[5]]
-    limits, usual = [len(source) + 3 for source in sources], [len(source) for source in sources]
+    limits, usual, config = [len(source) + 20 for source in sources], [2] * len(sources), BeamConfig(alpha=2.0)
     plain = PlainEngine(model, CPU, computing, batch_tokens=100, batch_rows=16)
-    expected = plain.search(sources, limits, config=BeamConfig(), n_best=2, forbidden=[7], usual=usual)
+    expected = plain.search(sources, limits, config=config, n_best=2, forbidden=[7], usual=usual)
+    assert expected != plain.search(sources, limits, config=config, n_best=2, forbidden=[7])
     torch.set_num_threads(threads)
-    engine, config = PackedEngine(model, "fp32"), BeamConfig()
+    engine = PackedEngine(model, "fp32")
     found = engine.search(sources, limits, config=config, n_best=2, forbidden=[7], usual=usual)
     assert torch.get_num_threads() == threads
     for one, other in zip(found, expected, strict=True):

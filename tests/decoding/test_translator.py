@@ -87,7 +87,7 @@ def test_a_better_output_of_usual_length_is_waited_for(
     monkeypatch.setattr(PlainEngine, "search", spy)
     texts = [sentence(3), "dog", sentence(9)]
     lengths = list(map(len, tokenizers.encode_sources(texts)))
-    for extra, expected in [(2, [n + 2 for n in lengths]), (-2, [max(0, n - 2) for n in lengths]), (None, [])]:
+    for extra, expected in [(2, [n + 2 for n in lengths]), (-2, [n - 2 for n in lengths]), (None, [])]:
         Translator(model, tokenizers, SHORT, usual_extra=extra).translate(texts)
         assert asked.pop() == expected
     Translator(model, tokenizers, SHORT, usual_extra=0).translate(["dog"], prefixes=["the big dog runs."])

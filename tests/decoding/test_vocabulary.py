@@ -101,3 +101,21 @@ def test_sums_far_apart_are_told_apart_as_finely_as_they_are_summed() -> None:
     assert parents[0].tolist() == [0] * 5 + [1] * 5
     expected = (sums[0] - math.log(5)).repeat_interleave(5)
     assert log_probs[0].tolist() == pytest.approx(expected.tolist(), abs=1e-7)
+    assert best_continuations(torch.zeros(2, 5), sums.flip(1), 5, NONE)[1][0].tolist() == [1] * 5
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_continuation_is_likelier_than_its_prefix(dtype: torch.dtype) -> None:
+    sums = -1000 * torch.rand(50, 3, dtype=dtype)
+    log_probs, parents, _, _ = best_continuations(torch.randn(150, 500) * 30, sums, 6, NONE)
+    assert log_probs.dtype == dtype
+    assert (log_probs <= sums.gather(1, parents)).all()
+
+
+@pytest.mark.usefixtures("either_way")
+def test_logits_may_lie_in_any_order() -> None:
+    logits, sums = torch.randn(6, 1200), torch.zeros(3, 2, dtype=torch.float64)
+    expected = best_continuations(logits[:, ::2].clone(), sums, 4, NONE)
+    for one, other in zip(best_continuations(logits[:, ::2], sums, 4, NONE), expected, strict=True):
+        assert torch.equal(one, other)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, final, runtime_checkable
@@ -135,10 +136,10 @@ class TokenisedCorpus:
         """Number of pairs."""
         return int(self._first[-1])
 
-    @property
+    @cached_property
     def usual_extra(self) -> int:
-        """One in a thousand targets has over so many pieces more than its source; may be negative."""
-        return int(np.quantile(self.target_lengths - self.source_lengths, USUAL, method="higher"))
+        """At most one in a thousand targets has over so many pieces more than its source; may be negative."""
+        return int(np.quantile(self.target_lengths - self.source_lengths, USUAL, method="inverted_cdf"))
 
     def of_epoch(self, epoch: int) -> Pairs:
         """The same in every epoch."""

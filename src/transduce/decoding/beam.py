@@ -84,9 +84,8 @@ def beam_search(
         forbidden: Further ids that are never produced. What is allowed keeps its probability: no renormalising.
         prefixes: The pieces that every output begins with, per source; they count in its probability, length and limit
             as any others. None where empty.
-        usual: The length, per source, up to which a better output is waited for: no output of at most so many pieces
-            would be better than what is given. The limits where empty, as in the paper's code.
-
+        usual: The length, per source, up to which a better output is waited for: the search is over when it could find
+            none of at most so many pieces. The limits where empty, as in the paper's code.
         device: Where `step` wants its pieces.
 
     Raises:
@@ -129,8 +128,8 @@ def beam_search_alphas(
 
     The length penalty decides two things only: the order of the finished outputs, and when a sentence is done. Which
     prefixes go on does not depend on it, for those that compete are of one length. And after a sentence is done for one
-    alpha nothing that is found later enters its outputs: `_done` is exactly that bound. So one search keeps the outputs
-    of every alpha apart, and a sentence goes on until it is done for all of them. (Batches shrink at other steps than
+    alpha nothing that is found later enters its outputs. So one search keeps the outputs of every alpha apart, and a
+    sentence goes on until it is done for all of them. (Batches shrink at other steps than
     in a search for one, so log-probabilities may differ in the last bits, as they do between any two batches.)
 
     Arguments are those of `beam_search`, with `beam` rows of `state` a source, and `n_best` at most `beam`.
@@ -151,13 +150,18 @@ def beam_search_alphas(
     penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
     beams, pool = _start(limits, usual, prefixes, beam, n_best, ids.eos, device)
     pools = [pool for _ in alphas]
+    over = torch.zeros(len(alphas), len(limits), dtype=torch.bool, device=device)  # sentences that are done, by alpha
     previous = torch.full((len(limits) * beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
         logits, state = step(previous, state)
         candidates = _candidates(logits, beams, length, beam, ids.eos, banned)
-        pools = [_collect(pool, beams, candidates, length, lp) for pool, lp in zip(pools, penalties, strict=True)]
+        pools = [
+            _collect(pool, beams, replace(candidates, ends=candidates.ends & ~ended[:, None]), length, lp)
+            for pool, lp, ended in zip(pools, penalties, over, strict=True)
+        ]
         beams, parents = _advance(beams, candidates)
-        done = torch.stack([_done(pool, beams, length, lp) for pool, lp in zip(pools, penalties, strict=True)]).all(0)
+        over |= torch.stack([_done(pool, beams, length, lp) for pool, lp in zip(pools, penalties, strict=True)])
+        done = over.all(0)
         rows = parents + beam * torch.arange(len(parents), device=device)[:, None]
         if done.any():
             ended, going = done.nonzero().squeeze(-1), (~done).nonzero().squeeze(-1)
@@ -165,7 +169,8 @@ def beam_search_alphas(
                 _harvest(pool.keep(ended), beams.sources[ended], outputs)
             if not len(going):
                 break
-            beams, rows, pools = beams.keep(going), rows[going], [pool.keep(going) for pool in pools]
+            beams, rows, over = beams.keep(going), rows[going], over[:, going]
+            pools = [pool.keep(going) for pool in pools]
         previous, state = beams.ids[:, :, -1].flatten(), state.select(rows.flatten())
     return [list(outputs) for outputs in zip(*found, strict=True)]
 
@@ -209,7 +214,8 @@ class _Beams:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """The best continuations of every sentence, best first: which prefix, which piece, the log-probability of both."""
+    """The best continuations of every sentence, best first (but where a piece is forced): which prefix, which piece,
+    the log-probability of both."""
 
     parents: Int[Tensor, "B C"]
     pieces: Int[Tensor, "B C"]
@@ -271,9 +277,8 @@ def _candidates(
     piece = beams.forced[:, length, None]  # B 1
     of_rows = piece.clamp(min=0).expand(-1, beam).reshape(-1, 1)  # B 1 -> (B W) 1
     only = beams.log_probs + (logits.gather(1, of_rows).squeeze(1).float() - normaliser).view(-1, beam)
-    only, order = pad(only, (0, width - beam), value=-math.inf).sort(dim=1, descending=True, stable=True)
-    log_probs = torch.where(piece == _FREE, log_probs, only)
-    parents = torch.where(piece == _FREE, parents, order.clamp(max=beam - 1))
+    log_probs = torch.where(piece == _FREE, log_probs, pad(only, (0, width - beam), value=-math.inf))
+    parents = torch.where(piece == _FREE, parents, torch.arange(width, device=piece.device).clamp(max=beam - 1))
     pieces = torch.where(piece == _FREE, pieces, piece)
     return _Candidates(parents, pieces, log_probs, pieces == eos)
 
@@ -312,7 +317,7 @@ def _advance(beams: _Beams, candidates: _Candidates) -> tuple[_Beams, Int[Tensor
 
 
 def _done(found: _Finished, beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:
-    """Sentences whose `n_best` outputs nothing can change any more.
+    """Sentences whose `n_best` outputs nothing that is waited for can change any more.
 
     No continuation raises a prefix's log-probability, and none that is waited for has more than n pieces and the end
     symbol, so no such output of a prefix scores above log P / lp(n + 1). Prefixes that could still equal the last

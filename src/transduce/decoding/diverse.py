@@ -26,16 +26,7 @@ from transduce.decoding.beam import (
     _penalties,
     _start,
 )
-from transduce.decoding.search import (
-    CPU,
-    Hypothesis,
-    StateT,
-    Step,
-    check_limits,
-    check_prefixes,
-    check_usual,
-    never_produced,
-)
+from transduce.decoding.search import CPU, Hypothesis, StateT, Step, check_limits, check_prefixes, never_produced
 from transduce.errors import ConfigError
 from transduce.shapes import Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
@@ -63,7 +54,6 @@ def diverse_beam_search(
     ids: SpecialIds,
     forbidden: Sequence[int] = (),
     prefixes: Sequence[Sequence[int]] = (),
-    usual: Sequence[int] = (),
     device: torch.device = CPU,
 ) -> list[list[Hypothesis]]:
     """One output of every group, for every source: its best one that no earlier group has given. Best first.
@@ -84,7 +74,7 @@ def diverse_beam_search(
         return []
     penalties = _penalties(max(limits) + 1, config.alpha, device)
     width = config.beam // groups
-    beams, pool = _start(limits, check_usual(usual, limits), prefixes, width, groups, ids.eos, device)
+    beams, pool = _start(limits, limits, prefixes, width, groups, ids.eos, device)
     each = [_Group(beams, pool, beams.log_probs)] * groups
     previous = torch.full((len(limits) * config.beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):

@@ -180,6 +180,7 @@ class Translator:
             extra_length=bundle.config.extra_length,
         )
         limit = min(one.config.max_length for one in bundles)
+        usual = [one.config.usual_extra for one in bundles if one.config.usual_extra is not None]
         packed = engine is None and len(bundles) == 1 and (form == "int8" or runs_packed(bundle.model))
         if shortlist and not packed:
             raise ConfigError(
@@ -197,7 +198,7 @@ class Translator:
             precision="fp32" if form == "int8" else form,
             max_source_length=limit,
             max_target_length=limit + search.extra_length,
-            usual_extra=bundle.config.usual_extra,
+            usual_extra=max(usual) if len(usual) == len(bundles) else None,
             normal=bundle.config.normalise,
             placeholders=bundle.config.placeholders,
             engine=engine,
@@ -303,7 +304,6 @@ class Translator:
                         ids=IDS,
                         forbidden=self._texts.forbidden(keeping),
                         prefixes=begun,
-                        usual=self._usual(chosen, begun),
                         device=self.device,
                     )
 
@@ -541,7 +541,7 @@ class Translator:
         """Pieces of each output up to which a better one is waited for; nothing where that is not known."""
         if self._usual_extra is None:
             return []
-        return [max(0, n + self._usual_extra) for n in _lengths(sources, prefixes)]
+        return [n + self._usual_extra for n in _lengths(sources, prefixes)]
 
     def one_model(self, verb: str) -> Transformer:
         """The model; raises `ConfigError` where it is an ensemble."""

@@ -49,7 +49,7 @@ def best_continuations(
     out *after* normalising, so what remains keeps its true probability; where fewer than k continuations are possible
     the rest has -inf. `logits` is left as it was.
     """
-    (b, w), v = before.shape, logits.shape[1]
+    (b, w), v, logits = before.shape, logits.shape[1], logits.contiguous()
     few = logits.numel() <= _FEW
     maxima, normaliser = (logits[:, :0], log_normaliser(logits)) if few else _reduced(logits)
     kept = logits[:, forbidden]
@@ -58,12 +58,12 @@ def best_continuations(
         whole = maxima.shape[1] * _GROUP
         changed = torch.unique_consecutive(forbidden[forbidden < whole] // _GROUP)
         maxima[:, changed] = logits[:, :whole].view(b * w, -1, _GROUP)[:, changed].amax(-1)
-    added = before - normaliser.view(b, w)  # makes the logits of a sentence's rows comparable
-    found = _best(logits, maxima, added.float(), k)
+    lead = before.amax(1, keepdim=True).clamp(min=-1e30)  # without it, float32 would compare thousandths at -10,000
+    found = _best(logits, maxima, (before - lead - normaliser.view(b, w)).float(), k)
     parents = found // v
-    log_probs = added.gather(1, parents) + logits.view(b, w * v).gather(1, found)
+    own = logits.view(b, w * v).gather(1, found).float() - normaliser.view(b, w).gather(1, parents)  # never above 0
     logits[:, forbidden] = kept
-    log_probs, order = log_probs.sort(dim=1, descending=True, stable=True)  # `_best` compares what was rounded
+    log_probs, order = (before.gather(1, parents) + own).sort(dim=1, descending=True, stable=True)
     return log_probs, parents.gather(1, order), (found % v).gather(1, order), normaliser
 
 

@@ -120,11 +120,13 @@ class _FusedNll(torch.autograd.Function):
                     grad_rows[part] = z @ w
                 if grad_weight is not None:
                     grad_weight += z.T @ x[part]
-        scale = 1.0 if alpha == 0 else -alpha / 4
+        for gradient in (grad_rows, grad_weight):
+            if gradient is not None and alpha > 0:
+                gradient *= -alpha / 4
         if grad_rows is not None:
-            grad_rows.mul_(scale).sub_(uniform)
+            grad_rows -= uniform
         if grad_weight is not None:
-            grad_weight.mul_(scale).sub_(every * (eps_ls / together / len(w)))
+            grad_weight -= every * (eps_ls / together / len(w))
         ctx.save_for_backward(grad_rows, grad_weight)
         wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
         return torch.cat(sums).sum(dtype=wide).float()
@@ -177,8 +179,8 @@ def _divergence_to_gradient_(z: Float[Tensor, "N V"], p: Float[Tensor, "N V"], a
 
     By the logits of p, the loss's is p / 2 + alpha / 4 (p (log p - log q - KL(p || q)) + p - q). With d for the
     difference of the logits, log p - log q and the divergences are d and its means without the same constant, so the
-    gradient is alpha / 4 times p (d - E_p[d] + 1 + 2 / alpha) - q. What `z` becomes is this divided by -alpha / 4:
-    then three passes over the logits do.
+    gradient is alpha / 4 times p (d - E_p[d] + 1 + 2 / alpha) - q. What `z` becomes is this divided by -alpha / 4,
+    which takes one operation on three matrices.
     """
     (z_p, z_q), (first, second) = (x.view(-1, 2, x.shape[1]).unbind(1) for x in (z, p))
     d, one = z_p - z_q, 1 + 2 / alpha

@@ -47,12 +47,10 @@ def pack(weight: Float[Tensor, "E D"], bias: Float[Tensor, " E"] | None, form: F
 
 def _transposed(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
     columns = weight.t().contiguous()  # E D -> D E
-    if bias is None and not relu:
-        return lambda x: x @ columns  # adding zeros would write every product twice
-    added = columns.new_zeros(columns.shape[1]) if bias is None else bias.float()
-    if relu:
-        return lambda x: torch.addmm(added, x, columns).relu_()
-    return lambda x: torch.addmm(added, x, columns)
+    if bias is None:  # adding zeros would write every product twice
+        return lambda x: (x @ columns).relu_() if relu else x @ columns
+    added = bias.float()
+    return lambda x: torch.addmm(added, x, columns).relu_() if relu else torch.addmm(added, x, columns)
 
 
 def _pack_float(weight: Tensor, bias: Tensor | None, relu: bool) -> Product:
