@@ -8,7 +8,7 @@ One process does everything, starting with nothing; its wall and processor time 
 starts to the test score: vocabulary, training, dev scores, averages. The dev set alone says when to stop. At every
 validation from `--start` BLEU on (decoded greedily, as during training), the last checkpoints are averaged, and the
 average decodes the dev set as users will, by beam; at `--goal` BLEU training ends, and the test set is scored, once.
-The goal is a point above 38 because dev and test scores differ by up to that much (docs/results.md). A run is one
+The goal is a point above 38 because dev and test scores differ by about that much (docs/results.md). A run is one
 line of docs/speedrun.jsonl, appended when it is done, and a row of docs/speedrun.md, whether it reached 38 or not.
 The recipe is `multi30k_ende`, made shorter by `SHORTER`.
 """
