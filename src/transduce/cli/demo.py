@@ -31,6 +31,7 @@ def demo(
     from transduce.compose import train
     from transduce.decoding.translator import Translator
     from transduce.evaluation.metrics import evaluate, group_references
+    from transduce.validation import spread
 
     check_name(out)
     data = out.with_name(out.name + "-data")
@@ -45,7 +46,7 @@ def demo(
         return 130
     translator = Translator.load(out)
     words, references = group_references([w for w, _ in test], [p for _, p in test])
-    words, references = words[:1000], references[:1000]
+    words, references = spread(words, 1000), spread(references, 1000)  # the file is sorted
     scores = evaluate(translator.translate(words), references, ["wer", "per"], "none")
     wer, per = scores["wer"].score, scores["per"].score
     print(
