@@ -85,7 +85,7 @@ def test_two_alphabets_are_two_vocabularies_and_no_spaces_are_text_too() -> None
 
 def test_a_vocabulary_grows_with_the_text_up_to_a_limit() -> None:
     sizes = [built(captions(n)).tokenizer.size for n in (100, 10_000, 60_000)]
-    assert sizes == [1000, 1600, 8000]  # 10 words a line on either side: 1,600 for 200,000 words
+    assert sizes == [1000, 2600, 10_000]  # 10 words a line on either side: 2,600 for 200,000 words
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,44 @@ def test_muon_where_it_was_measured(pairs: list[tuple[str, str]], n: int, name: 
     assert sections([*choices, *fine_tuning(name, 128)])["training"]["optimizer"] == "adam"
 
 
-def test_every_choice_says_why() -> None:
-    choices = choose("auto", survey(captions()), 3.0)
+@pytest.mark.parametrize(
+    ("pairs", "n", "minutes", "expected"),
+    [
+        (captions(), FEW_PAIRS, 60.0, 3.0),
+        (captions(), FEW_PAIRS, 30.0, None),  # some 13 passes with every batch read twice
+        (captions(), FEW_PAIRS, 0.0, None),
+        (captions(), FEW_PAIRS - 1, 60.0, None),
+        (dictionary(), FEW_PAIRS, 600.0, None),
+    ],
+)
+def test_r_drop_where_there_is_time_to_read_twice(
+    pairs: list[tuple[str, str]], n: int, minutes: float, expected: float | None
+) -> None:
+    data = replace(survey(pairs), pairs=n, duplicates=0, empty=0)
+    choices = choose("tiny", replace(data, target=replace(data.target, words=16 * n)), minutes)
+    assert sections(choices)["training"].get("r_drop") == expected
+    assert sections([*choices, *fine_tuning("tiny", 128)])["training"]["r_drop"] == 0.0
+
+
+def test_the_time_of_one_thread_is_half_as_long_as_that_of_two() -> None:
+    data = replace(survey(captions()), pairs=FEW_PAIRS, duplicates=0, empty=0)
+    data = replace(data, target=replace(data.target, words=16 * FEW_PAIRS))
+    assert "r_drop" in sections(choose("tiny", data, 60.0, threads=2))["training"]
+    assert "r_drop" not in sections(choose("tiny", data, 60.0, threads=1))["training"]
+    assert "r_drop" in sections(choose("tiny", data, 120.0, threads=1))["training"]
+
+
+def test_muon_s_rate_for_text() -> None:
+    rates = [
+        sections(choose("tiny", replace(survey(pairs), pairs=n), 3.0))["training"]["learning_rate"]
+        for pairs, n in ((captions(), FEW_PAIRS), (captions(), FEW_PAIRS // 2), (dictionary(), FEW_PAIRS))
+    ]
+    assert rates == [0.006, 0.004, 0.003]
+
+
+@pytest.mark.parametrize("minutes", [3.0, 600.0])
+def test_every_choice_says_why(minutes: float) -> None:
+    choices = choose("auto", replace(survey(captions()), pairs=FEW_PAIRS), minutes)
     assert all(choice.why for choice in choices)
     assert len({choice.key for choice in choices}) == len(choices)
 

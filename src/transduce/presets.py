@@ -6,12 +6,12 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   line: characters, for nothing longer recurs among a few thousand words. Lemma and tags (`walk V;PST`): characters,
   and each tag one piece; inputs are half as long, and 86 instead of 54% were right after 300 updates of
   Murrinh-Patha. Else: BPE.
-- **Vocabulary.** A piece has to be seen often to be learned: one for every 125 words of text, about the 6,000 of
-  Multi30k's 29,000 captions (39.7 BLEU; published models of this data have 8,000 to 10,000), at least 1,000, and at
-  most 8,000 below a million pairs, 32,000 (the paper's) above. The sides share one where they share an alphabet
-  (section 5.1).
-- **Model.** As large as the number of pairs feeds and the time allows: on two cores a tiny model (4 + 4 layers,
-  d_model 128) reads some 6,000 pieces a second and every next size a fifth of that, and one that sees its data fewer
+- **Vocabulary.** A piece has to be seen often to be learned: one for every 75 words of text, about the 10,000 that
+  published models of Multi30k's 29,000 captions have (with 6,000, 0.5 BLEU less), at least 1,000, and at most
+  10,000 below a million pairs, 32,000 (the paper's) above. The sides share one where they share an alphabet (section
+  5.1).
+- **Model.** As large as the number of pairs feeds and the time allows: a tiny model (4 + 4 layers, d_model 128) reads
+  some 3,000 pieces a second for each thread and every next size a fifth of that, and one that sees its data fewer
   than ten times has not begun to use its size. Models too large for little data are what low-resource users report
   most.
 - **Dropout.** 0.3 below 20,000 pairs (published models of pronunciation and inflection: 0.1 to 0.3), 0.2 below
@@ -22,8 +22,12 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   symbols: eight of 512 at 0.001, because lengths are what is to be learned (SCAN: 97 to 100% instead of 62 to 78%).
 - **Muon** instead of Adam for tiny models and 20,000 pairs or more: a tenth of a step's time more (captions), and
   further after as many updates. CMUdict after 1,300 of 1,300: 37.4 instead of 39.7% WER on dev; captions after 2,000
-  of 8,000 or 9,000: 35 instead of 33 BLEU, and as good at the end. Less data, larger models and fine-tuning were not
-  measured with it.
+  of 8,000 or 9,000: 35 instead of 33 BLEU, and as good at the end. Its rate for text is half as high again (captions,
+  with 10,000 pieces: 43.1 instead of 42.1 BLEU on dev). Less data, larger models and fine-tuning were not measured
+  with it.
+- **R-Drop** beside it for text, if the minutes allow 15 passes in which every batch is read twice: captions, 96
+  minutes of the processor each, 42.1 instead of 41.0 BLEU on dev, with half as many updates. What regularises shows
+  late, so a shorter training goes without (where exactly it turns is not measured).
 - **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k en-fr, 15 minutes: single words
   handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
   instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
@@ -61,8 +65,12 @@ FEW_PAIRS = 20_000
 FINE_TUNING_RATE = 0.2  # of the preset's peak: what is learned should move, not be learned again
 FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
 ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
-PIECES_A_SECOND = {"small": 1200, "base": 250, "big": 60}  # on two cores
+PIECES_A_SECOND = {"tiny": 3000, "small": 600, "base": 125, "big": 30}  # for each thread
+MOST_THREADS = 8  # more count as so many: how small models use them is not measured
 PASSES = 10
+R_DROP = 3.0
+R_DROP_PASSES = 15  # in each of which every batch is read twice
+MUON_RATE = 0.006  # for text
 AUGMENT = 0.25  # of the pairs
 PLACEHOLDERS = 0.1
 ALPHAS = [1.0, 1.4]
@@ -84,8 +92,9 @@ def check_preset(name: str) -> None:
         raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
 
 
-def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
-    """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit).
+def choose(name: str, data: Survey, minutes: float, threads: int = 2) -> list[Choice]:
+    """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit) with so
+    many `threads`.
 
     Raises:
         ConfigError: no preset of that name.
@@ -94,14 +103,17 @@ def choose(name: str, data: Survey, minutes: float) -> list[Choice]:
     pairs = data.pairs - data.empty - data.duplicates
     source, target = _pieces(data.source, reads=True), _pieces(data.target, reads=False)
     certain = source.value == target.value == "words" and not data.ambiguous_sources
-    size, why = _size(data, pairs, minutes) if name == "auto" else (name, "as asked")
+    thread_minutes = minutes * min(threads, MOST_THREADS)
+    size, why = _size(data, pairs, thread_minutes) if name == "auto" else (name, "as asked")
+    muon = _wants_muon(size, pairs, certain)
     return [
         source,
         target,
         *_vocabulary(data, pairs, source.value, target.value),
         *_model(size, why, target.value),
         _dropout(size, pairs, certain),
-        *_optimisation(size, pairs, target.value, certain),
+        *_optimisation(size, pairs, target.value, certain, muon),
+        *(_r_drop(_passes(data, size, thread_minutes)) if muon and target.value == "bpe" else []),
         _schedule(minutes),
         *_lengths(data, source.value, target.value),
         *_augment(data, source.value, target.value),
@@ -121,6 +133,7 @@ def fine_tuning(name: str, d_model: int) -> list[Choice]:
         Choice(key="training.learning_rate", value=round(FINE_TUNING_RATE * peak, 6), why=why),
         Choice(key="training.warmup", value=FINE_TUNING_WARMUP, why=why),
         Choice(key="training.optimizer", value="adam", why="fine-tuning with others was not measured"),
+        Choice(key="training.r_drop", value=0.0, why="fine-tuning with it was not measured"),
     ]
 
 
@@ -153,9 +166,9 @@ def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choi
         size, of = 8000, "an upper limit: there are as many pieces as symbols, characters and tags"
     else:
         words = sum(map(_words, sides)) if joint else max(map(_words, sides))
-        most = 8000 if pairs < 1_000_000 else 32_000
-        size = max(1000, min(most, words // 12_500 * 100))
-        of = f"one piece for every 125 of {words:,} words, at least 1,000, at most {most:,}"
+        most = 10_000 if pairs < 1_000_000 else 32_000
+        size = max(1000, min(most, words // 7500 * 100))
+        of = f"one piece for every 75 of {words:,} words, at least 1,000, at most {most:,}"
     reason = (
         f"the sides have {alike:.0%} of their letters' alphabets in common"
         if len(sides) == 2
@@ -172,15 +185,19 @@ def _words(side: Side) -> int:
     return max(side.words, side.characters // 8)
 
 
-def _size(data: Survey, pairs: int, minutes: float) -> tuple[str, str]:
+def _size(data: Survey, pairs: int, thread_minutes: float) -> tuple[str, str]:
     """The largest that the data feeds and that sees it ten times in the time."""
     for name in ("big", "base", "small"):
-        passes = minutes * 60 * PIECES_A_SECOND[name] / (1.3 * _words(data.target) + 1)
-        if pairs >= ENOUGH_PAIRS[name] and (not minutes or passes >= PASSES):
+        if pairs >= ENOUGH_PAIRS[name] and (not thread_minutes or _passes(data, name, thread_minutes) >= PASSES):
             return name, f"{pairs:,} pairs feed a {name} model"
     if pairs < ENOUGH_PAIRS["small"]:
         return "tiny", f"{pairs:,} pairs feed a tiny model; the next size wants {ENOUGH_PAIRS['small']:,}"
-    return "tiny", f"in {minutes:g} minutes a larger model would not see {pairs:,} pairs ten times"
+    return "tiny", f"in {thread_minutes:g} minutes of one thread a larger model would not see {pairs:,} pairs ten times"
+
+
+def _passes(data: Survey, size: str, thread_minutes: float) -> float:
+    """How often a model of this size can read the data in the time."""
+    return thread_minutes * 60 * PIECES_A_SECOND[size] / (1.3 * _words(data.target) + 1)
 
 
 def _model(size: str, why: str, target: str) -> list[Choice]:
@@ -205,7 +222,7 @@ def _dropout(size: str, pairs: int, certain: bool) -> Choice:
     return Choice(key="model.p_drop", value=value, why=why)
 
 
-def _optimisation(size: str, pairs: int, target: str, certain: bool) -> list[Choice]:
+def _optimisation(size: str, pairs: int, target: str, certain: bool, muon: bool) -> list[Choice]:
     peak, warmup, tokens, batches = RATES[size]
     spelled = size == "tiny" and target != "bpe"
     if certain:
@@ -215,13 +232,25 @@ def _optimisation(size: str, pairs: int, target: str, certain: bool) -> list[Cho
     else:
         why = f"what {size} models do well with"
         few = spelled and pairs < FEW_PAIRS
+        rate = 0.003 if spelled else MUON_RATE if muon else peak
         values = {"batching.max_tokens": 512 if few else tokens, "batching.accumulate": batches}
-        values |= {"training.warmup": warmup, "training.learning_rate": 0.003 if spelled else peak}
+        values |= {"training.warmup": warmup, "training.learning_rate": rate}
     choices = [Choice(key=key, value=value, why=why) for key, value in values.items()]
-    if size == "tiny" and pairs >= FEW_PAIRS and not certain:
+    if muon:
         why = f"{FEW_PAIRS:,} pairs or more in few passes: further after as many updates than Adam"
         choices.append(Choice(key="training.optimizer", value="muon", why=why))
     return choices
+
+
+def _wants_muon(size: str, pairs: int, certain: bool) -> bool:
+    return size == "tiny" and pairs >= FEW_PAIRS and not certain
+
+
+def _r_drop(passes: float) -> list[Choice]:
+    if passes < 2 * R_DROP_PASSES:
+        return []
+    why = f"time for {R_DROP_PASSES} passes or more that read every batch twice"
+    return [Choice(key="training.r_drop", value=R_DROP, why=why)]
 
 
 def _schedule(minutes: float) -> Choice:

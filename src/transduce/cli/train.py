@@ -283,6 +283,7 @@ def _from_files(
     from transduce.data.survey import survey
     from transduce.presets import Choice, choose, fine_tuning, languages, sections
     from transduce.text.form import split_tag
+    from transduce.training.world import default_threads, environment
 
     data = _data_section(files, columns)
     given = {name: str(path) for name, path in files.items() if path is not None}
@@ -304,7 +305,8 @@ def _from_files(
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
-    choices = choose(preset_name, found, minimal.training.minutes)
+    threads = default_threads(environment())
+    choices = choose(preset_name, found, minimal.training.minutes, threads)
     if counted:
         choices.append(Choice(key="training.schedule", value="linear", why="down to 0 at the last of these steps"))
     before = None if start_from is None else load_config(bundle_folder(start_from))
