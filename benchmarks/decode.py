@@ -88,7 +88,7 @@ def ours(
 
         order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
         if a.workers > 1:
-            share(order, some, a.workers)
+            share(order, lambda rows, stopped: some(rows), a.workers)
         else:
             some(order)
         return found
@@ -219,6 +219,8 @@ def main() -> None:
     a = command.parse_args()
     if a.bundle is not None and a.source is None:
         command.error("--bundle needs --source")
+    if a.reference is not None and a.bundle is None:
+        command.error("--reference needs --bundle")
     if a.shortlist and a.engine != "torch":
         command.error("--shortlist is for --engine torch")
     if a.mode == "latency":

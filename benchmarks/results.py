@@ -74,7 +74,7 @@ def without_recipe(config: RunConfig, minutes: float) -> list[str]:
         sides = [side if isinstance(side, tuple) else (side,) for side in data.columns]
         arguments += ["--columns", ",".join("+".join(map(str, side)) for side in sides)]
     told = {"data.pattern": data.pattern, "data.pretokenised": data.pretokenised}
-    told |= {"evaluation.tokenize": config.evaluation.tokenize}
+    told |= {"evaluation.tokenize": config.evaluation.tokenize, "evaluation.by_line": config.evaluation.by_line}
     settings = [f"{key}={json.dumps(value)}" for key, value in told.items() if value]
     if data.test is not None:
         places = _places(data.files(data.test))
@@ -127,7 +127,8 @@ def measured(recipe: str, run: Path) -> dict[str, Any]:
     command = [*TRANSDUCE, "evaluate", str(run), "--metric", _metrics(recipe), "--json"]
     scores = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     date = datetime.now(UTC).date().isoformat()
-    return {"date": date, "commit": commit(), "hardware": hardware(), "scores": scores}
+    by_line = load_recipe(recipe).evaluation.by_line
+    return {"date": date, "commit": commit(), "hardware": hardware(), "scores": scores, "by_line": by_line}
 
 
 def _metrics(recipe: str) -> str:
@@ -195,15 +196,23 @@ def _language(record: dict[str, Any]) -> str:
 
 def _means(records: list[dict[str, Any]]) -> list[str]:
     """The means over the languages of a task, of the last row of each that has the recipe's settings."""
+    notes: list[str] = []
     lines = ["", "## Means over languages", "", "| recipe | languages | mean | published |", "|---|---|---|---|"]
     for recipe, task in TASKS.items():
-        rows = [r for r in records if r["recipe"] == recipe and r["settings"].keys() <= {"data.lang"}]
-        found = {_language(r): r["scores"][task.metric]["score"] for r in rows}
+        rows = {_language(r): r for r in records if r["recipe"] == recipe and r["settings"].keys() <= {"data.lang"}}
+        found = {language: r["scores"][task.metric]["score"] for language, r in rows.items()}
         if found:
             ours, published = mean(found.values()), mean(task.published[lang] for lang in found)
             languages = f"{len(found)} of {len(task.published)}"
             lines += [f"| `{recipe}`, {task.metric} | {languages} | {ours:.2f} | {published:.2f} |"]
-    return lines
+            other = [language for language, r in rows.items() if not r.get("by_line")]
+            if other and load_recipe(recipe).evaluation.by_line:
+                notes += ["", f"`{recipe}`: {', '.join(other)} were measured before the recipe scored by line, as the"]
+                notes += [
+                    "published figures do. Any of several forms of an input was right, and each input counted once:"
+                ]
+                notes += ["by line they have less ([quality.md](quality.md)), so these means are not to be compared."]
+    return lines + notes
 
 
 def page_without(records: list[dict[str, Any]]) -> list[str]:

@@ -502,6 +502,26 @@ def test_fine_tuning_a_joint_vocabulary_whatever_the_recipe_s_kinds(folder: Path
     assert (tmp_path / "second" / "model" / "tokenizer.model").is_file()
 
 
+def test_a_fine_tuned_run_goes_on_without_the_model_that_it_began_from(folder: Path, tmp_path: Path) -> None:
+    """Under another name for the same place, and when it is gone: its checkpoints have everything."""
+    train(tiny_config(folder), tmp_path / "first")
+    asked = replace(tiny_config(folder), model=replace(tiny_config(folder).model, n_layers=2))
+    train(asked, tmp_path / "run", start_from=tmp_path / "first", stop=After(1))
+    there = tmp_path / "run" / ".." / "first"
+    assert not train(asked, tmp_path / "run", start_from=there, stop=After(1)).finished
+    shutil.rmtree(tmp_path / "first")
+    assert not train(asked, tmp_path / "run", start_from=tmp_path / "first", stop=After(1)).finished
+    assert train(asked, tmp_path / "run").finished
+
+
+def test_data_prepared_to_start_from_a_model_is_not_trained_on_without_it(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "first")
+    prepare_data(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
+    with pytest.raises(ConfigError, match=r"its data was prepared to start from .*first.model. Give --from"):
+        train(tiny_config(folder), tmp_path / "run")
+    assert train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first").finished
+
+
 def test_a_run_goes_on_from_where_it_began_only(folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train(tiny_config(folder, "training.max_steps=4"), tmp_path / name)

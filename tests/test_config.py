@@ -257,6 +257,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("data.train=[]", "data: a set is an empty list. Name files, or leave it out."),
         ("data.train=[{source='x',taget='y'}]", "data.train.0.taget: no such field. Did you mean `target`?"),
         ("data.train=[{pairs='x'},{}]", "data.train.1.source: missing; every recipe needs it."),
+        ("data.train=[['s','t']]", "data.train"),
         ("data.train=[3]", "data.train.0 = 3: Input should be an object."),
         ("data.train={pairs='x',tag='d e'}", "tag 'd e': letters, digits, - and _ only"),
         ("data.tags=['1','2','3','4','5','6','7','8','9']", "9 tags (1, 2, 3"),

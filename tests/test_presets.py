@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -81,6 +82,22 @@ def test_two_alphabets_are_two_vocabularies_and_no_spaces_are_text_too() -> None
     ]
     config = built(japanese)
     assert (config.tokenizer.target, config.evaluation.metric) == ("bpe", "chrf")
+
+
+def test_short_chinese_sentences_are_text_and_words_are_spelled() -> None:
+    sentences = prose(600, 1, "".join(map(chr, range(0x4E00, 0x4E00 + 900))))
+    chinese = [s + t for s, t in pairwise(sentences)]  # 12 characters
+    config = built(list(zip(prose(len(chinese)), chinese, strict=True)))
+    assert (config.tokenizer.target, config.evaluation.metric) == ("bpe", "chrf")
+    assert config.tokenizer.size > 1700  # each character has a piece
+    spelled = [(line[:3], " ".join("abc" + str(i % 50) for i in range(n % 3 + 2))) for n, line in enumerate(chinese)]
+    assert built(spelled).tokenizer.source == "characters"
+
+
+@pytest.mark.parametrize(("written", "share"), [("7", 0.1), ("\u06f7", 0.0), ("seven", 0.1)])
+def test_numbers_are_kept_unless_the_other_side_writes_them_otherwise(written: str, share: float) -> None:
+    pairs = [(f"{source} 7", f"{target} {written}") for source, target in captions()]
+    assert built(pairs).data.placeholders == share
 
 
 def test_a_vocabulary_grows_with_the_text_up_to_a_limit() -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import tiny_config
+from tests.tiny import tiny_config, write_corpus, write_lines
 from transduce import validation
 from transduce.checkpoint import DevResult, Progress
+from transduce.compose import prepare_data
 from transduce.config import RunConfig
 from transduce.data.collate import collate
 from transduce.data.prepare import Prepared, load_prepared, prepare
 from transduce.decoding import score_pairs
 from transduce.evaluation.metrics import MetricScore
 from transduce.nn.transformer import Transformer, build
-from transduce.rundata import sources
+from transduce.rundata import load_data, sources
 from transduce.text.pieces import IDS
 from transduce.validation import Candidate, DevSet, choose_model, spread
 
@@ -177,3 +178,14 @@ def test_the_loss_is_nats_a_piece_of_what_training_would_read(tmp_path: Path) ->
     loss = dev.loss(model.train())
     pieces = sum(len(target) + 1 for _, target in pairs)
     assert loss == pytest.approx(-sum(score_pairs(model.eval(), collate(pairs))) / pieces, rel=1e-5)
+
+
+@pytest.mark.parametrize(("setting", "inputs"), [("evaluation.by_line=false", 1), ("evaluation.by_line=true", 2)])
+def test_several_references_of_an_input_or_an_input_each(tmp_path: Path, setting: str, inputs: int) -> None:
+    write_corpus(tmp_path)
+    write_lines(tmp_path / "dev.aa", ["dog", "dog"])
+    write_lines(tmp_path / "dev.bb", ["GOD", "X"])
+    config = tiny_config(tmp_path, setting)
+    prepare_data(config, tmp_path / "run")
+    dev = DevSet(config, load_data(tmp_path / "run", config), torch.device("cpu"), "fp32")
+    assert len(dev.references) == inputs

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
@@ -40,7 +41,7 @@ from transduce.evaluation.metrics import MetricScore
 from transduce.machine import peak_resident
 from transduce.nn import Transformer
 from transduce.reporter import Reporter
-from transduce.rundata import begin, copy_dropped, describe, load_data, make_data
+from transduce.rundata import begin, check_asked, copy_dropped, describe, load_data, make_data
 from transduce.rundir import Chosen, alone, load_asked, load_chosen, record, resolve, truncate_events
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
@@ -92,6 +93,7 @@ def train(
         TrainingError: the loss is not finite.
     """
     run, reporter = Path(out), reporter or Reporter()
+    check_asked(config, None if list_dropped is None else Path(list_dropped))
     with alone(run):
         config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
         if not continued:  # what cannot be computed here is known before the data is prepared
@@ -149,6 +151,7 @@ def _train(
         progress = trainer.run(
             replace(progress, finished=False), validate=dev.validate, save=save, listener=listeners, stop=stop
         )
+        reporter.trained()
         if not progress.finished:
             return Outcome(step=progress.step, finished=False, dev=None)
         reporter.say("choosing the model on the dev set")
@@ -183,6 +186,7 @@ def prepare_data(
     Returns whether there was anything to do. Raises as `train` does.
     """
     run, reporter = Path(out), reporter or Reporter()
+    check_asked(config, None if list_dropped is None else Path(list_dropped))
     with alone(run):
         config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
         make_data(run, config, origin, continued, reporter)
@@ -206,13 +210,14 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
     steps = saved_steps(run)
     if chosen is None or not steps:
         raise CheckpointError(f"{run}: no checkpoint yet. Train first.")
-    validated = [r.step for r in load_progress(run, steps[-1]).history if r.step in steps]
-    if not 1 <= last <= len(validated):
+    validated = [r.step for r in load_progress(run, steps[-1]).history]
+    kept = list(takewhile(lambda step: step in steps, reversed(validated)))[::-1]
+    if not 1 <= last <= len(kept):
         raise CheckpointError(
-            f"{run}: --last {last}, but {len(validated)} validated checkpoints are kept. A run keeps the last and the "
-            f"best training.average = {config.training.average} of them."
+            f"{run}: --last {last}, but of its validated checkpoints the last {len(kept)} are kept. A run keeps the "
+            f"last and the best training.average = {config.training.average} of them."
         )
-    chosen_steps = validated[-last:]
+    chosen_steps = kept[-last:]
     weights = average(load_weights(run, step) for step in chosen_steps)
     name = f"average of steps {', '.join(map(str, chosen_steps))}"
     bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]})

@@ -28,6 +28,8 @@ from transduce.text.tokenizer import TokenizerConfig
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 from transduce.training.world import environment
 
+Column = int | str | tuple[int | str, ...]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlignedSet:
@@ -40,15 +42,16 @@ class AlignedSet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairsSet:
-    """One file of pairs; path relative to `data.root`. `tag` goes before sources."""
+    """One file of pairs; path relative to `data.root`. `tag` goes before sources. `columns` are its own, where they are
+    not those of `data`."""
 
     pairs: str
     tag: str = ""
+    columns: tuple[Column, Column] | None = None  # None: those of `data`, which are for all sets
 
 
 OneSet = AlignedSet | PairsSet
 DataSet = AlignedSet | PairsSet | tuple[OneSet, ...]
-Column = int | str | tuple[int | str, ...]
 Tags = tuple[str, ...]
 
 
@@ -119,7 +122,8 @@ class DataConfig:
                 source, target = self._path(part.source), self._path(part.target)
                 return AlignedFiles(source=source, target=target, tag=part.tag, normalise=self.normalise)
             case PairsSet():
-                sides = [column if isinstance(column, tuple) else (column,) for column in self.columns]
+                columns = part.columns or self.columns
+                sides = [column if isinstance(column, tuple) else (column,) for column in columns]
                 return PairsFile(
                     pairs=self._path(part.pairs),
                     source_columns=sides[0],
@@ -139,12 +143,14 @@ class DataConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
     """How quality is measured while training: `metric`, by decoding `sentences` inputs of the dev set. In the end the
-    model is tried with the length penalties `alphas` too, and keeps the best of them as its own.
+    model is tried with the length penalties `alphas` too, and keeps the best of them as its own. Lines with the same
+    source are references of one input, any of which is right; `by_line`, each is an input with one reference.
     """
 
     metric: str = "bleu"
     tokenize: str = "13a"
     sentences: int = 500
+    by_line: bool = False
     alphas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -382,7 +388,7 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     """One line about the first error, unknown keys before the trouble they cause elsewhere."""
     problems = [p for p in error.errors(include_url=False) if _is_meant(p["loc"], values)]
     unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
-    problem = (unknown or problems)[0]
+    problem = (unknown or problems or error.errors(include_url=False))[0]
     place = [str(part) for part in problem["loc"] if not _is_kind(part)]
     key = ".".join(place)
     if unknown:

@@ -8,8 +8,8 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   Murrinh-Patha. Else: BPE.
 - **Vocabulary.** A piece has to be seen often to be learned: one for every 75 words of text, about the 10,000 that
   published models of Multi30k's 29,000 captions have (with 6,000, 0.5 BLEU less), at least 1,000, and at most
-  10,000 below a million pairs, 32,000 (the paper's) above. The sides share one where they share an alphabet (section
-  5.1).
+  10,000 below a million pairs, 32,000 (the paper's) above; for Chinese and Japanese, up to that, twice as many as there
+  are characters. The sides share one where they share an alphabet (section 5.1).
 - **Model.** As large as the number of pairs feeds and the time allows: a tiny model (4 + 4 layers, d_model 128) reads
   some 3,000 pieces a second for each thread and every next size a fifth of that, and one that sees its data fewer
   than ten times has not begun to use its size. Models too large for little data are what low-resource users report
@@ -30,20 +30,22 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
   late, so a shorter training goes without (where exactly it turns is not measured).
 - **Pairs made from pairs.** For text, one for every fourth (`data.augment`). Multi30k en-fr, 15 minutes: single words
   handled 93 instead of 47%, capitals 39 instead of 0%, two sentences at once 76 instead of 40%, things to copy 16 to 21
-  instead of 0 to 2%; 51.5 instead of 52.4 BLEU.
+  instead of 0 to 2%; 51.5 instead of 52.4 BLEU. Placeholders (`data.placeholders`) keep a number as it is, so not where
+  most are written otherwise in the target.
 - **Length penalty.** For text, larger ones are tried with the finished model on the dev set, for small models end too
   soon: Multi30k's dev set had 41.5 with 1.4 where the paper's 0.6 had 41.0 (its test set has shorter references, and
   need not gain). After few updates they are worse: 4.0 with 0.6, 1.9 with 1.4.
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from transduce.data.survey import SYMBOLS, Side, Survey
 from transduce.errors import ConfigError
+from transduce.text.tokenizer import Kind
 
 Preset = Literal["auto", "tiny", "small", "base", "big"]
 
@@ -92,9 +94,15 @@ def check_preset(name: str) -> None:
         raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
 
 
-def choose(name: str, data: Survey, minutes: float, threads: int = 2) -> list[Choice]:
+Kinds = Callable[[Kind, Kind], tuple[Kind, Kind]]
+
+
+def choose(
+    name: str, data: Survey, minutes: float, threads: int = 2, kinds: Kinds | None = None, muon: bool = True
+) -> list[Choice]:
     """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit) with so
-    many `threads`.
+    many `threads`. Where a model to start from has its pieces, `kinds` says which, for those that the data alone asks
+    for. Without `muon` another optimizer was asked for.
 
     Raises:
         ConfigError: no preset of that name.
@@ -102,10 +110,15 @@ def choose(name: str, data: Survey, minutes: float, threads: int = 2) -> list[Ch
     check_preset(name)
     pairs = data.pairs - data.empty - data.duplicates
     source, target = _pieces(data.source, reads=True), _pieces(data.target, reads=False)
+    if kinds is not None:
+        own = ["bpe" if kind == "unigram" else kind for kind in kinds(source.value, target.value)]
+        source, target = (
+            replace(c, value=kind, why="the model's") for c, kind in zip((source, target), own, strict=True)
+        )
     certain = source.value == target.value == "words" and not data.ambiguous_sources
     thread_minutes = minutes * min(threads, MOST_THREADS)
     size, why = _size(data, pairs, thread_minutes) if name == "auto" else (name, "as asked")
-    muon = _wants_muon(size, pairs, certain)
+    muon = muon and _wants_muon(size, pairs, certain)
     return [
         source,
         target,
@@ -166,9 +179,11 @@ def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choi
         size, of = 8000, "an upper limit: there are as many pieces as symbols, characters and tags"
     else:
         words = sum(map(_words, sides)) if joint else max(map(_words, sides))
+        written = max(2 * side.distinct_characters if side.is_ideographic else 0 for side in sides)
         most = 10_000 if pairs < 1_000_000 else 32_000
-        size = max(1000, min(most, words // 7500 * 100))
-        of = f"one piece for every 75 of {words:,} words, at least 1,000, at most {most:,}"
+        least = min(most, max(1000, written))
+        size = min(most, max(least, words // 7500 * 100))
+        of = f"one piece for every 75 of {words:,} words, at least {least:,}, at most {most:,}"
     reason = (
         f"the sides have {alike:.0%} of their letters' alphabets in common"
         if len(sides) == 2
@@ -181,8 +196,8 @@ def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choi
 
 
 def _words(side: Side) -> int:
-    """Words; where no spaces are written, one for every eight characters."""
-    return max(side.words, side.characters // 8)
+    """Words; where no spaces are written, one for every eight characters, or two of Chinese and Japanese."""
+    return max(side.words, side.characters // (2 if side.is_ideographic else 8))
 
 
 def _size(data: Survey, pairs: int, thread_minutes: float) -> tuple[str, str]:
@@ -249,7 +264,7 @@ def _wants_muon(size: str, pairs: int, certain: bool) -> bool:
 def _r_drop(passes: float) -> list[Choice]:
     if passes < 2 * R_DROP_PASSES:
         return []
-    why = f"time for {R_DROP_PASSES} passes or more that read every batch twice"
+    why = f"time for {R_DROP_PASSES} passes or more through what was given, with every batch read twice"
     return [Choice(key="training.r_drop", value=R_DROP, why=why)]
 
 
@@ -266,7 +281,7 @@ def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
 
     def pieces(side: Side, kind: str) -> int:
         lengths = side.word_lengths if kind == "words" else side.character_lengths
-        return lengths.p99 // 3 if kind == "bpe" else lengths.p99
+        return lengths.p99 // 3 if kind == "bpe" and not side.is_ideographic else lengths.p99
 
     read, written = pieces(data.source, source), pieces(data.target, target)
     found = []
@@ -286,11 +301,12 @@ def _augment(data: Survey, source: str, target: str) -> list[Choice]:
     ):
         return []
     why = "so that single words, capitals, two sentences, addresses are translated too; costs half a BLEU; 0 is off"
-    kept = "so that numbers, addresses, {names} are kept, whatever the model knows of them; 0 is off"
-    return [
-        Choice(key="data.augment", value=AUGMENT, why=why),
-        Choice(key="data.placeholders", value=PLACEHOLDERS, why=kept),
-    ]
+    made = Choice(key="data.augment", value=AUGMENT, why=why)
+    if 2 * data.numbers_alike < data.numbers:
+        why = f"{data.numbers - data.numbers_alike:,} of {data.numbers:,} numbers are written otherwise in the target"
+        return [made, Choice(key="data.placeholders", value=0.0, why=why)]
+    why = "so that numbers, addresses, {names} are kept, whatever the model knows of them; 0 is off"
+    return [made, Choice(key="data.placeholders", value=PLACEHOLDERS, why=why)]
 
 
 def _stopping(minutes: float) -> list[Choice]:
@@ -323,7 +339,7 @@ def languages(source: str, target: str) -> tuple[str, str]:
     """Language codes from file suffixes: `a.en`, `a.de.gz` give ("en", "de")."""
 
     def code(name: str) -> str:
-        suffixes = [s for s in Path(name).suffixes if s not in (".gz", ".xz")]
+        suffixes = [s for s in Path(name).suffixes if s.lower() not in (".gz", ".xz")]
         return suffixes[-1][1:] if suffixes else ""
 
     return code(source), code(target)

@@ -25,5 +25,8 @@ class Reporter:
     def stepped(self, result: StepResult) -> None:
         """After every update."""
 
+    def trained(self) -> None:
+        """No further update is made; what comes then can be done again."""
+
     def validated(self, result: DevResult, progress: Progress) -> None:
         """After every validation."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import torch
 from transduce.bundle import bundle_folder, load_bundle, load_config
 from transduce.checkpoint import saved_steps
 from transduce.config import RunConfig
-from transduce.data.corpus import Files, Mixed, languages_of
+from transduce.data.corpus import Files, Mixed, languages_of, paths
 from transduce.data.preflight import reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.errors import CheckpointError, ConfigError, DataError
-from transduce.files import copy_atomically
+from transduce.evaluation.metrics import evaluate
+from transduce.files import copy_atomically, is_special, write_json
 from transduce.presets import PLACEHOLDERS
 from transduce.reporter import Reporter
-from transduce.rundir import check_same, is_begun, load_asked, new_data
+from transduce.rundir import check_same, is_begun, load_asked, load_chosen, new_data
 from transduce.text.tokenizer import Kind, Tokenizer, TokenizerPair
 
 
@@ -32,6 +34,35 @@ def load_report(run: Path) -> dict[str, Any]:
     return values
 
 
+DROPOUTS = ("p_drop", "attention_dropout", "activation_dropout")
+"""What fine-tuning may change of a model."""
+
+
+def check_asked(config: RunConfig, list_dropped: Path | None) -> None:
+    """What would otherwise be known only when data is prepared, or after the first steps.
+
+    Raises:
+        ConfigError: outputs cannot be scored here, for BLEU's tokenizer is not installed; a file is a pipe or a device,
+            and can be read once only; the list of what is left out would replace a file that is read.
+    """
+    evaluate(["a"], [["a"]], [config.evaluation.metric], config.evaluation.tokenize)
+    d = config.data
+    read = [path for part in (d.train, d.dev, d.test, d.mix) if part is not None for path in paths(d.files(part))]
+    for path in read:
+        with suppress(OSError):  # reading it will say what is wrong
+            check_is_file(path)
+            if list_dropped is not None and list_dropped.exists() and list_dropped.samefile(path):
+                raise ConfigError(f"{list_dropped}: the data is read from this file. Give the list another name.")
+
+
+def check_is_file(path: Path) -> None:
+    """Raise `ConfigError` for a pipe or a device."""
+    if is_special(path):
+        raise ConfigError(
+            f"{path}: this is a pipe or a device, and data is read several times. Write it to a file first."
+        )
+
+
 def copy_dropped(run: Path, to: Path) -> None:
     """The list of the pairs of `run` that are not trained on, as a file at `to`.
 
@@ -39,7 +70,12 @@ def copy_dropped(run: Path, to: Path) -> None:
         DataError: there is none.
         SaveError: `to` cannot be written.
     """
-    copy_atomically(_saved(run, "dropped.tsv"), to)
+    copy_atomically(dropped_list(run), to)
+
+
+def dropped_list(run: Path) -> Path:
+    """Where the list of the pairs of `run` that are not trained on is. Raises `DataError` where there is none."""
+    return _saved(run, "dropped.tsv")
 
 
 def _saved(run: Path, name: str) -> Path:
@@ -60,12 +96,46 @@ def begin(
         ConfigError: `start_from` is in the folder of a run that starts (over).
         DataError: the files do not say what languages they are in.
     """
-    origin = None if start_from is None else bundle_folder(Path(start_from))
-    config = config if origin is None else _take_over(config, origin)
     continued = _continues(run, fresh)
+    before = load_chosen(run) if continued else None
+    if before is not None and before.start_from and saved_steps(run):  # its checkpoints have all that it began with
+        origin = _named(before.start_from, start_from)
+        config = _as_begun(config, load_asked(run))
+    else:
+        origin = None if start_from is None else bundle_folder(Path(start_from))
+        config = config if origin is None else _take_over(config, origin)
     if origin is not None and not continued and origin.resolve().is_relative_to(run.resolve()):
         raise ConfigError(f"{run}: the model to start from is in it, and would be deleted. Choose another --out.")
     return _with_languages(config, run if continued else None, say), origin, continued
+
+
+def _named(origin: str, start_from: str | Path | None) -> Path | None:
+    """The model that `start_from` names; as it was named before where it is `origin`, which may be gone."""
+    if start_from is None:
+        return None
+    named = Path(start_from)
+    if Path(origin).resolve() in (named.resolve(), (named / "model").resolve()):
+        return Path(origin)
+    return bundle_folder(named)
+
+
+def _as_begun(config: RunConfig, begun: RunConfig) -> RunConfig:
+    """`config`, with what a run that began from a model has of it (`_take_over`)."""
+    dropouts = {name: getattr(config.model, name) for name in DROPOUTS}
+    kept = {name: getattr(begun.tokenizer, name) for name in ("joint", "source", "target")}
+    mine, its = config.data, begun.data
+    data = replace(
+        mine,
+        pretokenised=its.pretokenised,
+        normalise=its.normalise,
+        source_lang=mine.source_lang or its.source_lang,
+        target_lang=mine.target_lang or its.target_lang,
+        placeholders=mine.placeholders or its.placeholders,
+        tags=its.tags,
+    )
+    return replace(
+        config, model=replace(begun.model, **dropouts), tokenizer=replace(config.tokenizer, **kept), data=data
+    )
 
 
 def _continues(run: Path, fresh: bool) -> bool:
@@ -89,12 +159,21 @@ def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool
         SaveError: the data cannot be written; an earlier run is as it was.
     """
     if continued:
-        check_inputs(load_prepared(run / "data").manifest)
+        manifest = load_prepared(run / "data").manifest
+        check_inputs(manifest)
+        began = manifest.get("start_from", "")
+        if began and origin is None and load_chosen(run) is None:
+            raise ConfigError(
+                f"{run}: its data was prepared to start from {began}. Give --from {began}, or start over with --fresh."
+            )
         check_same(run, config)
     else:
         tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+            if origin is not None:
+                manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
+                write_json(data / "manifest.json", manifest | {"start_from": str(origin)})
         reporter.surveyed(preflight)
 
 
@@ -140,21 +219,13 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, its
     placeholders, and its languages where no others are given."""
-    before, asked, asked_model = load_config(origin), config.tokenizer, config.model
-    own = TokenizerPair.load(origin)
-    source = _kind(own.source, asked.source)
+    before, asked = load_config(origin), config.tokenizer
+    source, target = kinds_of(origin)(asked.source, asked.target)
     shown = config.data.placeholders or (PLACEHOLDERS if before.placeholders else 0.0)
     return replace(
         config,
-        model=replace(
-            before.model,
-            p_drop=asked_model.p_drop,
-            attention_dropout=asked_model.attention_dropout,
-            activation_dropout=asked_model.activation_dropout,
-        ),
-        tokenizer=replace(
-            asked, joint=own.joint, source=source, target=source if own.joint else _kind(own.target, asked.target)
-        ),
+        model=replace(before.model, **{name: getattr(config.model, name) for name in DROPOUTS}),
+        tokenizer=replace(asked, joint=TokenizerPair.load(origin).joint, source=source, target=target),
         data=replace(
             config.data,
             pretokenised=before.pretokenised,
@@ -165,6 +236,17 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
             tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
         ),
     )
+
+
+def kinds_of(origin: Path) -> Callable[[Kind, Kind], tuple[Kind, Kind]]:
+    """What says of which kinds the pieces of a model are, for those asked for."""
+    own = TokenizerPair.load(origin)
+
+    def kinds(source: Kind, target: Kind) -> tuple[Kind, Kind]:
+        source = _kind(own.source, source)
+        return source, source if own.joint else _kind(own.target, target)
+
+    return kinds
 
 
 def _kind(tokenizer: Tokenizer, asked: Kind) -> Kind:

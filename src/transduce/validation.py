@@ -36,7 +36,7 @@ class DevSet:
     """Measures models on the dev set: loss by teacher forcing, metric by decoding a fixed number of sentences."""
 
     def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Chosen) -> None:
-        sources, references = group_references([s for s, _ in prepared.dev], [t for _, t in prepared.dev])
+        sources, references = group_references(*zip(*prepared.dev, strict=True), by_line=config.evaluation.by_line)
         self._all = len(sources)
         n = config.evaluation.sentences
         self.sources, self.references = spread(sources, n), spread(references, n)

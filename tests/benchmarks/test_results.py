@@ -45,7 +45,8 @@ def test_what_is_told_without_a_recipe() -> None:
     folder = "D/sigmorphon2020_inflection/ood."
     assert told == [
         "--minutes", "10", "--pairs", f"{folder}train.tsv", "--dev-pairs", f"{folder}dev.tsv", "--columns", "1+3,2",
-        "--set", 'evaluation.tokenize="none"', "--set", f'data.test={{pairs = "{folder}test.tsv"}}',
+        "--set", 'evaluation.tokenize="none"', "--set", "evaluation.by_line=true",
+        "--set", f'data.test={{pairs = "{folder}test.tsv"}}',
     ]  # fmt: skip
     told = results.without_recipe(load_recipe("scan_simple"), 15)
     assert 'data.pattern="IN: (.*) OUT: (.*)"' in told

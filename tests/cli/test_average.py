@@ -1,5 +1,6 @@
 """`transduce average`: the last checkpoints of a run as a model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,23 @@ def test_the_last_alone_is_that_checkpoint_and_usable(transduce: Transduce, run:
     assert contents(run) == before
 
 
+def test_checkpoints_with_a_gap_are_not_the_last(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    """The best ones of long ago are kept too."""
+    gappy = shutil.copytree(run, tmp_path / "gappy")
+    steps = sorted(path.name for path in (gappy / "checkpoints").iterdir())
+    shutil.copytree(gappy / "checkpoints" / steps[-1], gappy / "checkpoints" / "step-00000040", dirs_exist_ok=True)
+    shutil.rmtree(gappy / "checkpoints" / "step-00000120")
+    transduce("average", gappy, "--last", 2, "--out", tmp_path / "m").refused("the last 1 are kept")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ("RUN --last 0", "--last 0, but"),
-        ("RUN --last 9", "validated checkpoints are kept. A run keeps the last and the best training.average = 2"),
+        (
+            "RUN --last 9",
+            "of its validated checkpoints the last 2 are kept. A run keeps the last and the best training.average = 2",
+        ),
         ("RUN/model", "recipe.toml: cannot be read"),
         ("nowhere", "recipe.toml: cannot be read"),
         ("RUN --last 1 --out RUN", "exists, and is not a model of transduce. Choose another place"),

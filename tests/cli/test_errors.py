@@ -4,6 +4,7 @@ import pytest
 
 from tests.tiny import Said
 from transduce.cli.errors import report
+from transduce.cli.main import run
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TrainingError
 
 pytestmark = pytest.mark.unit
@@ -35,14 +36,25 @@ def test_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_a_command_that_is_interrupted_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transduce.cli.info.machine", interrupt)
+    assert run(["info"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert run(["info", "--debug"]) == 130
+    assert "KeyboardInterrupt" in capsys.readouterr().err
+
+
 def test_a_mistake_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         report(ZeroDivisionError(), debug=False)
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
-    from transduce.cli.main import run
-
     assert run(["--debug", "info", "nothing"]) == 2
     err = capsys.readouterr().err
     assert "Traceback" in err

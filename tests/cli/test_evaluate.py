@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.cli.conftest import Transduce
 from tests.tiny import mirror, sentences, write_lines
 from transduce.cli.testset import Lines
 from transduce.decoding import Translator
+from transduce.errors import DataError
 
 pytestmark = pytest.mark.unit
 
@@ -92,9 +94,34 @@ def test_lines_with_the_same_source_are_several_references(transduce: Transduce,
     assert written[0] == written[1]
 
 
-def test_of_outputs_for_the_same_source_the_first_counts(tmp_path: Path) -> None:
+def test_outputs_for_the_same_source_have_to_be_the_same_but_by_line(transduce: Transduce, tmp_path: Path) -> None:
     lines = Lines(tmp_path / "r.bb", ["dog", "cat", "dog"], ["GOD", "TAC", "X"])
-    assert lines.read_outputs(write_lines(tmp_path / "h.bb", ["first", "TAC", "second"])) == ["first", "TAC"]
+    assert lines.read_outputs(write_lines(tmp_path / "h.bb", ["first", "TAC", "first"])) == ["first", "TAC"]
+    outputs = write_lines(tmp_path / "h.bb", ["GOD", "TAC", "second"])
+    with pytest.raises(DataError, match=r"h\.bb: lines 1 and 3 have the same source and different outputs"):
+        lines.read_outputs(outputs)
+    right = write_lines(tmp_path / "r.bb", ["GOD", "TAC", "X"])
+    source = write_lines(tmp_path / "s.aa", ["dog", "cat", "dog"])
+    given = ("--hypothesis", outputs, "--source", source, "--reference", right, "--metric", "accuracy", "--json")
+    transduce("evaluate", *given).refused("lines 1 and 3")
+    assert json.loads(transduce("evaluate", *given, "--by-line").out)["accuracy"]["score"] == pytest.approx(200 / 3)
+
+
+def test_a_recipe_may_score_by_line(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    """As SIGMORPHON's scorer: of two forms of one input at most one can be right."""
+    other = shutil.copytree(run, tmp_path / "run")
+    write_lines(tmp_path / "twice.tsv", ["dog\tGOD", "dog\tX", "dog\tY"])
+    recipe = (other / "recipe.toml").read_text()
+    test = "[data.test]\npairs = " + json.dumps(str(tmp_path / "twice.tsv"))
+    recipe = re.sub(r"\[data\.test\]\n(?:\w.*\n)+", test + "\n", recipe)
+    recipe = recipe.replace("by_line = false", "by_line = true")
+    (other / "recipe.toml").write_text(recipe)
+    by_line = transduce("evaluate", other, "--output", tmp_path / "out.bb", "--json")
+    assert by_line.status == 0, by_line.err
+    assert "nrefs:1|" in by_line.out
+    assert len(set((tmp_path / "out.bb").read_text().splitlines())) == 1
+    (other / "recipe.toml").write_text(recipe.replace("by_line = true", "by_line = false"))
+    assert "nrefs:3|" in transduce("evaluate", other, "--json").out
 
 
 def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
@@ -103,6 +130,23 @@ def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path
     narrow = write_lines(tmp_path / "narrow.tsv", [f"{line}\t{right}" for _, right, line in rows])
     found = transduce("evaluate", run, "--pairs", wide, "--columns", "3,2", "--metric", "chrf").out
     assert found == transduce("evaluate", run, "--pairs", narrow, "--metric", "chrf").out
+
+
+def test_references_are_brought_into_the_model_s_normal_form(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(run / "model", tmp_path / "model")
+    config = json.loads((bundle / "config.json").read_text())
+    (bundle / "config.json").write_text(json.dumps(config | {"normalise": "nfkc"}))
+    source = write_lines(tmp_path / "s.aa", ["dog", "cat"])
+    outputs = transduce("translate", bundle, "--input", source).out.splitlines()
+    wide = ["".join(chr(ord(c) + 0xFEE0) if c.isupper() else c for c in line) for line in outputs]  # full width
+    assert wide != outputs
+    right = write_lines(tmp_path / "r.bb", wide)
+    pairs = write_lines(tmp_path / "p.tsv", [f"{s}\t{t}" for s, t in zip(["dog", "cat"], wide, strict=True)])
+    for given in (("--source", source, "--reference", right), ("--pairs", pairs)):
+        found = transduce("evaluate", bundle, *given, "--metric", "accuracy", "--json")
+        assert json.loads(found.out)["accuracy"]["score"] == 100
+    said = transduce("evaluate", bundle, "--pairs", pairs, "--against", right, "--metric", "accuracy", "--json")
+    assert json.loads(said.out)["accuracy"]["against"]["b"]["score"] == 100
 
 
 BUNDLE_OR_FILES = "Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE)."
@@ -123,6 +167,7 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("RUN --reference REF", TOGETHER),
         ("RUN --pairs REF --source SRC", "--pairs holds both sides"),
         ("RUN --source SRC --reference REF --columns 2,1", "--columns: there is no --pairs to take columns from."),
+        ("RUN --output - --json", "--output - and --json: both go to standard output."),
         ("RUN --metric blue", "metric 'blue': no such metric. Did you mean 'bleu'?"),
         ("RUN --metric ,", "--metric ',': name at least one"),
         ("RUN --metric bleu --tokenize 14a", "tokenize = '14a'"),

@@ -59,6 +59,10 @@ def test_settings_change_a_recipe(transduce: Transduce) -> None:
     assert found["seconds"] == 180
 
 
+def test_settings_without_a_recipe_are_refused(transduce: Transduce) -> None:
+    transduce("info", "--set", "model.d_model=64").refused("--set: without a recipe there is no setting to change.")
+
+
 def test_a_run_and_its_model(transduce: Transduce, run: Path) -> None:
     found, model = facts(transduce, run), facts(transduce, run / "model")
     assert found["checkpoints"][-2:] == [120, 160]

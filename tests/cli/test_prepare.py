@@ -1,6 +1,8 @@
 """`transduce prepare`: the report, the list of what is left out, and data that `train` goes on from."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,52 @@ def test_lists_and_reports_that_cannot_be(transduce: Transduce, tmp_path: Path) 
     transduce("prepare", *options[:-1], "--json").refused("data/preflight.json: not there", "with --fresh.")
     (tmp_path / "run" / "data" / "preflight.json").write_text("{", encoding="utf-8")
     transduce("prepare", *options[:-1], "--json").refused("data/preflight.json: broken (", "with --fresh.")
+
+
+def test_what_is_read_is_not_written_over(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    before = contents(tmp_path)
+    options = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run")
+    said = transduce("prepare", *options, "--list-dropped", tmp_path / "sub" / ".." / "train.aa")
+    said.refused("is no folder")
+    transduce("prepare", *options, "--list-dropped", tmp_path / "train.aa").refused("the data is read from this file")
+    transduce("prepare", *options, "--list-dropped", "-", "--json").refused("both go to standard output")
+    assert contents(tmp_path) == before
+    said = transduce("prepare", *options, "--list-dropped", "-")
+    assert said.out == (tmp_path / "run" / "data" / "dropped.tsv").read_text(encoding="utf-8")
+    assert said.out.startswith("line\t")
+
+
+def test_what_cannot_be_scored_is_known_before_anything_is_read(
+    transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path)
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    options = (write_recipe(tmp_path), "--out", tmp_path / "run")
+    told = ("--set", "evaluation.metric=bleu", "--set", "evaluation.tokenize=ja-mecab")
+    transduce("train", *options, *told).refused("tokenize = 'ja-mecab'")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pipe_is_refused(transduce: Transduce, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    try:
+        os.write(write, b"the dog\tgod eht\n" * 30)
+        os.close(write)
+        said = transduce("prepare", "--pairs", f"/dev/fd/{read}", "--out", tmp_path / "run")
+        said.refused("this is a pipe or a device, and data is read several times")
+    finally:
+        os.close(read)
+
+
+def test_an_unknown_tag_is_named_with_its_pair(transduce: Transduce, tmp_path: Path) -> None:
+    given = files(tmp_path)
+    lines = (tmp_path / "a.aa").read_text().splitlines()
+    write_lines(tmp_path / "a.aa", [*lines[:49], f">>fr<< {lines[49]}", *lines[50:]])
+    said = transduce("prepare", *given, "--set", "data.tags=['de']", "--out", tmp_path / "run")
+    assert said.status == 2
+    assert "Training pair 50 begins with the tag >>fr<<, but the tags of this model are >>de<<." in said.err
+    assert not (tmp_path / "run" / "data").exists()
 
 
 def test_a_run_of_other_data_is_refused(transduce: Transduce, tmp_path: Path) -> None:

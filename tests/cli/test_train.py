@@ -17,6 +17,7 @@ from transduce.bundle import load_config
 from transduce.cli.train import asked_for, parse_columns, stop_on_interrupt
 from transduce.config import load_recipe
 from transduce.data.corpus import read_pairs
+from transduce.data.prepare import load_prepared
 from transduce.errors import ConfigError
 from transduce.rundata import begin
 from transduce.rundir import load_asked, load_reasons
@@ -163,6 +164,19 @@ def test_a_file_of_pairs_with_columns(transduce: Transduce, tmp_path: Path) -> N
     assert load_recipe(tmp_path / "run" / "recipe.toml").name == "words"
 
 
+def test_older_pairs_may_have_columns_of_their_own(transduce: Transduce, tmp_path: Path) -> None:
+    lines = sentences(60, 0)
+    new = write_lines(tmp_path / "new.tsv", [f"{mirror(line)}\t{line}" for line in lines[:30]])
+    old = write_lines(tmp_path / "old.tsv", [f"{line}\t{mirror(line)}" for line in lines[30:]])
+    given = ("--pairs", new, "--columns", "2,1", "--mix-pairs", old, "--mix-columns", "1,2", "--mix-share", "0.5")
+    said = transduce("prepare", *given, *SMALL, "--out", tmp_path / "run")
+    assert said.status == 0, said.err
+    prepared = load_prepared(tmp_path / "run" / "data")
+    sides = [prepared.corpus.pair(i) for i in range(len(prepared.corpus))]
+    assert all(prepared.tokenizers.source.decode(source).islower() for source, _ in sides)
+    assert all(prepared.tokenizers.target.decode(target).isupper() for _, target in sides)
+
+
 TMX_UNIT = '<tu><tuv xml:lang="{}"><seg>{}</seg></tuv><tuv xml:lang="bb"><seg>{}</seg></tuv></tu>'
 FORMATS: dict[str, tuple[str, Callable[[str, str], str], str]] = {
     "jsonl": ("", lambda s, t: json.dumps({"t": {"aa": s, "bb": t}}) + "\n", ""),
@@ -207,7 +221,78 @@ def test_without_a_recipe_fine_tuning_has_a_lower_rate(transduce: Transduce, run
     assert "learning rate at most 0.01, warm-up 200 steps" in transduce("train", *again).err
 
 
-def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_fine_tuning_is_judged_by_what_the_model_reads(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Few different words look like symbols, but the pieces are the model's."""
+    monkeypatch.setattr("transduce.rundata.kinds_of", lambda origin: lambda source, target: (kind, kind))
+    write_corpus(tmp_path)
+    files: dict[str, Path | None] = {"source": tmp_path / "dev.aa", "target": tmp_path / "dev.bb"}
+    config, why, _ = asked_for(None, files, None, None, "auto", run, [])
+    assert (config.evaluation.metric, config.evaluation.alphas) == ("bleu", (1.0, 1.4))
+    assert (config.training.label_smoothing, config.model.p_drop) == (0.1, 0.3)
+    assert "tokenizer.source" not in why
+    assert begin(config, tmp_path / "run", False, run, print)[0].tokenizer.source == kind
+
+
+def test_what_the_model_to_start_from_decides_cannot_be_asked_for(
+    transduce: Transduce, run: Path, tmp_path: Path
+) -> None:
+    write_corpus(tmp_path)
+    given = ("--source", tmp_path / "dev.aa", "--target", tmp_path / "dev.bb", "--out", tmp_path / "tuned", *QUICK)
+    tuned = (*given, "--from", run)
+    n = load_config(run / "model").model.n_layers
+    message = f"model.n_layers = {n + 1} and --from: the model to start from has {n}, which stays."
+    transduce("train", *tuned, "--set", f"model.n_layers={n + 1}").refused(message)
+    transduce("train", *tuned, "--set", "data.normalise=nfc").refused("data.normalise = 'nfc' and --from")
+    assert transduce("train", *tuned, "--set", f"model.n_layers={n}").status == 0
+    transduce("train", *given, "--set", f"model.n_layers={n + 1}").refused(message)  # it goes on without --from too
+
+
+def test_other_optimizers_have_their_own_rate_and_no_dropout_has_no_r_drop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presets, "FEW_PAIRS", 100)
+    monkeypatch.setattr(presets, "R_DROP_PASSES", 0)
+    files = write_text(tmp_path)
+
+    def chosen(*settings: str) -> tuple[str, float, float]:
+        training = asked_for(None, files, None, None, "tiny", None, list(settings))[0].training
+        return training.optimizer, training.learning_rate, training.r_drop
+
+    assert chosen() == ("muon", 0.006, 3.0)
+    assert chosen("training.optimizer=adam") == ("adam", 0.004, 0.0)
+    assert chosen("model.p_drop=0") == ("muon", 0.006, 0.0)
+
+
+def test_a_named_size_is_chosen_once_too(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    given = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run")
+    tiny = (*given, *SMALL, *QUICK, "--preset", "tiny")
+    assert transduce("train", *tiny, "--minutes", 0.005).status == 0
+    again = transduce("train", *tiny, "--minutes", 0)  # without a limit it would be inverse_sqrt
+    assert again.status == 0, again.err
+    assert load_asked(tmp_path / "run").training.schedule == "linear"
+    message = ("--preset base: ", "was begun with model.n_layers = ", "or --fresh to start over")
+    transduce("train", *given, "--preset", "base").refused(*message)
+
+
+def test_data_that_was_prepared_is_trained_on_as_it_was_chosen(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    files = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb")
+    given = (*files, "--out", tmp_path / "run", *SMALL, *QUICK)
+    assert transduce("prepare", *given, "--minutes", 0.005).status == 0
+    said = transduce("train", *given, "--minutes", 0)
+    assert said.status == 0, said.err
+    assert load_asked(tmp_path / "run").training.schedule == "linear"
+    why = load_reasons(tmp_path / "run")
+    assert "model.norm" in why
+    assert "training.schedule" not in why  # today's reason would be another's
+
+
+def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transduce.rundata.kinds_of", lambda origin: lambda source, target: ("bpe", "bpe"))
     files = write_text(tmp_path)
     keeping = tmp_path / "keeping"
     shutil.copytree(run / "model", keeping)
@@ -258,7 +343,7 @@ def test_a_recipe_names_its_run(transduce: Transduce, tmp_path: Path, monkeypatc
 
 def test_a_stop_says_how_to_go_on(transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["transduce", "train", "my tiny.toml", "--debug", "--fresh"])
-    monkeypatch.setattr("transduce.cli.train.stop_on_interrupt", lambda say: stop_at_once())
+    monkeypatch.setattr("transduce.cli.train.stop_on_interrupt", lambda say, updating: stop_at_once())
     write_corpus(tmp_path)
     said = transduce("train", write_recipe(tmp_path), *QUICK, "--out", tmp_path / "run", "--json")
     assert said.status == 130
@@ -290,6 +375,26 @@ def test_interrupts_ask_first_and_then_insist() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    with stop_on_interrupt(said.append, lambda: False), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # nothing is being updated
+
+
+def test_an_interruption_of_what_can_be_done_again_says_how_to_go_on(
+    transduce: Transduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["transduce", "train", "my tiny.toml"])
+    monkeypatch.setattr("transduce.data.prepare.train_tokenizers", interrupt)
+    write_corpus(tmp_path)
+    said = transduce("train", write_recipe(tmp_path), *QUICK, "--out", tmp_path / "run")
+    assert said.status == 130
+    assert said.err.splitlines()[-3:] == [
+        "stopped at once, before any training. To start again, run:",
+        "  transduce train 'my tiny.toml'",
+        "interrupted",
+    ]
 
 
 # ---- options that cannot be
@@ -328,6 +433,8 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--pairs P --mix-source S", "--mix-target is missing"),
         ("--pairs P --mix-pairs P --mix-source S --mix-target T", "--mix-source and --mix-pairs: give one of them."),
         ("--pairs P --mix-share 0.5", "--mix-share: there is no older data to take it from."),
+        ("RECIPE --mix-share 0.5", "--mix-share: the recipe has no older data to take it from."),
+        ("--pairs P --mix-columns 2,1", "--mix-columns: there is no --mix-pairs to take columns from."),
         ("--pairs P --mix-pairs P --mix-share 1", "data.mix_share = 1.0: must be above 0 and below 1."),
         ("--pairs P --from nothing", "nothing: no such folder."),
         ("RECIPE --mix-pairs P", f"--mix-pairs {RECIPE_SAYS}"),

@@ -309,6 +309,26 @@ def test_where_several_processes_make_no_sense(
     transduce("translate", run, *options, stdin="the dog\n").refused(message)
 
 
+def test_our_own_engine_needs_no_home(transduce: Transduce, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    for engine in ("torch", "auto"):
+        assert transduce("translate", run, "dog", "--engine", engine, "--precision", "int8").status == 0
+    transduce("translate", run, "dog", "--engine", "ctranslate2").failed("no home directory to keep a conversion in")
+
+
+@pytest.mark.parametrize(("stream", "message"), [("stdin", "standard input: it is"), ("stdout", "standard output: it")])
+def test_closed_streams(run: Path, stream: str, message: str) -> None:
+    closed = "<&-" if stream == "stdin" else "'dog' >&-"
+    command = f"exec {sys.executable} -m transduce translate {run} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_outputs_begin_with_given_text(transduce: Transduce, run: Path, outputs: list[str], tmp_path: Path) -> None:
     begun = write_lines(tmp_path / "begun.bb", ["TAC", "", "", "NEERG DRIB", "", "SNUR"])
     said = transduce("translate", run, "--prefix", begun, stdin="".join(line + "\n" for line in LINES))

@@ -122,3 +122,14 @@ def test_who_stops_early_leaves_nobody_behind() -> None:
     processes = {next(found)[1], next(found)[1]}
     found.close()
     assert not any(alive(process) for process in processes)
+
+
+def test_what_was_read_before_trouble_is_still_given() -> None:
+    def tasks() -> Iterator[int]:
+        yield from range(3)
+        raise DataError("line 4: not UTF-8.")
+
+    found = in_processes(squares, tasks(), 2, ready=lambda: True, name=str)
+    assert [next(found)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match="line 4"):
+        next(found)

@@ -144,6 +144,27 @@ def test_what_is_seen_only_twice_is_in_no_lexicon() -> None:
     assert lexicon([("the dog", "der Hund")] * 3) == [("dog", "Hund")]
 
 
+def test_words_are_whole_where_vowels_are_marks() -> None:
+    """Python's own idea of a word leaves out the marks that Indic scripts and pointed Arabic write vowels with."""
+    pairs = [("see the book", "देखो यह किताब"), ("see the milk", "देखो यह दूध"), ("see the beans", "देखो यह فُول")] * 3
+    assert dict(lexicon(pairs)) == {"book": "किताब", "milk": "दूध", "beans": "فُول", "the": "यह"}
+    assert spans_of(("the book", "यह किताब"), {"the": "यह", "book": "किताब"}) == [("the book", "यह किताब")]
+    made = by(placeholder_rules([("book", "किताब")]), [("a book.", "वह किताबें किताब।")] * 50, 1.0)
+    hidden = {
+        pair[1] for number, pair in made if number == MADE and pair[1].startswith("वह") and "किताब।" not in pair[1]
+    }
+    assert hidden
+    assert all(text[: len("वह किताबें ")] == "वह किताबें " for text in hidden)
+
+
+def test_capitals_where_i_without_a_dot_is_a_letter() -> None:
+    pair = "I see İzmir.", "Işık İzmir'i gördü."  # noqa: RUF001 - the letter is meant
+    rules = {r.func.__name__: r for r in text_rules([], (False, True)) if isinstance(r, partial)}
+    assert rules["_capitals"](pair, ("", ""), random.Random(0)) == ("I SEE İZMIR.", "IŞIK İZMİR'İ GÖRDÜ.")
+    turned = {r.func.__name__: r for r in text_rules([], (True, False)) if isinstance(r, partial)}
+    assert turned["_lower"](pair[::-1], ("", ""), random.Random(0)) == ("ışık izmir'i gördü.", pair[0])  # noqa: RUF001 - the letter is meant
+
+
 def test_spans_are_translations_of_each_other() -> None:
     pair = "A dog runs in the park, and two men watch it.", "Ein Hund läuft im Park, und zwei Männer sehen zu."
     translation = {"dog": "Hund", "runs": "läuft", "park": "Park", "two": "zwei", "men": "Männer"}

@@ -1,5 +1,6 @@
 """Reading: every way that people store pairs, and every way that a file can be wrong."""
 
+import bz2
 import gzip
 import lzma
 from collections.abc import Callable
@@ -67,6 +68,9 @@ def test_zero_bytes_after_the_first_line_and_huge_lines_are_text(tmp_path: Path)
         ("\ufeffhallo\n".encode("utf-16-le"), ":1: this is UTF-16"),
         ("\ufeffhallo\n".encode("utf-16-be"), ":1: this is UTF-16"),
         ("hallo\n".encode("utf-16-le"), ":1: this is UTF-16"),
+        (bz2.compress(b"hallo"), ": packed by bzip2"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", ": packed by zstd"),
+        (b"PK\x03\x04\x14\x00", ": packed by zip"),
         (b"\x7fELF\x02\0\0\0", ":1: this is UTF-16, or no text"),
     ],
 )

@@ -20,7 +20,7 @@ from transduce.data.download import ATTEMPTS
 from transduce.data.fetch import Fetched, Fetcher
 from transduce.data.sources import Source, Target
 from transduce.errors import ConfigError, DataError, FetchError, TransduceError
-from transduce.files import write_json
+from transduce.files import locked, write_json
 
 pytestmark = pytest.mark.unit
 
@@ -180,6 +180,14 @@ def test_a_broken_record_is_an_error(site: Site, tmp_path: Path, record: bytes) 
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "fetched.json").write_bytes(record)
     assert "small/fetched.json: not a record that `fetch` wrote" in problem(DataError, corpus(site), tmp_path)
+
+
+def test_two_do_not_fetch_to_one_place(site: Site, tmp_path: Path) -> None:
+    (tmp_path / ".downloads").mkdir()
+    with locked(tmp_path / ".downloads") as free:
+        assert free
+        assert "another fetch is at work there" in problem(FetchError, corpus(site), tmp_path)
+    assert fetch(corpus(site), tmp_path).made
 
 
 def test_downloads_can_be_kept_for_another_corpus(site: Site, tmp_path: Path) -> None:

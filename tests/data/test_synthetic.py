@@ -105,6 +105,15 @@ def test_a_file_of_somebody_s_is_left_alone(tmp_path: Path) -> None:
     assert out.read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("mine", ['{"mine": 1}', "[1]"])
+def test_json_of_somebody_s_is_left_alone(tmp_path: Path, mine: str) -> None:
+    (tmp_path / "made.tsv.json").write_text(mine)
+    for call in (make, forget_pairs):
+        with pytest.raises(DataError, match=r"made\.tsv\.json does not tell of what"):
+            call(tmp_path / "made.tsv")
+    assert (tmp_path / "made.tsv.json").read_text() == mine
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "made.tsv.part").mkdir()
     with pytest.raises(SaveError, match=r"made\.tsv\.part: cannot be written"):

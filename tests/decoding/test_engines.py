@@ -1,6 +1,8 @@
 """Engines find the same outputs, whatever they share the work out to."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -8,8 +10,10 @@ import torch
 
 from tests.decoding.test_beam import assert_same, random_sources, transformer
 from transduce.decoding import BeamConfig
-from transduce.decoding.engines import PackedEngine, PlainEngine, choose_form
+from transduce.decoding.continuous import continuous_beam_search
+from transduce.decoding.engines import PackedEngine, PlainEngine, choose_form, share
 from transduce.errors import ConfigError
+from transduce.nn.inference import PackedTransformer
 
 pytestmark = pytest.mark.unit
 
@@ -45,3 +49,36 @@ def test_eight_bits_are_for_the_processor() -> None:
     assert choose_form("fp32", CPU)[0] == "fp32"
     with pytest.raises(ConfigError, match="for the processor"):
         choose_form("int8", torch.device("cuda"))
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_when_one_share_fails_the_others_stop(failing: int) -> None:
+    began = threading.Event()
+
+    def decode(rows: Sequence[int], stopped: Callable[[], bool]) -> None:
+        if failing in rows:
+            began.wait(30)
+            raise KeyboardInterrupt
+        began.set()
+        for _ in range(3000):
+            if stopped():
+                return
+            time.sleep(0.01)
+        pytest.fail("never told to stop")
+
+    with pytest.raises(KeyboardInterrupt):
+        share(range(2), decode, 2)
+
+
+def test_a_search_that_is_stopped_goes_no_further() -> None:
+    model = PackedTransformer(transformer(12, seed=5, sharpness=2.0), "fp32")
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    found = continuous_beam_search(model, [[5, 6, 3]] * 3, [8] * 3, config=BeamConfig(beam=2), stopped=stopped)
+    assert found == [[], [], []]
+    assert asked == 1

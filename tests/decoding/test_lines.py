@@ -1,4 +1,5 @@
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -80,3 +81,10 @@ def test_a_very_long_line_is_cut_quickly() -> None:
     parts = cut(text, fits)
     assert max(map(len, parts)) <= 500
     assert asked < 20 * len(text)  # each level of halving reads the text once
+
+
+def test_a_long_run_of_stops_is_cut_quickly() -> None:
+    start = time.process_time()
+    parts = cut("wait" + "!" * 20_000 + " what", lambda part: len(part) <= 250)
+    assert time.process_time() - start < 2
+    assert all(len(part) <= 250 for part in parts)

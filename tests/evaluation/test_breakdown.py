@@ -33,8 +33,8 @@ pytestmark = pytest.mark.unit
     [
         (["A dog.", "Two dogs!"], False, WORDS, "It's well-known, no?", ["It's", "well-known", ",", "no", "?"]),
         (["a dog .", "two dogs !"], True, TOKENS, "it &apos;s well-known .", ["it", "&apos;s", "well-known", "."]),
-        (["walk", "to go", "see"], True, CHARACTERS, "to go", ["t", "o", "g", "o"]),
-        (["猫がいる。", "犬"], False, CHARACTERS, "猫 犬", ["猫", "犬"]),
+        (["walk", "to go", "see"], True, CHARACTERS, "to  go ", ["t", "o", " ", "g", "o"]),
+        (["猫がいる。", "犬"], False, CHARACTERS, "猫 犬", ["猫", " ", "犬"]),
     ],
 )
 def test_what_texts_are_counted_in(

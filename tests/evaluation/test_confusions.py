@@ -30,3 +30,8 @@ def test_the_edits_are_those_of_the_error_rate() -> None:
     rate = 100 * sum(found.edits) / found.seen.total()
     texts = [" ".join(o) for o in outputs], [[" ".join(r)] for r in references]
     assert evaluate(*texts, ["per"])["per"].score == pytest.approx(rate)
+
+
+def test_lengths_are_those_of_the_nearest_references() -> None:
+    found = confusions([list("abcdez")], [[list("abcdef"), list("a")]])
+    assert (found.edits, found.lengths) == ([1], [6])

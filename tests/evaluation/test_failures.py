@@ -2,7 +2,7 @@
 
 import pytest
 
-from transduce.evaluation.breakdown import TOKENS
+from transduce.evaluation.breakdown import CHARACTERS, TOKENS
 from transduce.evaluation.failures import WAYS, failures, lines_of, longest_repeat, numbers, placeholders
 
 pytestmark = pytest.mark.unit
@@ -78,6 +78,15 @@ def test_numbers_are_the_same_in_any_language() -> None:
     assert numbers("1,000.5 at 12:30, 3 of 10") == {"10005", "1230", "3", "10"}
     assert numbers("1.000,5 um 12.30") == {"10005", "1230"}
     assert numbers("none") == set()
+
+
+def test_a_doubled_character_is_no_repetition() -> None:
+    def names(output: str, right: str) -> set[str]:
+        lines = lines_of(None, [output], [[right]], CHARACTERS, CHARACTERS)
+        return {failure.name for failure in failures(lines) if failure.lines} & {"repeated"}
+
+    assert names("妈妈在家", "母亲在家") == set()
+    assert names("他在家他在家", "他在家") == {"repeated"}
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_ragged_references(metric: str) -> None:
 def test_error_rates_by_textbook(lines: list[tuple[str, list[str]]]) -> None:
     hypotheses, references = [hyp for hyp, _ in lines], [refs for _, refs in lines]
     scores = evaluate(hypotheses, references, ["wer", "per", "accuracy"])
-    right = sum(any(hyp == ref for ref in refs) for hyp, refs in lines)
+    right = sum(any(hyp.split() == ref.split() for ref in refs) for hyp, refs in lines)
     assert scores["accuracy"].score == pytest.approx(100 * right / len(lines))
     assert scores["wer"].score == pytest.approx(100 - 100 * right / len(lines))
     nearest = [min((edit_distance(h.split(), r.split()), len(r.split())) for r in refs) for h, refs in lines]
@@ -162,3 +162,13 @@ def test_lines_with_the_same_source_are_references_of_one_input() -> None:
     assert group_references([], []) == ([], [])
     with pytest.raises(DataError, match="2 sources, but 1 targets"):
         group_references(["a", "b"], ["x"])
+
+
+def test_the_width_of_white_space_makes_no_line_wrong() -> None:
+    scores = evaluate(["K AE T ", "D  AO G", "K AET"], [["K AE T"], ["D AO G"], ["K AE T"]], ["wer", "accuracy"])
+    assert scores["wer"].score == pytest.approx(100 / 3)
+    assert scores["accuracy"].score == pytest.approx(200 / 3)
+
+
+def test_by_line_every_line_has_its_own_reference() -> None:
+    assert group_references(["a", "a"], ["x", "y"], by_line=True) == (["a", "a"], [["x"], ["y"]])

@@ -59,3 +59,13 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError, match="not the results of a laboratory"):
         measure(path, CELLS, squares([]), silent)
     assert path.read_text() == text
+
+
+def test_what_another_machine_measured_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, computed = tmp_path / "cells.jsonl", list[int]()
+    monkeypatch.setattr("transduce.lab.cells.hardware", lambda: "another")
+    measure(path, CELLS[:2], squares(computed), silent)
+    monkeypatch.undo()
+    measure(path, CELLS[:2], squares(computed), silent)
+    measure(path, CELLS[:2], squares(computed), silent)
+    assert computed == [0, 1, 0, 1]

@@ -128,3 +128,17 @@ def test_one_or_two_systems() -> None:
     for systems in ([], [("a", bad), ("b", good), ("c", good)]):
         with pytest.raises(ConfigError, match=f"report: {len(systems)} systems. Give one, or two"):
             evaluation_page("x", test, systems, "")
+
+
+def test_a_difference_of_few_lines_is_not_marked() -> None:
+    few = Measured(None, [["a"], ["b"], ["c"]], ["accuracy"], "none", "", "")
+    page = evaluation_page("x", few, [("bad", ["x", "x", "x"]), ("good", ["a", "b", "c"])], "")
+    assert "+100.00" in page
+    assert 'class="certain">' not in page
+
+
+def test_spaces_are_symbols_too() -> None:
+    spaced = Measured(None, [["is been"], ["abc"], ["abd"]], ["wer"], "none", "", "")
+    page = evaluation_page("x", spaced, [("it", ["isbeen", "abc", "abd"])], "")
+    assert "2 (66.7%)" in page  # outputs that need no edit
+    assert "\u2423" in page

@@ -116,11 +116,13 @@ def test_one_model_learns_what_every_tag_asks_for(tmp_path: Path) -> None:
     assert (said.status, said.out) == (0, "the green bird\nEHT NEERG DRIB\n")
     said = run([*PROGRAM, "translate", "run", "the green bird\n\nthe cat", "--to", "mirror"], tmp_path)
     assert (said.status, said.out) == (0, "EHT NEERG DRIB\n\nEHT TAC\n")
+    said = run([*PROGRAM, "translate", "run", "the cat", "--to", "mirror", "--json"], tmp_path)
+    assert json.loads(said.out)["source"] == "the cat"  # as it was given
     said = run([*PROGRAM, "translate", "run", "the dog", "--to", "fr"], tmp_path)
     said.refused("--to fr: the tags of this model are: copy, mirror.")
     said = run([*PROGRAM, "translate", "run", ">>fr<< the dog"], tmp_path)
     assert said.status == 2
-    said.failed("A line begins with the tag >>fr<<, but the tags of this model are >>copy<<, >>mirror<<.")
+    said.failed("Line 1 begins with the tag >>fr<<, but the tags of this model are >>copy<<, >>mirror<<.")
 
 
 # ---- stopping

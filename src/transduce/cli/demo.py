@@ -36,7 +36,7 @@ def demo(
     check_name(out)
     data = out.with_name(out.name + "-data")
     test = write_dictionary(data, fresh)
-    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop:
+    with TrainingDisplay() as display, stop_on_interrupt(display.say, lambda: display.updating) as stop:
         display.say("Letters in, phones out. A word counts as right when every phone is.")
         outcome = train(
             demo_config(data, minutes), out, fresh=fresh, command="transduce demo", reporter=display, stop=stop

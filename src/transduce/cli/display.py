@@ -35,6 +35,10 @@ class TrainingDisplay(Reporter):
         self._meter = Meter()
         self._task: TaskID | None = None
         self._max_steps = 0
+        self.updating = False
+        """Whether updates are being made, which are saved when they are stopped."""
+        self.has_begun = False
+        """Whether updates are or were made."""
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +66,11 @@ class TrainingDisplay(Reporter):
         self._task = self._bar.add_task("training", total=self._max_steps, completed=progress.step, loss=0.0, speed=0.0)
         self._bar.start()
         self._meter.reset()
+        self.updating = self.has_begun = True
+
+    def trained(self) -> None:
+        """A stop need not wait for anything any more."""
+        self.updating = False
 
     def stepped(self, result: StepResult) -> None:
         """Move the bar; write a line where there is no bar."""

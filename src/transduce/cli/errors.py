@@ -3,6 +3,9 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from transduce.errors import TransduceError
 
@@ -12,6 +15,27 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     said = f"{type(error).__name__}: {error}"
     words = ("MemoryError", "DefaultCPUAllocator", "out of memory")
     return any(word in said for word in words)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class InterruptedByUserError(Exception):
+    """A Ctrl-C, which typer would make a silent exit status of."""
+
+
+def interruptible(command: Callable[P, R]) -> Callable[P, R]:
+    """`command`, of which a Ctrl-C comes out as `InterruptedByUserError`."""
+
+    @wraps(command)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            raise InterruptedByUserError from error
+
+    return called
 
 
 def report(error: BaseException, debug: bool) -> int:

@@ -1,5 +1,6 @@
 """`transduce evaluate` and `transduce compare`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from transduce.cli.testset import (
     recipe_test,
     run_dev,
     same_length,
+    scores_by_line,
 )
 from transduce.cli.translate import Alpha, Beam, Device, Engine, Form
 from transduce.errors import ConfigError
@@ -48,6 +50,10 @@ def evaluate(
     columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
     metric: Metric = None,
     tokenize: Tokenize = None,
+    by_line: Annotated[
+        bool | None,
+        typer.Option(help="Score each line by itself, also where several have the same source; else the recipe's."),
+    ] = None,
     beam: Beam = None,
     alpha: Alpha = None,
     grid: Annotated[
@@ -74,11 +80,15 @@ def evaluate(
       transduce evaluate runs/multi30k_ende --report report.html --against runs/other
       transduce evaluate runs/mine --grid beam=1,2,4,8 alpha=0,0.6,1
     """
+    from transduce.bundle import bundle_folder, load_config
     from transduce.cli.files import check_place, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
+    from transduce.text.form import normalise
 
     bundle, cells = parse_grid(bundle, more, grid)
+    if as_json and output == Path("-"):
+        raise ConfigError("--output - and --json: both go to standard output. Name a file for the outputs.")
     languages = "", ""
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
@@ -87,18 +97,20 @@ def evaluate(
         if against is None or against.is_file():  # no model decodes
             taken |= {"engine": _given(engine, "torch"), "precision": _given(precision), "device": _given(device)}
         _refuse(taken, "hypothesis", "the outputs are there already")
-        lines = beside_outputs(reference, source)
+        other_model = against if against is not None and not against.is_file() else None
+        normal = "none" if other_model is None else load_config(bundle_folder(members(other_model)[0])).normalise
+        lines = beside_outputs(reference, source, normal)
         metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
     else:
-        from transduce.bundle import bundle_folder, load_config
-
         first = members(bundle)[0]
         config = load_config(bundle_folder(first))
         languages = config.source_lang, config.target_lang
         metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        named = read_test_set(source, reference, pairs, columns, languages)
+        named = read_test_set(source, reference, pairs, columns, languages, config.normalise)
         lines = named or (run_dev if cells else recipe_test)(first)
+        by_line = scores_by_line(first) if by_line is None else by_line
+    lines = replace(lines, by_line=by_line or False)
     sources, references = lines.inputs()
     test = Measured(sources, references, metrics, tokenizer, *languages)
     if cells is not None:
@@ -124,7 +136,9 @@ def evaluate(
     if against is None:
         _print(measure(outputs, references, metrics, tokenizer), as_json)
     else:
-        systems.append((str(against), _decode(against, test, *search) if other is None else other))
+        if other is None:
+            other = [normalise(output, lines.normal) for output in _decode(against, test, *search)]
+        systems.append((str(against), other))
         _print_both(outputs, systems[1][1], test, as_json)
     if report is not None:
         _write_report(report, test, systems, None if bundle is None else members(bundle)[0])

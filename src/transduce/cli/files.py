@@ -32,11 +32,13 @@ class Lines:
         from transduce.data.corpus import read_lines
 
         self.size = 0
+        if path == "-" and sys.stdin is None:
+            raise DataError("standard input: it is closed. Give a text, or --input with a file.")
         self._standard = StandardInput(sys.stdin.buffer) if path == "-" else None
         self._lines = iter(self._standard or read_lines(Path(path)))
         with contextlib.suppress(OSError):
             status = os.fstat(sys.stdin.fileno()) if path == "-" else Path(path).stat()
-            if stat.S_ISREG(status.st_mode) and Path(path).suffix not in PACKED:
+            if stat.S_ISREG(status.st_mode) and Path(path).suffix.lower() not in PACKED:
                 self.size = status.st_size
 
     def __iter__(self) -> Iterator[str]:
@@ -166,6 +168,8 @@ def open_output(path: str) -> Iterator[TextIO]:
     Raises:
         SaveError: the file cannot be written, or is a folder.
     """
+    if path == "-" and sys.stdout is None:
+        raise SaveError("standard output: it is closed. Give --output with a file.")
     if path == "-":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout
@@ -179,7 +183,7 @@ def open_output(path: str) -> Iterator[TextIO]:
         target = target.resolve()  # what a link stands for is replaced, not the link
     written = target if special else target.with_name(target.name + NEW)
     try:
-        with _opened(written, "" if special else target.suffix) as file:
+        with _opened(written, "" if special else target.suffix.lower()) as file:
             yield file
         if not special:
             written.replace(target)

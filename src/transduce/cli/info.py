@@ -33,6 +33,8 @@ def info(
     """
     from transduce.cli.console import print_json
 
+    if what is None and settings:
+        raise ConfigError("--set: without a recipe there is no setting to change. Name the recipe.")
     facts = machine() if what is None else describe(what, settings or [])
     if as_json:
         print_json(facts)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from transduce.cli import demo, evaluate, fetch, info, lab, shortlist, synthetic, train, translate
-from transduce.cli.errors import report
+from transduce.cli.errors import InterruptedByUserError, interruptible, report
 
 # click's own class or, in later versions of typer, that of typer's copy of click
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
@@ -44,7 +44,7 @@ for command in (
     fetch.fetch,
     demo.demo,
 ):
-    app.command()(command)
+    app.command()(interruptible(command))
 
 
 def _version(asked: bool) -> bool:
@@ -84,6 +84,8 @@ def run(arguments: list[str]) -> int:
         return 2
     except SystemExit:  # what click makes of a broken pipe
         return report(BrokenPipeError(), debug)
+    except InterruptedByUserError as error:
+        return report(error.__cause__ or KeyboardInterrupt(), debug)
     except typer.Abort:
         return report(KeyboardInterrupt(), debug)
     except (Exception, KeyboardInterrupt) as error:

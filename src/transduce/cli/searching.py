@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, SaveError
 
 if TYPE_CHECKING:
     from transduce.decoding.engines import DecodingPrecision
@@ -195,7 +195,7 @@ def searching_translator(
         beam=beam,
         alpha=alpha,
         shortlist=shortlist,
-        cache=_cache(),
+        cache=_cache,
     )
     if beam is None and n_best > translator.config.beam:
         translator.config = replace(translator.config, beam=n_best)
@@ -215,6 +215,10 @@ def _chosen(name: str, value: str, known: Sequence[Choice]) -> Choice:
 
 
 def _cache() -> Path:
-    """Where conversions are kept: $XDG_CACHE_HOME/transduce, by default ~/.cache/transduce."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where conversions are kept: $XDG_CACHE_HOME/transduce, by default ~/.cache/transduce. Raises `SaveError` where
+    there is no home."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise SaveError("no home directory to keep a conversion in. Set XDG_CACHE_HOME to a folder.") from error
     return Path(home) / "transduce" / "ctranslate2"

@@ -8,15 +8,19 @@ from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.data.corpus import Files
+    from transduce.text.form import Normal
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A test set line by line; lines with the same source are several references of one input. `where`: for errors."""
+    """A test set line by line; lines with the same source are several references of one input, or inputs of their own
+    (`by_line`). `where`: for errors. `normal`: the normal form that they were read in."""
 
     where: Path
     sources: list[str] | None
     targets: list[str]
+    normal: "Normal" = "none"
+    by_line: bool = False
 
     def inputs(self) -> tuple[list[str] | None, list[list[str]]]:
         """Every input once, where sources are known, and all references of each."""
@@ -24,43 +28,69 @@ class Lines:
 
         if self.sources is None:
             return None, [[target] for target in self.targets]
-        return group_references(self.sources, self.targets)
+        return group_references(self.sources, self.targets, by_line=self.by_line)
 
     def read_outputs(self, path: Path) -> list[str]:
-        """An output for every input, from a file with one for every line. Raises `DataError`."""
-        from transduce.cli.files import read_all
+        """An output for every input, from a file with one for every line.
 
-        outputs = read_all(path)
+        Raises:
+            DataError: another number of lines; different outputs of one input.
+        """
+        from transduce.cli.files import read_all
+        from transduce.text.form import normalise
+
+        outputs = [normalise(output, self.normal) for output in read_all(path)]
         same_length(path, outputs, self.where, self.targets)
-        if self.sources is None:
+        if self.sources is None or self.by_line:
             return outputs
-        first = dict(zip(reversed(self.sources), reversed(outputs), strict=True))
-        return [first[source] for source in dict.fromkeys(self.sources)]
+        first: dict[str, tuple[int, str]] = {}
+        for number, (source, output) in enumerate(zip(self.sources, outputs, strict=True), start=1):
+            before, known = first.setdefault(source, (number, output))
+            if output != known:
+                raise DataError(
+                    f"{path}: lines {before} and {number} have the same source and different outputs. Lines of one "
+                    "source are references of one input; --by-line scores each by itself."
+                )
+        return [output for _, output in first.values()]
 
     def line_by_line(self, outputs: list[str]) -> list[str]:
         """An output for every line, from one for every input."""
-        if self.sources is None:
+        if self.sources is None or self.by_line:
             return outputs
         found = dict(zip(dict.fromkeys(self.sources), outputs, strict=True))
         return [found[source] for source in self.sources]
 
 
-def beside_outputs(reference: Path, source: Path | None) -> Lines:
-    """References of outputs that exist, and sources where they are given. Raises `DataError`."""
-    from transduce.cli.files import read_all
+def scores_by_line(model: Path) -> bool:
+    """Whether the recipe of a run says that each line of a test set is an input of its own."""
+    from transduce.rundir import load_asked
 
-    right = read_all(reference)
+    return (model / "recipe.toml").is_file() and load_asked(model).evaluation.by_line
+
+
+def beside_outputs(reference: Path, source: Path | None, normal: "Normal") -> Lines:
+    """References of outputs that exist, and sources where they are given, in this normal form. Raises `DataError`."""
+    from transduce.cli.files import read_all
+    from transduce.text.form import normalise
+
+    right = [normalise(line, normal) for line in read_all(reference)]
     if source is None:
-        return Lines(reference, None, right)
-    inputs = read_all(source)
+        return Lines(reference, None, right, normal)
+    inputs = [normalise(line, normal) for line in read_all(source)]
     same_length(source, inputs, reference, right)
-    return Lines(reference, inputs, right)
+    return Lines(reference, inputs, right, normal)
 
 
 def read_test_set(
-    source: Path | None, reference: Path | None, pairs: Path | None, columns: str | None, languages: tuple[str, str]
+    source: Path | None,
+    reference: Path | None,
+    pairs: Path | None,
+    columns: str | None,
+    languages: tuple[str, str],
+    normal: "Normal",
 ) -> Lines | None:
-    """What these options name; None where they name nothing. Raises `ConfigError` and `DataError`."""
+    """What these options name, in the normal form of a model's texts; None where they name nothing. Raises
+    `ConfigError` and `DataError`."""
     from transduce.cli.train import parse_columns
     from transduce.data.corpus import AlignedFiles, PairsFile
 
@@ -70,9 +100,12 @@ def read_test_set(
         if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
         sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns or "1,2")]
-        return _read(PairsFile(pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages))
+        file = PairsFile(
+            pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages, normalise=normal
+        )
+        return _read(file, normal)
     if source is not None and reference is not None:
-        return _read(AlignedFiles(source=source, target=reference))
+        return _read(AlignedFiles(source=source, target=reference, normalise=normal), normal)
     if source is None and reference is None:
         return None
     raise ConfigError("--source and --reference belong together: one of them is missing.")
@@ -87,7 +120,7 @@ def recipe_test(model: Path) -> Lines:
     data = load_asked(model).data
     if data.test is None:
         raise ConfigError(f"{model}: its recipe names no test set. Give --source and --reference, or --pairs.")
-    return _read(data.files(data.test))
+    return _read(data.files(data.test), data.normalise)
 
 
 def run_dev(model: Path) -> Lines:
@@ -105,11 +138,11 @@ def has_data(model: Path) -> bool:
     return (model / "data" / "manifest.json").is_file()
 
 
-def _read(files: "Files") -> Lines:
+def _read(files: "Files", normal: "Normal") -> Lines:
     from transduce.data.corpus import paths, read_pairs
 
     lines = list(read_pairs(files))
-    return Lines(paths(files)[-1], [source for source, _ in lines], [target for _, target in lines])
+    return Lines(paths(files)[-1], [source for source, _ in lines], [target for _, target in lines], normal)
 
 
 def same_length(path: Path, lines: list[str], reference: Path, right: list[str]) -> None:

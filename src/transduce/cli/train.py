@@ -1,11 +1,12 @@
 """`transduce train`, `transduce prepare` and `transduce average`."""
 
 import shlex
+import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,8 +28,9 @@ Pairs = Annotated[
 ]
 DevPairs = Annotated[Path | None, typer.Option(help="Development pairs; held out otherwise.")]
 Columns = Annotated[
-    str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two; names for .jsonl.")
+    str | None, typer.Option(help="Columns of pairs: source,target; 1+3,2 joins two; names for .jsonl.")
 ]
+MixColumns = Annotated[str | None, typer.Option(help="Columns of --mix-pairs, if others than --columns.")]
 MixSource = Annotated[Path | None, typer.Option(help="Older data to mix in, so that it is not forgotten.")]
 MixTarget = Annotated[Path | None, typer.Option(help="Targets of --mix-source.")]
 MixPairs = Annotated[Path | None, typer.Option(help="Instead: older data as pairs.")]
@@ -48,6 +50,7 @@ Settings = Annotated[
 ListDropped = Annotated[
     Path | None, typer.Option(metavar="F", help="Write every pair that is not trained on, and why, to this file.")
 ]
+STDOUT = Path("-")
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")]
 StartFrom = Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -65,6 +68,7 @@ def train(
     mix_source: MixSource = None,
     mix_target: MixTarget = None,
     mix_pairs: MixPairs = None,
+    mix_columns: MixColumns = None,
     mix_share: MixShare = None,
     out: Out = None,
     preset: PresetName = "auto",
@@ -87,28 +91,38 @@ def train(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
-    from transduce.cli.files import check_place
     from transduce.compose import train as run_training
 
-    check_place(list_dropped)
-
+    _check_dropped(list_dropped, as_json)
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
     files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
     more = more_settings(settings, minutes, device, mix_share)
-    config, why, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh)
-    with TrainingDisplay() as display, stop_on_interrupt(display.say) as stop, hint_where_from(recipe, config):
-        outcome = run_training(
-            config,
-            run,
-            fresh=fresh,
-            start_from=start_from,
-            command=own_command(),
-            why=why,
-            list_dropped=list_dropped,
-            reporter=display,
-            stop=stop,
-        )
+    config, why, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh, mix_columns)
+    with (
+        TrainingDisplay() as display,
+        stop_on_interrupt(display.say, lambda: display.updating) as stop,
+        hint_where_from(recipe, config),
+    ):
+        try:
+            outcome = run_training(
+                config,
+                run,
+                fresh=fresh,
+                start_from=start_from,
+                command=own_command(),
+                why=why,
+                list_dropped=None if list_dropped == STDOUT else list_dropped,
+                reporter=display,
+                stop=stop,
+            )
+        except KeyboardInterrupt:
+            begun = display.has_begun
+            what = "what was saved before is kept. To continue" if begun else "before any training. To start again"
+            display.say(f"stopped at once, {what}, run:\n  {own_command(goes_on=begun)}")
+            raise
+    if list_dropped == STDOUT:
+        _print_dropped(run)
     if as_json:
         score = None if outcome.dev is None else {"score": outcome.dev.score, "signature": outcome.dev.signature}
         print_json(
@@ -135,6 +149,7 @@ def prepare(
     mix_source: MixSource = None,
     mix_target: MixTarget = None,
     mix_pairs: MixPairs = None,
+    mix_columns: MixColumns = None,
     mix_share: MixShare = None,
     out: Out = None,
     preset: PresetName = "auto",
@@ -156,25 +171,48 @@ def prepare(
     """
     from transduce.cli.console import print_json
     from transduce.cli.display import TrainingDisplay
-    from transduce.cli.files import check_place
     from transduce.compose import prepare_data
     from transduce.rundata import load_report
 
-    check_place(list_dropped)
-
+    _check_dropped(list_dropped, as_json)
     files = {"source": source, "target": target, "dev-source": dev_source, "dev-target": dev_target}
     files |= {"pairs": pairs, "dev-pairs": dev_pairs}
     files |= {"mix-source": mix_source, "mix-target": mix_target, "mix-pairs": mix_pairs}
     more = more_settings(settings, minutes, device, mix_share)
-    config, _, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh)
+    config, _, run = asked_for(recipe, files, columns, langs, preset, start_from, more, out, fresh, mix_columns)
     with TrainingDisplay() as display, hint_where_from(recipe, config):
         is_new = prepare_data(
-            config, run, fresh=fresh, start_from=start_from, list_dropped=list_dropped, reporter=display
+            config,
+            run,
+            fresh=fresh,
+            start_from=start_from,
+            list_dropped=None if list_dropped == STDOUT else list_dropped,
+            reporter=display,
         )
+    if list_dropped == STDOUT:
+        _print_dropped(run)
     if as_json:
         print_json(load_report(run))
     done = "is ready" if is_new else "was ready already, and its report is in preflight.json"
     display.say(f"{run / 'data'} {done}. To train on it:\n  {own_command('train')}")
+
+
+def _check_dropped(path: Path | None, as_json: bool) -> None:
+    """Raise `ConfigError` where the list of `--list-dropped` cannot go to `path`."""
+    from transduce.cli.files import check_place
+
+    if path == STDOUT and as_json:
+        raise ConfigError("--list-dropped - and --json: both go to standard output. Name a file for the list.")
+    if path != STDOUT:
+        check_place(path)
+
+
+def _print_dropped(run: Path) -> None:
+    from transduce.cli.files import open_output
+    from transduce.rundata import dropped_list
+
+    with open_output("-") as out, dropped_list(run).open(encoding="utf-8") as dropped:
+        shutil.copyfileobj(dropped, out)
 
 
 def more_settings(
@@ -201,6 +239,7 @@ def asked_for(
     settings: list[str],
     out: Path | None = None,
     fresh: bool = False,
+    mix_columns: str | None = None,
 ) -> tuple["RunConfig", dict[str, str], Path]:
     """The settings of a run from options: a recipe, or files that become one; why, for those that were chosen; and the
     directory of the run. What was chosen for one that goes on is not chosen anew.
@@ -209,24 +248,37 @@ def asked_for(
     """
     from transduce.cli.files import check_spelling
     from transduce.config import apply_settings, load_recipe
+    from transduce.rundata import check_is_file
 
     for path in (*files.values(), out):
         if path is not None:
             check_spelling(path)
+    for path in files.values():
+        if path is not None:
+            check_is_file(path)
     if recipe is None:
-        found = _from_files(files, columns, langs, preset, start_from, settings, out, fresh)
+        found = _from_files(files, columns, langs, preset, start_from, settings, out, fresh, mix_columns)
         if "mix_share" in apply_settings({}, settings).get("data", {}) and found[0].data.mix is None:
             raise ConfigError(
                 "--mix-share: there is no older data to take it from. "
                 "Give --mix-source and --mix-target, or --mix-pairs."
             )
         return found
-    given = files | {"columns": columns, "langs": langs, "preset": None if preset == "auto" else preset}
+    given = files | {
+        "columns": columns,
+        "mix-columns": mix_columns,
+        "langs": langs,
+        "preset": None if preset == "auto" else preset,
+    }
     extra = [f"--{name}" for name, value in given.items() if value is not None]
     if extra:
         raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
     config = load_recipe(recipe, settings)
-    return config, {}, out or _folder(config.name)
+    run = out or _folder(config.name)
+    _check_decided(start_from, run, apply_settings({}, settings), fresh)
+    if "mix_share" in apply_settings({}, settings).get("data", {}) and config.data.mix is None:
+        raise ConfigError("--mix-share: the recipe has no older data to take it from. Give it a data.mix.")
+    return config, {}, run
 
 
 def _folder(name: str) -> Path:
@@ -275,17 +327,19 @@ def _from_files(
     settings: list[str],
     out: Path | None,
     fresh: bool,
+    mix_columns: str | None,
 ) -> tuple["RunConfig", dict[str, str], Path]:
     from transduce.bundle import bundle_folder, load_config
     from transduce.config import apply_settings, build_config, derive, flat_values
     from transduce.data.cleaning import EVERY_RULE
     from transduce.data.corpus import read_pairs
     from transduce.data.survey import survey
-    from transduce.presets import Choice, choose, fine_tuning, languages, sections
+    from transduce.presets import Choice, check_preset, choose, fine_tuning, languages, sections
+    from transduce.rundata import kinds_of
     from transduce.text.form import split_tag
     from transduce.training.world import default_threads, environment
 
-    data = _data_section(files, columns)
+    data = _data_section(files, columns, mix_columns)
     given = {name: str(path) for name, path in files.items() if path is not None}
     if langs is not None:
         source_lang, dash, target_lang = langs.partition("," if "," in langs else "-")
@@ -296,8 +350,13 @@ def _from_files(
     data |= {"source_lang": source_lang, "target_lang": target_lang}
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
     run = out or _folder(name)
-    if preset_name == "auto" and not fresh and (values := _chosen_before(run, data)):
-        return build_config(derive(apply_settings(values | {"name": name}, settings)), "command line"), {}, run
+    _check_decided(start_from, run, apply_settings({}, settings), fresh)
+    check_preset(preset_name)
+    begun = {} if fresh else _chosen_before(run, data)
+    if begun and preset_name != "auto" and start_from is None:
+        _check_preset_of(run, preset_name, begun["model"], apply_settings({}, settings).get("model", {}))
+    if begun and (run / "resolved.toml").is_file():
+        return build_config(derive(apply_settings(begun | {"name": name}, settings)), "command line"), {}, run
     asked = apply_settings({}, settings)
     training = asked.get("training", {})
     counted = "max_steps" in training and "minutes" not in training  # who counts steps does not want the clock's say
@@ -306,21 +365,28 @@ def _from_files(
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     threads = default_threads(environment())
-    choices = choose(preset_name, found, minimal.training.minutes, threads)
+    before = None if start_from is None else load_config(bundle_folder(start_from))
+    own = None if start_from is None else kinds_of(bundle_folder(start_from))
+    choices = choose(
+        preset_name, found, minimal.training.minutes, threads, own, muon=training.get("optimizer", "muon") == "muon"
+    )
     if counted:
         choices.append(Choice(key="training.schedule", value="linear", why="down to 0 at the last of these steps"))
-    before = None if start_from is None else load_config(bundle_folder(start_from))
     raw, shown = _is_raw_text(asked), before is None or before.placeholders
     made = {"data.augment": raw and before is None, "data.placeholders": raw and shown}
+    made["training.r_drop"] = asked.get("model", {}).get("p_drop", 1) > 0  # it compares what dropout makes different
     choices = [choice for choice in choices if made.get(choice.key, True)]
     if before is not None:
         choices += fine_tuning(preset_name, before.model.d_model)
     chosen = sections(choices)
     data |= chosen.pop("data", {})
-    values = apply_settings({"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}, settings)
+    values = begun or {"data": data, "cleaning": asdict(EVERY_RULE), **chosen}
+    values = apply_settings(values | {"name": name}, settings)
     config = build_config(derive(values), "command line")
     used = flat_values(config)
+    given = flat(asked)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
+    reasons = {key: why for key, why in reasons.items() if why != "as asked" or key in given or not begun}
     kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
     return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}, run
 
@@ -330,12 +396,56 @@ def _chosen_before(run: Path, data: dict[str, Any]) -> dict[str, Any]:
     from transduce.config import to_values
     from transduce.rundir import load_asked
 
-    if not ((run / "recipe.toml").is_file() and (run / "resolved.toml").is_file()):
+    if not (run / "recipe.toml").is_file():
         return {}
     values = to_values(load_asked(run))
     said = {key: value for key, value in data.items() if value != ""}
     kept = {key: value for key, value in values["data"].items() if key not in ("train", "dev", "mix", "columns")}
     return values | {"data": kept | said}
+
+
+def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fresh: bool) -> None:
+    """Raise `ConfigError` where a setting is asked for that the model to start from decides otherwise, or the one that
+    a `run` which goes on began from."""
+    from transduce.bundle import bundle_folder, is_bundle, load_config
+    from transduce.rundata import DROPOUTS
+    from transduce.rundir import load_asked, load_chosen
+
+    chosen = None if fresh else load_chosen(run)
+    if chosen is not None and chosen.start_from:
+        begun = load_asked(run)
+        model, data = begun.model, {"pretokenised": begun.data.pretokenised, "normalise": begun.data.normalise}
+    elif start_from is not None and (is_bundle(start_from) or is_bundle(start_from / "model")):
+        before = load_config(bundle_folder(start_from))
+        model, data = before.model, {"pretokenised": before.pretokenised, "normalise": before.normalise}
+    else:  # nothing was begun so; what is not there is said later
+        return
+    own = {f"model.{f.name}": getattr(model, f.name) for f in fields(model) if f.name not in (*DROPOUTS, "layer")}
+    own |= {f"data.{key}": value for key, value in data.items()}
+    for key, value in flat(asked).items():
+        if key in own and own[key] != value:
+            raise ConfigError(
+                f"{key} = {value!r} and --from: the model to start from has {own[key]!r}, which stays. Leave it out."
+            )
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings under their `section.key`."""
+    inner = {section: found for section, found in values.items() if isinstance(found, dict)}
+    return {f"{section}.{key}": value for section, found in inner.items() for key, value in found.items()}
+
+
+def _check_preset_of(run: Path, preset: str, begun: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise `ConfigError` where the model of a run that goes on has another size than `preset`, but for what is `asked`
+    for beside it."""
+    from transduce.presets import SIZES
+
+    for key, value in SIZES[preset].items():
+        if begun[key] != value and key not in asked and key != "d_ff":  # which follows from the data too
+            raise ConfigError(
+                f"--preset {preset}: {run} was begun with model.{key} = {begun[key]!r}, not {value!r}. "
+                "Leave it out, use another --out, or --fresh to start over."
+            )
 
 
 def _is_raw_text(asked: dict[str, Any]) -> bool:
@@ -344,7 +454,7 @@ def _is_raw_text(asked: dict[str, Any]) -> bool:
     return kinds <= {"bpe", "unigram"} and not asked.get("data", {}).get("pretokenised")
 
 
-def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[str, Any]:
+def _data_section(files: dict[str, Path | None], columns: str | None, mix_columns: str | None) -> dict[str, Any]:
     given = {name: str(path) for name, path in files.items() if path is not None}
     if ("source" in given) == ("pairs" in given):
         raise ConfigError("Give a recipe, or --source and --target, or --pairs. See `transduce train --help`.")
@@ -369,6 +479,10 @@ def _data_section(files: dict[str, Path | None], columns: str | None) -> dict[st
             data[part] = {"pairs": given[f"{part}-pairs"]}
     if columns is not None:
         data["columns"] = parse_columns(columns)
+    if mix_columns is not None:
+        if "mix-pairs" not in given:
+            raise ConfigError("--mix-columns: there is no --mix-pairs to take columns from.")
+        data["mix"]["columns"] = parse_columns(mix_columns)
     return data
 
 
@@ -402,12 +516,13 @@ def own_command(verb: str = "", *, goes_on: bool = False) -> str:
 
 
 @contextmanager
-def stop_on_interrupt(say: Any) -> Iterator[Any]:
-    """The first Ctrl-C (or SIGTERM) asks the loop to stop after its step; the second one stops at once."""
+def stop_on_interrupt(say: Any, updating: Callable[[], bool] = lambda: True) -> Iterator[Any]:
+    """The first Ctrl-C (or SIGTERM) asks the loop to stop after its step; the second one stops at once, and the first
+    where no updates are made: preparing data and choosing a model can be done again."""
     asked: list[int] = []
 
     def handle(signum: int, frame: object) -> None:
-        if asked:
+        if asked or not updating():
             raise KeyboardInterrupt
         asked.append(signum)
         say("stopping after this step; again to stop at once")

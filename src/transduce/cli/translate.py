@@ -139,7 +139,11 @@ def translate(
         lines = (put_tag(line, to) for line in lines)
     found = _outputs(search, translator, lines, prefix, lambda: given is None or given.ready())
     looked_at: list[tuple[str, str]] = []
-    shown = given is not None and not (output_file == "-" and sys.stdout.isatty()) and not _typed(input_file)
+    shown = (
+        given is not None
+        and not (output_file == "-" and sys.stdout is not None and sys.stdout.isatty())
+        and not _typed(input_file)
+    )
     with (
         open_output(output_file) as out,
         closing(found),
@@ -149,10 +153,11 @@ def translate(
             if attention is not None and source.strip() and outputs[0].text.strip():
                 looked_at.append((source, outputs[0].text))
                 _check_number(looked_at)
-            out.write("".join(line + "\n" for line in _format(source, outputs, scores, as_json)))
+            as_given = source if to is None else split_tag(source)[1]
+            out.write("".join(line + "\n" for line in _format(as_given, outputs, scores, as_json)))
             if output_file == "-":
                 out.flush()  # whoever reads gets every answer whole, as soon as it is there
-            count(source if to is None else split_tag(source)[1])
+            count(as_given)
     if attention is not None and translator is not None:
         _write_attention(translator, bundle, looked_at, attention)
 
@@ -178,7 +183,7 @@ def _check_plain(option: str, why: str, engine: str, precision: str) -> None:
 
 
 def _typed(input_file: str) -> bool:
-    return input_file == "-" and sys.stdin.isatty()
+    return input_file == "-" and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _check_workers(workers: int, text: str | None, input_file: str, sample: bool, attention: Path | None) -> None:

@@ -45,10 +45,14 @@ def in_processes(
     pool = [_Worker(number, workers, load, name) for number in range(workers)]
     pending: deque[_Job[Task, Result]] = deque()
     idle, more = deque(pool), True
+    failed: Exception | None = None  # raised when what comes before it is given
     try:
         while more or pending:
             while more and idle and len(pending) < _AHEAD * workers and (not pending or ready()):
-                task = next(tasks, None)
+                try:
+                    task = next(tasks, None)
+                except Exception as error:
+                    task, failed = None, error
                 more = task is not None
                 if task is not None:
                     pending.append(_Job(task))
@@ -62,6 +66,8 @@ def in_processes(
             while pending and pending[0].result:
                 job = pending.popleft()
                 yield job.task, job.result[0]
+        if failed is not None:
+            raise failed
     finally:
         for worker in pool:
             worker.stop()

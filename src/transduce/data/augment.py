@@ -32,9 +32,10 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from transduce.data.corpus import Numbered, Pair
-from transduce.text.form import put_tag, split_tag
+from transduce.text.form import LETTER, put_tag, split_tag
 from transduce.text.pieces import PLACEHOLDERS
 from transduce.text.placeholders import hide_both
 
@@ -44,13 +45,17 @@ MADE = 0
 STEM = 3  # letters that lemma and form have in common, one after the other
 LEXICON_PAIRS = 50_000
 LEXICON_WORDS = 3000  # the most frequent ones of each side
-_WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
+_SPELLED = rf"(?:(?![\d_]){LETTER})"
+_WORD = regex.compile(rf"[^\W\d_]{_SPELLED}*(?:[-']{_SPELLED}+)*")
+_NO_PUNCTUATION = regex.compile(rf"(?:{LETTER}|[\s'-])+")
 _END = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u2026")
 _EMOJI = "😀😂😍🙏👍🎉❤🔥✅🚀"
 _ENDINGS = ("com", "org", "net", "de", "info")
+_DOTLESS_I = "\N{LATIN SMALL LETTER DOTLESS I}"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 Rule = Callable[[Pair, Pair, random.Random], Pair | None]
+Sides = tuple[bool, bool]
 Rules = Mapping[Rule, int]
 """Rules, and how often each is taken beside the others."""
 
@@ -117,12 +122,16 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _capitals(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
-    return _changed(pair, (pair[0].upper(), pair[1].upper()))
+def _capitals(dotless_i: Sides, pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    source, target = (
+        text.replace("i", "İ") if dotless else text for text, dotless in zip(pair, dotless_i, strict=True)
+    )
+    return _changed(pair, (source.upper(), target.upper()))
 
 
-def _lower(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
-    return _changed(pair, (pair[0].lower(), pair[1]))
+def _lower(dotless_i: Sides, pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
+    source = pair[0].replace("İ", "i").replace("I", _DOTLESS_I) if dotless_i[0] else pair[0]
+    return _changed(pair, (source.lower(), pair[1]))
 
 
 def _unpunctuated(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
@@ -158,13 +167,13 @@ def spans_of(pair: Pair, translation: dict[str, str]) -> list[Pair]:
             text[matches[a].start() : matches[b].end()]
             for text, matches, a, b in ((pair[0], found[0], first, last), (pair[1], found[1], low, high))
         )
-        whole = all(re.fullmatch(r"[\w\s'-]+", text) for text in part)
+        whole = all(_NO_PUNCTUATION.fullmatch(text) for text in part)
         if inside and whole and 2 / 3 <= (high - low + 1) / (last - first + 1) <= 1.5:
             spans.append((part[0], part[1]))
     return spans
 
 
-def _linked(pair: Pair, translation: dict[str, str]) -> tuple[list[list[re.Match[str]]], dict[int, int]]:
+def _linked(pair: Pair, translation: dict[str, str]) -> tuple[list[list[regex.Match[str]]], dict[int, int]]:
     """The words of both sides, and which of the second stands for which of the first where both are there once."""
     found = [list(_WORD.finditer(text)) for text in pair]
     seen = [Counter(match.group() for match in matches) for matches in found]
@@ -197,16 +206,17 @@ def _verbatim(pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
     return thing, thing
 
 
-def text_rules(words: list[Pair]) -> Rules:
-    """Those for sentences; `words` are what `lexicon` found in them.
+def text_rules(words: list[Pair], dotless_i: Sides = (False, False)) -> Rules:
+    """Those for sentences; `words` are what `lexicon` found in them. `dotless_i`: the sides where i without a
+    dot is a letter too, whose capital is I, as in Turkish.
 
     Capitals are other pieces for every word, and a full stop that is always there is learned before anything else, so
     these two want the most examples (docs/log.md).
     """
     return {
-        _capitals: 4,
+        partial(_capitals, dotless_i): 4,
         _unpunctuated: 3,
-        _lower: 1,
+        partial(_lower, dotless_i): 1,
         partial(_word, words): 1,
         partial(_span, dict(words)): 1,
         _joined: 1,

@@ -22,6 +22,8 @@ Numbered = tuple[int, Pair]
 
 _BLOCK = 2**16
 _BOM = b"\xef\xbb\xbf"
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7-Zip"}
+_PACKED |= {b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)} | {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz"}
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
@@ -283,7 +285,7 @@ def _open_binary(path: Path) -> BufferedIOBase:
 
 def open_unpacked(path: Path) -> BufferedIOBase:
     """The bytes of a file, of which `.gz` and `.xz` are unpacked. Raises `OSError`."""
-    match path.suffix:
+    match path.suffix.lower():
         case ".gz":
             return gzip.open(path, "rb")
         case ".xz":
@@ -328,6 +330,9 @@ def _decoded(path: Path, file: BufferedIOBase) -> Iterator[str]:
 
 def first_line(name: Path | str, line: bytes) -> bytes:
     """The line without its byte order mark. Zero bytes so early mean UTF-16 or no text at all, though it may decode."""
+    for mark, kind in _PACKED.items():
+        if line.startswith(mark):
+            raise DataError(f"{name}: packed by {kind}. Unpack it; files in .gz and .xz are unpacked by their names.")
     if line.startswith(_UTF16_BOMS) or b"\0" in line:
         raise DataError(
             f"{name}:1: this is UTF-16, or no text. Convert it, for instance with `iconv -f utf-16 -t utf-8`."

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
@@ -13,8 +14,8 @@ from transduce.data.convert import convert
 from transduce.data.corpus import open_unpacked
 from transduce.data.download import Progress, check_digest, download
 from transduce.data.sources import Download, Source, Target
-from transduce.errors import ConfigError, DataError, FetchError
-from transduce.files import sha256, write_json
+from transduce.errors import ConfigError, DataError, FetchError, cannot_write
+from transduce.files import locked, sha256, write_json
 
 RECORD = "fetched.json"
 DOWNLOADS = ".downloads"  # below the data root, until everything is made of them
@@ -67,9 +68,21 @@ class Fetcher:
         """Make what `missing` said.
 
         Raises:
-            FetchError: a download failed, or is not what was published or recorded.
+            FetchError: a download failed, or is not what was published or recorded; another process fetches there.
             SaveError: the disk is full or not writable. In all cases what is complete stays.
         """
+        downloads = self.root / DOWNLOADS
+        with ExitStack() as held:
+            try:
+                downloads.mkdir(parents=True, exist_ok=True)
+                free = held.enter_context(locked(downloads))
+            except OSError as error:
+                raise cannot_write(downloads, error) from error
+            if not free:
+                raise FetchError(f"{self.root}: another fetch is at work there. Wait for it, or choose another --to.")
+            return self._fetch(source, missing)
+
+    def _fetch(self, source: Source, missing: Sequence[Target]) -> Fetched:
         record_path = self._record_path(source)
         record = _read_record(record_path)
 

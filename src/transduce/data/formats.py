@@ -27,7 +27,7 @@ FIELDS = {1: "source", 2: "target"}
 
 def format_of(path: Path) -> Format:
     """The format that the suffix says, below a `.gz` or `.xz`; `text` for all that are unknown."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in (".gz", ".xz")]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".xz")]
     return _SUFFIXES.get(suffixes[-1], "text") if suffixes else "text"
 
 

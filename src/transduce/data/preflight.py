@@ -115,7 +115,7 @@ def _pairs(preflight: Preflight) -> Iterator[str]:
     if survey.targets_per_source > 1.2:
         yield (
             f"{survey.ambiguous_sources:,} of {survey.distinct_sources:,} sources have several different targets: the "
-            "model can give one of them. Metrics accept each."
+            "model can give one of them. Metrics accept each, but by line."
         )
     if preflight.left_out.get("too_long", 0) > 0.01 * n:
         yield (

@@ -16,7 +16,7 @@ from transduce.data.corpus import Files, Numbered, Pair, paths, read_pairs
 from transduce.data.preflight import Preflight, reasons, to_values
 from transduce.data.resegment import Resegmented
 from transduce.data.shards import Corpus, ShardReport, TokenisedCorpus, write_shards
-from transduce.data.survey import examine
+from transduce.data.survey import Survey, examine
 from transduce.errors import DataError
 from transduce.files import atomic_folder, sha256, write_json
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
@@ -101,7 +101,7 @@ def prepare(
             why = "no dev pair with text on both sides" if dev else "a rule leaves out all that was held out for dev"
             raise DataError(f"{paths(sources.dev or sources.train)[0]}: {why}. Give more data, or another dev set.")
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
-        with_more = _with_more(sources, (pair for _, pair in kept))
+        with_more = _with_more(sources, survey, (pair for _, pair in kept))
 
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
@@ -241,14 +241,17 @@ def _identity(path: Path) -> dict[str, Any]:
     return {"path": str(path)}  # reading it will say why
 
 
-def _with_more(sources: Sources, pairs: Iterable[Pair]) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
+def _with_more(
+    sources: Sources, survey: Survey, pairs: Iterable[Pair]
+) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
     """What puts the pairs that are made from pairs among them; `pairs` are what is known of the language."""
     rules: list[tuple[float, Rules]] = []
     if sources.augment and sources.inflected:
         rules.append((sources.augment, inflection_rules(pairs)))
     elif sources.augment or sources.placeholders:
         words = lexicon(pairs)
-        rules += [(sources.augment, text_rules(words)), (sources.placeholders, placeholder_rules(words))]
+        dotless = survey.source.dotless_i, survey.target.dotless_i
+        rules += [(sources.augment, text_rules(words, dotless)), (sources.placeholders, placeholder_rules(words))]
 
     def with_more(given: Iterable[Numbered]) -> Iterable[Numbered]:
         for i, (share, made) in enumerate(rules):

@@ -164,6 +164,8 @@ def _encoded(
 ) -> Iterator[tuple[Numbered, list[int], list[int]]]:
     n = 0
     for chunk in chunks(pairs, _CHUNK):
+        for number, (source, _) in chunk if tokenizers.tags else ():
+            tokenizers.check_tag(source, f"Training pair {number:,}")
         # blank text gives no ids here, even where a space is a piece of its own
         sources = tokenizers.encode_sources([source if source.strip() else "" for _, (source, _) in chunk])
         targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, (_, target) in chunk])

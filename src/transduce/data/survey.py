@@ -19,6 +19,7 @@ from transduce.data.characters import CONTROL, DIRECTIONAL, MOJIBAKE, REPLACEMEN
 from transduce.data.cleaning import LEAST_FAR, NEVER_FAR, Usual, copied, empty, is_short, ratio_steps
 from transduce.data.copies import Copies
 from transduce.data.corpus import Pair, chunks
+from transduce.text.placeholders import DIGIT, NUMBER
 
 Counts = npt.NDArray[np.int64]
 
@@ -28,6 +29,8 @@ ENOUGH = 100  # what is a usual ratio cannot be said from fewer pairs
 
 _CHUNK = 2_000  # pairs looked at together
 _LONGEST = (65_536, 4_096)  # characters, words: lengths are told apart below these
+_DOTLESS = ord("\N{LATIN SMALL LETTER DOTLESS I}")
+_DOTLESS_LETTERS = 500  # of which one at least is that one; in foreign names alone it is rarer
 _MARKS = {"replacement": REPLACEMENT, "mojibake": MOJIBAKE, "zero_width": ZERO_WIDTH, "directional": DIRECTIONAL}
 
 
@@ -47,7 +50,8 @@ class Side:
 
     `words` are what stands between spaces; `more_words`: there are more than `distinct_words` different ones.
     `scripts` are the alphabets of the letters with their shares, most frequent first. `short` lines have one to three
-    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). The rest counts lines: with U+FFFD, with
+    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). `dotless_i`: i without
+    a dot is a letter too, so capitals are as in Turkish. The rest counts lines: with U+FFFD, with
     UTF-8 read as Latin-1, with control characters, with a carriage return inside, not in the normal form NFC, with
     marks without a width, and with marks of the direction of writing.
     """
@@ -62,6 +66,7 @@ class Side:
     scripts: dict[str, float]
     character_lengths: Lengths
     word_lengths: Lengths
+    dotless_i: bool
     short: int
     spaced: int
     tagged: int
@@ -76,7 +81,13 @@ class Side:
     @property
     def is_prose(self) -> bool:
         """Text of a natural language in sentences: not symbols, not words. Also where no spaces are written."""
-        return self.distinct_words > SYMBOLS and self.character_lengths.median >= 20
+        least = 8 if self.is_ideographic else 20
+        return self.distinct_words > SYMBOLS and self.character_lengths.median >= least
+
+    @property
+    def is_ideographic(self) -> bool:
+        """Chinese or Japanese: a word is one to three characters, without spaces between words."""
+        return sum(self.scripts.get(name, 0.0) for name in ("Han", "Hiragana", "Katakana")) > 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +106,8 @@ class Survey:
 
     `empty` pairs have a side without text; what follows is about the others. `duplicates` are later copies of a pair;
     `ambiguous_sources` have several different targets, `targets_per_source` is the mean over all sources. `copied`
-    pairs have equal sides, `copied_sentences` of four words or more. `odd_ratios` are pairs whose lengths do not fit
+    pairs have equal sides, `copied_sentences` of four words or more. Of the `numbers` in sources whose target
+    has one too, `numbers_alike` are written the same there. `odd_ratios` are pairs whose lengths do not fit
     each other, as the rule `ratio` has it; `length_correlation` is that of the logarithms of all lengths, in characters
     (0 where it is not defined). Overlaps are None where there is no such set.
     """
@@ -110,6 +122,8 @@ class Survey:
     duplicates: int
     copied: int
     copied_sentences: int
+    numbers: int
+    numbers_alike: int
     odd_ratios: int
     length_correlation: float
     usual: Usual
@@ -163,6 +177,8 @@ def examine(
         duplicates=relations.pairs - counted.pairs,
         copied=relations.copied,
         copied_sentences=relations.copied_sentences,
+        numbers=relations.numbers,
+        numbers_alike=relations.numbers_alike,
         odd_ratios=relations.odd(usual),
         length_correlation=relations.correlation(),
         usual=usual,
@@ -250,6 +266,7 @@ class _SideCounts:
             scripts={name: n / letters for name, n in scripts.most_common()},
             character_lengths=_quantiles(self._lengths[0], self._longest[0]),
             word_lengths=_quantiles(self._lengths[1], self._longest[1]),
+            dotless_i=_DOTLESS in found and int(self._characters[_DOTLESS]) > letters / _DOTLESS_LETTERS,
             **{name: self._n[name] for name in (*names, *_MARKS)},
         )
 
@@ -259,7 +276,7 @@ class _Relations:
     """How the two sides of pairs relate: copies and ratios of lengths."""
 
     def __init__(self) -> None:
-        self.pairs = self.copied = self.copied_sentences = 0
+        self.pairs = self.copied = self.copied_sentences = self.numbers = self.numbers_alike = 0
         self._ratios: Counter[int] = Counter()
         self._moments = np.zeros((3, 3))  # sums of products of 1, log length of the source, and of the target
 
@@ -275,6 +292,10 @@ class _Relations:
                 self.copied_sentences += copied(source, target)
             if not is_short(source) and not is_short(target):
                 self._ratios[ratio_steps(source, target)] += 1
+            if DIGIT.search(source) and (written := Counter(NUMBER.findall(target))):
+                numbers = Counter(NUMBER.findall(source))
+                self.numbers += numbers.total()
+                self.numbers_alike += (numbers & written).total()
 
     def usual(self, source: Side, target: Side) -> Usual:
         """Odd is what is farther from the median than `LEAST_FAR`, and than four times the middle half is wide."""

@@ -99,7 +99,9 @@ def _alone(out: Path) -> Iterator[None]:
 def _known(out: Path, beside: Path) -> dict[str, Any] | None:
     """What decided `out`, or what there is of it."""
     try:
-        found: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+        found: Any = json.loads(beside.read_text(encoding="utf-8"))
+        if not (isinstance(found, dict) and {"lines", "sha256"} <= found.keys()):
+            raise ValueError("a file of another kind")
         return found
     except (OSError, ValueError) as error:
         if out.exists() or beside.exists():

@@ -6,7 +6,7 @@ plain Python, sentence by sentence: there are 2 W numbers each to look at, once 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -46,6 +46,7 @@ def continuous_beam_search(
     usual: Sequence[int] = (),
     places: int = 32,
     shortlist: Shortlist | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[list[Hypothesis]]:
     """The `n_best` outputs of every source, as `beam_search` finds them.
 
@@ -61,6 +62,7 @@ def continuous_beam_search(
         places: Sentences that are decoded at the same time.
         shortlist: Each output is made of what it has for the source (and of its prefix) and nothing else, and
             probabilities sum to 1 over that.
+        stopped: Asked before every step. Once it says so nothing more is looked for, and what is missing stays empty.
 
     Raises:
         ConfigError: as `beam_search`; places below 1.
@@ -95,7 +97,7 @@ def continuous_beam_search(
             choices.join(place, source)
             batch[place] = _Sentence(source, limits[source], usual[source], prefixes[source], config.beam)
         going = [i for i, sentence in enumerate(batch) if sentence is not None]
-        if not going:
+        if not going or stopped():
             return found
         if len(going) <= 3 * len(batch) // 4:
             memory.keep(going)

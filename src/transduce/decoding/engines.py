@@ -1,5 +1,6 @@
 """What searches: the plain model, or the same weights packed for the processor. One verb, sources to outputs."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -164,7 +165,7 @@ class PackedEngine:
         found: list[list[Hypothesis]] = [[] for _ in sources]
         packed = self._pack()
 
-        def decode(rows: Sequence[int], places: int) -> None:
+        def decode(rows: Sequence[int], stopped: Callable[[], bool], places: int) -> None:
             with torch.no_grad():
                 outputs = continuous_beam_search(
                     packed,
@@ -177,6 +178,7 @@ class PackedEngine:
                     usual=[usual[i] for i in rows] if usual else (),
                     places=places,
                     shortlist=self._shortlist,
+                    stopped=stopped,
                 )
             for i, hypotheses in zip(rows, outputs, strict=True):
                 found[i] = hypotheses
@@ -187,7 +189,7 @@ class PackedEngine:
             if workers > 1:
                 share(rows, partial(decode, places=places), workers)
             else:
-                decode(rows, places)
+                decode(rows, lambda: False, places)
         return found
 
 
@@ -203,17 +205,30 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def share(rows: Sequence[int], decode: Callable[[Sequence[int]], None], workers: int) -> None:
-    """`decode` every worker's share of these rows, each on a thread of its own whose products take no other."""
+def share(rows: Sequence[int], decode: Callable[[Sequence[int], Callable[[], bool]], None], workers: int) -> None:
+    """`decode` every worker's share of these rows, each on a thread of its own whose products take no other.
+
+    `decode` is told how to ask whether to stop: the others do when one fails, and all when Ctrl-C comes, which only the
+    main thread hears.
+    """
+    stop = threading.Event()
     threads = torch.get_num_threads()
 
     def work(share: Sequence[int]) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)  # each thread has its own setting
-        decode(share)
+        try:
+            decode(share, stop.is_set)
+        except BaseException:
+            stop.set()
+            raise
 
     try:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, [rows[i::workers] for i in range(workers)]))
+            try:
+                list(pool.map(work, [rows[i::workers] for i in range(workers)]))
+            except BaseException:
+                stop.set()
+                raise
     finally:
         torch.set_num_threads(threads)

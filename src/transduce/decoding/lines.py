@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+_STOPS = r"[.!?\u2026\u0964\u061f\u06d4]"  # . ! ? ellipsis, danda, Arabic
 _SENTENCE_END = re.compile(
-    r"[.!?\u2026\u0964\u061f\u06d4]+[\"'\u201d\u2019\u00bb)\]]*\s+"  # . ! ? ellipsis, danda, Arabic; quotes; a space
+    rf"(?<!{_STOPS}){_STOPS}+[\"'\u201d\u2019\u00bb)\]]*\s+"  # all there are, quotes, a space
     r"|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f\uff09]*"  # Chinese and Japanese need no space
 )
 _SPACE = re.compile(r"[^\S\u00a0\u202f]+")  # a space that may be broken at: not those of 1 000

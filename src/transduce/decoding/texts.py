@@ -74,8 +74,11 @@ class Texts:
         return normalise(one_line(text), self._normal)
 
     def parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[Part]]:
-        """Every line as its parts: one as a rule, none for a blank line, several when it is too long."""
+        """Every line as its parts: one as a rule, none for a blank line, several when it is too long. Raises
+        `DataError` for a tag that the model does not know."""
         found: list[list[Part]] = []
+        for number, text in enumerate(texts if self._tokenizers.tags else (), start=first):
+            self._tokenizers.check_tag(text, f"Line {number}")
         for number, (text, part) in enumerate(zip(texts, self._parts(texts), strict=True), start=first):
             if not text.strip() or not part.ids:
                 found.append([])

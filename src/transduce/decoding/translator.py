@@ -375,7 +375,8 @@ class Translator:
         """Draw an output for every line from the model's distribution (`sampling.sample`), as `translate_stream` does.
 
         Each line (or part of one) takes the next number of `generator` as the seed of its own draws, so the same lines
-        and settings give the same outputs, however they come in windows and batches. Scores are log-probabilities,
+        and settings give the same outputs, however they come in windows and batches, but for the last bits of the
+        logits: of some hundred lines one draw falls on the other side of a boundary. Scores are log-probabilities,
         without length penalty.
 
         Raises:

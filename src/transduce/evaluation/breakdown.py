@@ -8,12 +8,12 @@ from itertools import pairwise
 import regex
 
 from transduce.data.prepare import Prepared
+from transduce.text.form import LETTER
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the lines: where lengths are divided
 RARITY = (0, 1, 2, 5, 10, 100, 1000)  # where frequencies are
 MOST_PAIRS = 200_000  # of the training data, whose words are counted
-_LETTER = r"[\w\p{M}\u200c\u200d]"  # with its marks, and what joins it to the next or not
-_WORD = regex.compile(rf"{_LETTER}+(?:[-'\u2019]{_LETTER}+)*|[^\w\s\p{{M}}\u200c\u200d]")
+_WORD = regex.compile(rf"{LETTER}+(?:[-'\u2019]{LETTER}+)*|[^\w\s\p{{M}}\u200c\u200d]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Units:
     between: str = " "
 
 
-CHARACTERS = Units("characters", lambda text: [c for c in text if not c.isspace()], "")
+CHARACTERS = Units("characters", lambda text: list(" ".join(text.split())), "")
 WORDS = Units("words", _WORD.findall)
 TOKENS = Units("tokens", str.split)
 

@@ -25,7 +25,8 @@ class Comparison:
 
     `delta` is b's score minus a's. `wins_a` and `wins_b` are the shares of the samples in which that system is the
     better one (lower, for error rates); what is missing to 1 are ties. `p_value` is that of sacreBLEU's paired
-    bootstrap test: how often the difference, were there none, would come out as large as the one observed.
+    bootstrap test: how often the difference, were there none, would come out as large as the one observed. (It takes
+    the sizes of the differences before it centres them, so for a clear difference it is the p of a one-sided test.)
     """
 
     metric: str

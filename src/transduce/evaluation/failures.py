@@ -14,7 +14,7 @@ UNCOVERED = 1 / 3  # of the words of the nearest reference
 COPIED = 0.5  # of the words of an output
 FEW = 4  # words: a share of fewer says nothing
 
-_NUMBER = re.compile(r"\d+(?:[.,:/'\u202f]\d+)*")
+_NUMBER = re.compile(r"\d+(?:[.,:/'\u202f\u066b\u066c]\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,11 @@ def placeholders(text: str) -> set[str]:
     return set(MARKUP.findall(text))
 
 
-def longest_repeat(words: Sequence[str]) -> int:
-    """How many words stand there only because the words before them were said again, at most: 2 in `a dog a dog`."""
+def longest_repeat(words: Sequence[str], least: int = 1) -> int:
+    """How many words stand there only because the words before them (`least` or more) were said again, at most: 2 in
+    `a dog a dog`."""
     most = 0
-    for n in range(1, len(words) // 2 + 1):
+    for n in range(least, len(words) // 2 + 1):
         run = 0
         for one, other in zip(words, words[n:], strict=False):
             run = run + 1 if one == other else 0
@@ -114,7 +115,8 @@ def _uncovered(line: Line) -> bool:
 
 
 def _repeated(line: Line) -> bool:
-    return longest_repeat(line.words) > max(map(longest_repeat, line.reference_words))
+    least = 3 if all(len(word) == 1 for word in line.words) else 1  # a doubled character says nothing
+    return longest_repeat(line.words, least) > max(longest_repeat(ref, least) for ref in line.reference_words)
 
 
 def _lost_number(line: Line) -> bool:

@@ -46,9 +46,9 @@ def evaluate(
 
     - `bleu`, `chrf`, `ter`: sacreBLEU's, with its defaults and its signature. `tokenize` is BLEU's alone: "13a" for
       plain text, "none" for text whose spaces are already token boundaries. Section 6.1 of the paper reports BLEU.
-    - `wer`: 100 * the share of lines that equal none of their references. This is the *word* error rate of the
-      grapheme-to-phoneme field, where a line is the pronunciation of one word; it is not the edit distance in words
-      that speech recognition gives the same name.
+    - `wer`: 100 * the share of lines that equal none of their references, but for the width of white space. This is the
+      *word* error rate of the grapheme-to-phoneme field, where a line is the pronunciation of one word; it is not the
+      edit distance in words that speech recognition gives the same name.
     - `per`: phone error rate, 100 * the summed edit distance in tokens between white space to the nearest reference,
       by the summed length of those references. Of references equally near, the shortest counts.
     - `accuracy`: 100 * the share of lines that equal one of their references, so 100 - `wer`.
@@ -65,8 +65,10 @@ def evaluate(
     return scores
 
 
-def group_references(sources: Sequence[str], targets: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Lines with the same source are several references of one input.
+def group_references(
+    sources: Sequence[str], targets: Sequence[str], *, by_line: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """Lines with the same source are several references of one input; `by_line` each has one, its own.
 
     Gives the different sources in the order of their first line, and for each its different targets in order. Raises
     `DataError` when the counts differ.
@@ -75,6 +77,8 @@ def group_references(sources: Sequence[str], targets: Sequence[str]) -> tuple[li
         raise DataError(
             f"{len(sources)} sources, but {len(targets)} targets. Line i of one must belong to line i of the other."
         )
+    if by_line:
+        return list(sources), [[target] for target in targets]
     references: dict[str, list[str]] = {}
     for source, target in zip(sources, targets, strict=True):
         known = references.setdefault(source, [])

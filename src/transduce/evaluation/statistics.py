@@ -69,16 +69,17 @@ def line_statistics(
         case "ter":
             return _sacrebleu(TER(), hypotheses, references)
         case "wer":
-            return _ratio(
-                [(hyp not in refs, 1) for hyp, refs in zip(hypotheses, references, strict=True)], "line", references
-            )
+            return _ratio([(not one, 1) for one in _right(hypotheses, references)], "line", references)
         case "accuracy":
-            return _ratio(
-                [(hyp in refs, 1) for hyp, refs in zip(hypotheses, references, strict=True)], "line", references
-            )
+            return _ratio([(one, 1) for one in _right(hypotheses, references)], "line", references)
         case "per":
             edits = [_nearest(hyp, refs) for hyp, refs in zip(hypotheses, references, strict=True)]
             return _ratio(edits, "token", references)
+
+
+def _right(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
+    """Whether each line equals one of its references, but for the width of white space and what there is at its end."""
+    return [hyp.split() in [ref.split() for ref in refs] for hyp, refs in zip(hypotheses, references, strict=True)]
 
 
 def check_metric(name: str) -> Metric:

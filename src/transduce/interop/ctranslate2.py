@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -183,6 +185,7 @@ class CTranslate2Engine:
         compute = COMPUTE_TYPES[precision]
         if not has_form(precision):
             raise ConfigError(f"CTranslate2 has no {compute} on this processor. Use --precision int8 or fp32.")
+        self._ahead = 2 * threads  # batches that are under way at a time
         self._translator = ctranslate2.Translator(
             str(path), device="cpu", compute_type=compute, intra_threads=1, inter_threads=threads
         )
@@ -240,9 +243,8 @@ class CTranslate2Engine:
         beam: int,
         suppressed: list[list[str]],
     ) -> Iterator[tuple[int, Any]]:
-        batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-        running = [
-            self._translator.translate_batch(
+        def begin(rows: Sequence[int]) -> tuple[Sequence[int], Any]:
+            return rows, self._translator.translate_batch(
                 [[self._source[piece] for piece in sources[i]] for i in rows],
                 [[self._target[piece] for piece in prefixes[i]] for i in rows],
                 asynchronous=True,
@@ -256,10 +258,13 @@ class CTranslate2Engine:
                 return_scores=True,
                 return_end_token=True,
             )
-            for rows in batches
-        ]
-        for rows, results in zip(batches, running, strict=True):
+
+        batches = map(begin, (order[i : i + _BATCH] for i in range(0, len(order), _BATCH)))
+        running = deque(islice(batches, self._ahead))  # all at once could not be interrupted
+        while running:
+            rows, results = running.popleft()
             yield from zip(rows, (one.result() for one in results), strict=True)
+            running.extend(islice(batches, 1))
 
     def _hypotheses(self, result: Any, limit: int, before: float, alpha: float) -> list[Hypothesis]:
         """The outputs that came to their end within the limit; if none did, the best one up to there."""

@@ -1,7 +1,7 @@
 """Which engine decodes: ours, or CTranslate2 with a conversion of the same weights."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, assert_never, get_args
 
@@ -68,11 +68,11 @@ def load_translator(
     beam: int | None,
     alpha: float | None,
     shortlist: bool,
-    cache: Path,
+    cache: Callable[[], Path],
 ) -> tuple[Translator, str]:
     """The translator of a bundle, a run or several (an ensemble) with the engine that `choose_engine` names.
 
-    Also gives which engine it is, and why. Conversions for CTranslate2 are kept in `cache`.
+    Also gives which engine it is, and why. Conversions for CTranslate2 are kept in `cache()`.
 
     Raises:
         BundleError: one of `paths` is not a whole model of ours.
@@ -97,7 +97,7 @@ def load_translator(
         if precision == "auto" and not has_form(form):
             form = "fp32"
         try:
-            converted = cached_conversion(folder, load_bundle(folder, place), cache)
+            converted = cached_conversion(folder, load_bundle(folder, place), cache())
             other = CTranslate2Engine(converted, form, torch.get_num_threads())
         except SaveError as error:
             if engine != "auto":

@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from transduce.errors import ConfigError
+from transduce.machine import hardware
 
 Cell = dict[str, Any]
 Result = dict[str, Any]
@@ -17,25 +20,27 @@ def measure(
 ) -> Measured:
     """Every cell with its result, in order: from `path`, one JSON object a line, or computed and appended to it.
 
-    A last line that a kill cut short is dropped. `progress` is told how many of how many are done.
+    A last line that a kill cut short is dropped. What was measured on another machine, or with another PyTorch, is
+    measured again. `progress` is told how many of how many are done.
 
     Raises:
         ConfigError: `path` holds something else.
     """
-    known, measured = _load(path), Measured()
+    here = f"{hardware()}, PyTorch {torch.__version__}"
+    known, measured = _load(path, here), Measured()
     path.parent.mkdir(parents=True, exist_ok=True)
     for done, cell in enumerate(cells, start=1):
         key = json.dumps(cell, sort_keys=True)
         if key not in known:
             known[key] = compute(cell)
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell, "result": known[key]}) + "\n")
+                file.write(json.dumps({"cell": cell, "on": here, "result": known[key]}) + "\n")
         measured.append((cell, known[key]))
         progress(done, len(cells))
     return measured
 
 
-def _load(path: Path) -> dict[str, Result]:
+def _load(path: Path, here: str) -> dict[str, Result]:
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8")
@@ -44,6 +49,10 @@ def _load(path: Path) -> dict[str, Result]:
         path.write_text(text, encoding="utf-8")
     try:
         entries = [json.loads(line) for line in text.splitlines()]
-        return {json.dumps(entry["cell"], sort_keys=True): entry["result"] for entry in entries}
-    except (ValueError, LookupError, TypeError) as error:
+        return {
+            json.dumps(entry["cell"], sort_keys=True): entry["result"]
+            for entry in entries
+            if entry.get("on", here) == here  # earlier versions did not say
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not the results of a laboratory ({error}). Choose another --out.") from error

@@ -35,7 +35,11 @@ SHOWN = 20  # worst lines
 EXAMPLES = 5  # of each way to fail
 CONFUSED = 15  # symbols
 SAMPLES = 1000
-CERTAIN = 0.05  # a p-value below it is marked
+ENOUGH = 30  # inputs: of fewer no difference is marked
+_BOLD = (
+    f" Bold: {ENOUGH} inputs or more, and no difference is outside of where 95% of the differences lie; chance alone "
+    "makes one in twenty."
+)
 
 STYLE = """
 body { max-width: 68rem; }
@@ -115,8 +119,7 @@ class _Seen:
         (below 0 where there are more edits than symbols)."""
         if self.is_text:
             return [statistics.each() for statistics in self.statistics("chrf")]
-        shortest = [max(1, min(map(len, line.reference_words))) for line in self.lines[0]]
-        return [[100 - 100 * e / n for e, n in zip(c.edits, shortest, strict=True)] for c in self.confusions]
+        return [[100 - 100 * e / max(1, n) for e, n in zip(c.edits, c.lengths, strict=True)] for c in self.confusions]
 
     @cached_property
     def confusions(self) -> list[Confusions]:
@@ -156,7 +159,7 @@ def _scores(seen: _Seen) -> str:
         signatures.append(f"<br>{metric}: <code>{cell(found[0].signature)}</code>")
     blank = [""] if seen.two else []
     rows.append(["length of outputs / references", *(f"{_length_ratio(lines):.3f}" for lines in seen.lines), *blank])
-    bold = " Bold: p below 0.05, by paired bootstrap resampling; chance alone makes one in twenty." if seen.two else ""
+    bold = _BOLD if seen.two else ""
     return grid(["metric", *_columns(seen, "score")], rows) + _under(
         f"In small print: where 95% of the scores lie on lines drawn with replacement ({SAMPLES:,} samples).{bold}"
         + "".join(signatures)
@@ -191,14 +194,14 @@ def _symbols(seen: _Seen) -> str:
         return [[*names(key), *(f"{c[key]:,}" for c in counts)] for key, _ in most]
 
     def known(symbol: str) -> list[str]:
-        return [symbol, f"{seen.confusions[0].seen[symbol]:,}"]
+        return [_seen(symbol), f"{seen.confusions[0].seen[symbol]:,}"]
 
     n, times = len(seen.test.references), seen.columns("times")
     edits: list[Row] = [
         [label, *(_share(sum(low <= e <= high for e in c.edits), n) for c in seen.confusions)]
         for label, low, high in (("0", 0, 0), ("1", 1, 1), ("2", 2, 2), ("3", 3, 3), ("4 or more", 4, float("inf")))
     ]
-    pairs = rows(lambda c: c.substituted, lambda pair: [pair[0], pair[1], known(pair[0])[1]])
+    pairs = rows(lambda c: c.substituted, lambda pair: [_seen(pair[0]), _seen(pair[1]), known(pair[0])[1]])
     tables = [
         grid(["edits", *seen.columns("outputs")], edits, "Edits an output needs"),
         grid(["right", "written", "of", *times], pairs, "Substituted"),
@@ -209,6 +212,10 @@ def _symbols(seen: _Seen) -> str:
         f"The fewest edits between the nearest reference and the output, in {seen.target.name}. Of: how often the "
         "references have the symbol that would be (or is) there."
     )
+
+
+def _seen(symbol: str) -> str:
+    return symbol.replace(" ", "\N{OPEN BOX}")
 
 
 def _lengths(seen: _Seen) -> str:
@@ -335,7 +342,8 @@ def _compared(metric: str, found: Sequence[LineStatistics]) -> list[Html]:
     c = compare_statistics(check_metric(metric), found[0], found[1], samples=SAMPLES)
     if c.delta.low == c.delta.high == 0:
         return [_interval(c.a), _interval(c.b), Html("none")]
-    certain = ' class="certain"' if c.p_value < CERTAIN else ""
+    is_certain = (c.delta.low > 0 or c.delta.high < 0) and len(found[0].rows) >= ENOUGH
+    certain = ' class="certain"' if is_certain else ""
     difference = f"<span{certain}>{c.delta.score:+.2f}</span> <small>{c.delta.low:+.2f} to {c.delta.high:+.2f}"
     return [_interval(c.a), _interval(c.b), Html(f"{difference}, p {c.p_value:.3f}</small>")]
 

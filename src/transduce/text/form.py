@@ -9,6 +9,9 @@ from transduce.text.pieces import TAGS
 
 Normal = Literal["none", "nfc", "nfkc"]
 
+LETTER = r"[\w\p{M}\u200c\u200d]"
+"""For the module `regex`: what words are made of, a letter's marks and what joins it to the next or not included."""
+
 _LINE_BREAKS = re.compile(r"[\r\n]+")
 _TAG = re.compile(r">>([\w-]+)<< ?")
 

@@ -8,6 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import regex
+
+from transduce.text.form import LETTER
 from transduce.text.pieces import PLACEHOLDERS
 
 _BARE = r"[^\s<>\"'.,;:!?)\]}\u2019\u201d\u00bb]"  # what an address ends with: the full stop is the sentence's
@@ -18,12 +21,17 @@ _MARKUP = (
 MARKUP = re.compile(_MARKUP)
 """Addresses, tags and what a program fills in."""
 
-_WITHIN = r"[.,:/\u202f]"  # a number, between its digits
-_KEPT = re.compile(
+_WITHIN = r"[.,:/\u202f\u066b\u066c]"  # a number, between its digits
+_NUMBER = (  # 1,000.5 and 9:30, no part of 2nd or 9:30pm
+    rf"(?<!{LETTER}|[.,])(?<!\d{_WITHIN})\d+(?:{_WITHIN}\d+)*(?!{LETTER}|{_WITHIN}\d)"
+)
+DIGIT = re.compile(r"\d")
+NUMBER = regex.compile(_NUMBER)
+_KEPT = regex.compile(
     rf"｟\d+｠|{_MARKUP}"
-    r"|(?<![\w#@&/])[#@]\w+"  # who and what is talked of
-    r"|(?<![\w-])[A-Z]{1,5}-?\d+(?:-\d+)*(?![\w-])"  # AB-12
-    rf"|(?<![\w.,])(?<!\d{_WITHIN})\d+(?:{_WITHIN}\d+)*(?!\w|{_WITHIN}\d)"  # 1,000.5 and 9:30, no part of 2nd or 9:30pm
+    rf"|(?<!{LETTER}|[#@&/])[#@]{LETTER}+"  # who and what is talked of
+    rf"|(?<!{LETTER}|-)[A-Z]{{1,5}}-?\d+(?:-\d+)*(?!{LETTER}|-)"  # AB-12
+    rf"|{_NUMBER}"
     r"|[\U0001f1e6-\U0001faff\u2600-\u27bf][\ufe0f\u200d\U0001f1e6-\U0001faff]*"  # emoji
 )
 
@@ -39,7 +47,7 @@ def hide(text: str, among: Iterable[str] | None = None) -> tuple[str, list[str]]
     things: list[str] = []
     left = None if among is None else Counter(among)
 
-    def placeholder(match: re.Match[str]) -> str:
+    def placeholder(match: regex.Match[str]) -> str:
         thing = match.group()
         if len(things) == len(PLACEHOLDERS) or (left is not None and not left[thing]):
             return thing
@@ -55,7 +63,7 @@ def cover(text: str, things: Sequence[str]) -> str:
     """`text`, another side or a beginning of it, with the placeholders of `things` that `hide` gave."""
     free = dict(zip(PLACEHOLDERS, things, strict=False))
 
-    def placeholder(match: re.Match[str]) -> str:
+    def placeholder(match: regex.Match[str]) -> str:
         for name, thing in free.items():
             if thing == match.group():
                 del free[name]

@@ -275,6 +275,8 @@ class TokenizerPair:
         """
         if not self.tags:
             return self.source.encode_batch(texts)
+        for text in texts:
+            self.check_tag(text, "A line")
         parts = [split_tag(text) for text in texts]
         rows = self.source.encode_batch([rest for _, rest in parts])
         return [
@@ -287,10 +289,15 @@ class TokenizerPair:
         rest = split_tag(text)[1] if self.tags else text
         return text[: len(text) - len(rest)], rest
 
-    def _tag_id(self, tag: str) -> int:
-        if tag not in self.tags:
+    def check_tag(self, text: str, where: str) -> None:
+        """Raise `DataError`, which names `where`, if `text` begins with a tag that is not one of `tags`; without `tags`
+        nothing is a tag."""
+        tag = split_tag(text)[0] if self.tags else ""
+        if tag and tag not in self.tags:
             known = ", ".join(f">>{known}<<" for known in self.tags)
-            raise DataError(f"A line begins with the tag >>{tag}<<, but the tags of this model are {known}.")
+            raise DataError(f"{where} begins with the tag >>{tag}<<, but the tags of this model are {known}.")
+
+    def _tag_id(self, tag: str) -> int:
         return self.source.piece_to_id(TAGS[self.tags.index(tag)])
 
     @property

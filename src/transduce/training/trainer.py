@@ -287,10 +287,13 @@ class Trainer:
         )
         if not np.isfinite(loss):
             pairs = ", ".join(str(int(i)) for i in islice((i for n in numbers for i in n), 8))
+            clip = (
+                f"lower training.clip ({self.training.clip:g} now)" if self.training.clip else "set training.clip = 1"
+            )
             raise TrainingError(
                 f"step {progress.step} (epoch {progress.epoch}): the loss or its gradient is not finite; the batch "
                 f"holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
-                f"({rate:.2g} now), lengthen training.warmup, or set training.clip = 1."
+                f"({rate:.2g} now), lengthen training.warmup, or {clip}, and begin anew with --fresh or another --out."
             )
         if self.average is not None:
             self.average.update(progress.step)
