@@ -384,7 +384,7 @@ def _from_files(
     values = apply_settings(values | {"name": name}, settings)
     config = build_config(derive(values), "command line")
     used = flat_values(config)
-    given = flat(asked)
+    given = _flat(asked)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
     reasons = {key: why for key, why in reasons.items() if why != "as asked" or key in given or not begun}
     kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
@@ -422,14 +422,14 @@ def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fr
         return
     own = {f"model.{f.name}": getattr(model, f.name) for f in fields(model) if f.name not in (*DROPOUTS, "layer")}
     own |= {f"data.{key}": value for key, value in data.items()}
-    for key, value in flat(asked).items():
+    for key, value in _flat(asked).items():
         if key in own and own[key] != value:
             raise ConfigError(
                 f"{key} = {value!r} and --from: the model to start from has {own[key]!r}, which stays. Leave it out."
             )
 
 
-def flat(values: dict[str, Any]) -> dict[str, Any]:
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
     """Settings under their `section.key`."""
     inner = {section: found for section, found in values.items() if isinstance(found, dict)}
     return {f"{section}.{key}": value for section, found in inner.items() for key, value in found.items()}
