@@ -220,12 +220,13 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, its
     placeholders, and its languages where no others are given."""
     before, asked = load_config(origin), config.tokenizer
-    source, target = kinds_of(origin)(asked.source, asked.target)
+    own = TokenizerPair.load(origin)
+    source, target = kinds_of(own)(asked.source, asked.target)
     shown = config.data.placeholders or (PLACEHOLDERS if before.placeholders else 0.0)
     return replace(
         config,
         model=replace(before.model, **{name: getattr(config.model, name) for name in DROPOUTS}),
-        tokenizer=replace(asked, joint=TokenizerPair.load(origin).joint, source=source, target=target),
+        tokenizer=replace(asked, joint=own.joint, source=source, target=target),
         data=replace(
             config.data,
             pretokenised=before.pretokenised,
@@ -238,9 +239,8 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     )
 
 
-def kinds_of(origin: Path) -> Callable[[Kind, Kind], tuple[Kind, Kind]]:
+def kinds_of(own: TokenizerPair) -> Callable[[Kind, Kind], tuple[Kind, Kind]]:
     """What says of which kinds the pieces of a model are, for those asked for."""
-    own = TokenizerPair.load(origin)
 
     def kinds(source: Kind, target: Kind) -> tuple[Kind, Kind]:
         source = _kind(own.source, source)

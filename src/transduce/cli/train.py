@@ -275,8 +275,9 @@ def asked_for(
         raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
     config = load_recipe(recipe, settings)
     run = out or _folder(config.name)
-    _check_decided(start_from, run, apply_settings({}, settings), fresh)
-    if "mix_share" in apply_settings({}, settings).get("data", {}) and config.data.mix is None:
+    asked = apply_settings({}, settings)
+    _check_decided(start_from, run, asked, fresh)
+    if "mix_share" in asked.get("data", {}) and config.data.mix is None:
         raise ConfigError("--mix-share: the recipe has no older data to take it from. Give it a data.mix.")
     return config, {}, run
 
@@ -337,6 +338,7 @@ def _from_files(
     from transduce.presets import Choice, check_preset, choose, fine_tuning, languages, sections
     from transduce.rundata import kinds_of
     from transduce.text.form import split_tag
+    from transduce.text.tokenizer import TokenizerPair
     from transduce.training.world import default_threads, environment
 
     data = _data_section(files, columns, mix_columns)
@@ -350,14 +352,14 @@ def _from_files(
     data |= {"source_lang": source_lang, "target_lang": target_lang}
     name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
     run = out or _folder(name)
-    _check_decided(start_from, run, apply_settings({}, settings), fresh)
+    asked = apply_settings({}, settings)
+    _check_decided(start_from, run, asked, fresh)
     check_preset(preset_name)
     begun = {} if fresh else _chosen_before(run, data)
     if begun and preset_name != "auto" and start_from is None:
-        _check_preset_of(run, preset_name, begun["model"], apply_settings({}, settings).get("model", {}))
+        _check_preset_of(run, preset_name, begun["model"], asked.get("model", {}))
     if begun and (run / "resolved.toml").is_file():
         return build_config(derive(apply_settings(begun | {"name": name}, settings)), "command line"), {}, run
-    asked = apply_settings({}, settings)
     training = asked.get("training", {})
     counted = "max_steps" in training and "minutes" not in training  # who counts steps does not want the clock's say
     training = {"minutes": 0.0 if counted else 30.0} | training
@@ -366,7 +368,7 @@ def _from_files(
     found = survey((split_tag(source)[1], target) for source, target in train)
     threads = default_threads(environment())
     before = None if start_from is None else load_config(bundle_folder(start_from))
-    own = None if start_from is None else kinds_of(bundle_folder(start_from))
+    own = None if start_from is None else kinds_of(TokenizerPair.load(bundle_folder(start_from)))
     choices = choose(
         preset_name, found, minimal.training.minutes, threads, own, muon=training.get("optimizer", "muon") == "muon"
     )

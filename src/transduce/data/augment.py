@@ -35,7 +35,7 @@ import numpy.typing as npt
 import regex
 
 from transduce.data.corpus import Numbered, Pair
-from transduce.text.form import LETTER, put_tag, split_tag
+from transduce.text.form import DOTLESS_I, LETTER, put_tag, split_tag
 from transduce.text.pieces import PLACEHOLDERS
 from transduce.text.placeholders import hide_both
 
@@ -51,7 +51,6 @@ _NO_PUNCTUATION = regex.compile(rf"(?:{LETTER}|[\s'-])+")
 _END = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u2026")
 _EMOJI = "😀😂😍🙏👍🎉❤🔥✅🚀"
 _ENDINGS = ("com", "org", "net", "de", "info")
-_DOTLESS_I = "\N{LATIN SMALL LETTER DOTLESS I}"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 Rule = Callable[[Pair, Pair, random.Random], Pair | None]
@@ -130,7 +129,7 @@ def _capitals(dotless_i: Sides, pair: Pair, before: Pair, chance: random.Random)
 
 
 def _lower(dotless_i: Sides, pair: Pair, before: Pair, chance: random.Random) -> Pair | None:
-    source = pair[0].replace("İ", "i").replace("I", _DOTLESS_I) if dotless_i[0] else pair[0]
+    source = pair[0].replace("İ", "i").replace("I", DOTLESS_I) if dotless_i[0] else pair[0]
     return _changed(pair, (source.lower(), pair[1]))
 
 

@@ -19,6 +19,7 @@ from transduce.data.characters import CONTROL, DIRECTIONAL, MOJIBAKE, REPLACEMEN
 from transduce.data.cleaning import LEAST_FAR, NEVER_FAR, Usual, copied, empty, is_short, ratio_steps
 from transduce.data.copies import Copies
 from transduce.data.corpus import Pair, chunks
+from transduce.text.form import DOTLESS_I
 from transduce.text.placeholders import DIGIT, NUMBER
 
 Counts = npt.NDArray[np.int64]
@@ -29,7 +30,6 @@ ENOUGH = 100  # what is a usual ratio cannot be said from fewer pairs
 
 _CHUNK = 2_000  # pairs looked at together
 _LONGEST = (65_536, 4_096)  # characters, words: lengths are told apart below these
-_DOTLESS = ord("\N{LATIN SMALL LETTER DOTLESS I}")
 _DOTLESS_LETTERS = 500  # of which one at least is that one; in foreign names alone it is rarer
 _MARKS = {"replacement": REPLACEMENT, "mojibake": MOJIBAKE, "zero_width": ZERO_WIDTH, "directional": DIRECTIONAL}
 
@@ -266,7 +266,7 @@ class _SideCounts:
             scripts={name: n / letters for name, n in scripts.most_common()},
             character_lengths=_quantiles(self._lengths[0], self._longest[0]),
             word_lengths=_quantiles(self._lengths[1], self._longest[1]),
-            dotless_i=_DOTLESS in found and int(self._characters[_DOTLESS]) > letters / _DOTLESS_LETTERS,
+            dotless_i=ord(DOTLESS_I) in found and int(self._characters[ord(DOTLESS_I)]) > letters / _DOTLESS_LETTERS,
             **{name: self._n[name] for name in (*names, *_MARKS)},
         )
 

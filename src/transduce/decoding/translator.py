@@ -376,7 +376,7 @@ class Translator:
 
         Each line (or part of one) takes the next number of `generator` as the seed of its own draws, so the same lines
         and settings give the same outputs, however they come in windows and batches, but for the last bits of the
-        logits: of some hundred lines one draw falls on the other side of a boundary. Scores are log-probabilities,
+        logits: in about two lines of a hundred a draw falls on the other side. Scores are log-probabilities,
         without length penalty.
 
         Raises:

@@ -12,6 +12,9 @@ Normal = Literal["none", "nfc", "nfkc"]
 LETTER = r"[\w\p{M}\u200c\u200d]"
 """For the module `regex`: what words are made of, a letter's marks and what joins it to the next or not included."""
 
+DOTLESS_I = "\N{LATIN SMALL LETTER DOTLESS I}"
+"""The letter of Turkish and its kin whose capital is I; that of i is İ there."""
+
 _LINE_BREAKS = re.compile(r"[\r\n]+")
 _TAG = re.compile(r">>([\w-]+)<< ?")
 
