@@ -24,7 +24,7 @@ from transduce.checkpoint import Progress
 from transduce.cli.main import LIBRARIES
 from transduce.cost import KEPT, KERNELS, WEIGHT_MOVES, Work, count, kept_bytes, step_memory, update_seconds
 from transduce.data.shards import ShardReport, TokenisedCorpus
-from transduce.device import Chosen, tune_process
+from transduce.device import Precision, tune_process
 from transduce.machine import measure_machine, peak_resident, resident
 from transduce.nn.sublayer import Norm
 from transduce.nn.transformer import TransformerConfig, build
@@ -70,7 +70,7 @@ CASES = {
 }
 
 
-def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[str, Any]:
+def measure(name: str, precision: Precision, seconds: float, threads: int) -> dict[str, Any]:
     """One case, in this process. The batch that needs the most memory is the first; it is not timed."""
     case, sizes = CASES[name], (CASES[name].vocabulary,) * 2
     corpus, batching = invent(case), BatchingConfig(max_tokens=case.max_tokens, accumulate=case.accumulate)
@@ -88,7 +88,7 @@ def measure(name: str, precision: Chosen, seconds: float, threads: int) -> dict[
         model, Adam(model), corpus, lambda step: 1e-4, batching, TrainingConfig(), precision, world, threads
     )
     longest = max(trainer.epoch_batches(0), key=lambda batch: int(corpus.target_lengths[batch].max()))
-    trainer.update(Progress(step=1), [longest])
+    trainer.update(Progress(step=1, batch=1), [longest])
     times: list[float] = []
     start = time.perf_counter()
     for progress, numbers in trainer.updates(Progress()):
@@ -129,7 +129,7 @@ def invent(case: Case) -> TokenisedCorpus:
     return TokenisedCorpus(ShardReport(kept=PAIRS), {}, [sides])
 
 
-def fitted(lines: list[dict[str, Any]], precision: Chosen) -> dict[str, float]:
+def fitted(lines: list[dict[str, Any]], precision: Precision) -> dict[str, float]:
     """The constants with the smallest relative errors, in the mean square, over the measurements of one precision."""
     times, memories = [], []
     for line in lines:
@@ -172,7 +172,7 @@ def main() -> None:
         print(json.dumps(measure(a.case, a.precision, a.seconds, a.threads)), flush=True)
         return
     env = {**LIBRARIES, **environment()}  # as the command line has it
-    precisions: list[Chosen] = [a.precision] if a.precision else ["fp32", "bf16"]
+    precisions: list[Precision] = [a.precision] if a.precision else ["fp32", "bf16"]
     for precision in precisions:
         lines = []
         for name in [a.case] if a.case else CASES:

@@ -10,7 +10,7 @@ from transduce import calibration
 from transduce.calibration import MODEL, PIECES, calibrated_machine, step_ratio
 from transduce.cost import Work, count, update_seconds
 from transduce.data.collate import Batch
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.machine import measure_machine
 from transduce.training.parallel import Cut
 from transduce.training.trainer import BatchingConfig
@@ -47,12 +47,12 @@ def test_random_numbers_and_threads_are_as_if_nothing_had_been_measured() -> Non
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_no_product_takes_as_many_times_longer_as_measured(
-    monkeypatch: pytest.MonkeyPatch, precision: Chosen
+    monkeypatch: pytest.MonkeyPatch, precision: Precision
 ) -> None:
     machine = measure_machine(1)
     slower = replace(machine, memory=machine.memory / 3, cache=machine.cache / 3, call=machine.call * 3)
 
-    def three_times(model: object, optimizer: object, batch: Batch, precision: Chosen) -> float:
+    def three_times(model: object, optimizer: object, batch: Batch, precision: Precision) -> float:
         return update_seconds(count(MODEL, PIECES, PIECES, calibration._work(batch)), slower, precision)
 
     monkeypatch.setattr(calibration, "_update_seconds", three_times)

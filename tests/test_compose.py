@@ -30,8 +30,8 @@ from transduce.evaluation.metrics import evaluate, group_references
 from transduce.machine import peak_resident
 from transduce.plan import to_values
 from transduce.reporter import Reporter
-from transduce.rundata import sources
-from transduce.rundir import load_asked, load_plan
+from transduce.rundata import load_plan, sources
+from transduce.rundir import load_asked
 from transduce.text.tokenizer import TokenizerPair
 from transduce.validation import DevSet, spread
 

@@ -18,6 +18,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 SECTIONS = {
     "agents": "Agents that talk: [agents.py](agents.py)",
     "sets": "Sets: [sets.py](sets.py)",
+    "collapse": "Where a plain Transformer breaks: [collapse.py](collapse.py)",
     "new_layer": "A layer type of your own: [new_layer.py](new_layer.py)",
 }
 
@@ -81,3 +82,13 @@ def test_a_layer_from_outside_obeys_the_laws() -> None:
     no_peeking(layer, x)
     padding_is_inert(layer, x, [5, 2, 4])
     step_equals_forward(layer, x)
+
+
+@pytest.mark.slow
+def test_what_cross_attention_does_not_pass_on_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("collapse", capsys)
+    for around in ("nowhere", "self-attention", "feed-forward"):
+        encoder, decoder, norms = found[around]
+        assert max(*encoder[3:], *decoder) < 1e-5, "all positions are the same"
+        assert max(norms[:-1]) < 1e-6 < 0.1 < norms[-1]
+    assert min(found["cross-attention"][2]) > 1e-3

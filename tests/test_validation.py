@@ -67,7 +67,7 @@ def choose(
     steps = " ".join(map(str, kept.weights["steps"].tolist()))
     said = outputs[steps] if kept.alpha == config.decoding.alpha else (penalised or {})[kept.alpha]
     assert kept.outputs == said
-    assert kept.scores["accuracy"].score == sum(o == r[0] for o, r in zip(said, REFERENCES, strict=True))
+    assert kept.score.score == sum(o == r[0] for o, r in zip(said, REFERENCES, strict=True))
     return steps, told, kept.alpha
 
 
@@ -148,9 +148,9 @@ def test_a_length_penalty_that_may_be_better_by_chance_is_not_kept(
 
 @pytest.mark.parametrize(("metric", "best"), [("wer", 20.0), ("accuracy", 30.0)])
 def test_of_error_rates_the_lowest_is_the_best(metric: str, best: float) -> None:
-    scores = [{metric: MetricScore(score=score, signature="")} for score in (20.0, 30.0)]
-    candidates = [Candidate(label="", weights={}, alpha=0.6, outputs=[], scores=one) for one in scores]
-    assert max(candidates, key=attrgetter("rank")).scores[metric].score == best
+    scores = [MetricScore(score=score, signature="") for score in (20.0, 30.0)]
+    candidates = [Candidate(label="", weights={}, alpha=0.6, outputs=[], metric=metric, score=one) for one in scores]
+    assert max(candidates, key=attrgetter("rank")).score.score == best
 
 
 def untrained(config: RunConfig, folder: Path) -> tuple[Prepared, DevSet, Transformer]:

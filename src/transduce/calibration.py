@@ -15,7 +15,7 @@ import torch
 
 from transduce.cost import Work, count, update_seconds
 from transduce.data.collate import Batch, collate
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.machine import Machine, measure_machine
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
@@ -29,7 +29,7 @@ FIRST = 10  # piece that is no special one
 LEAST = 0.1  # ratio: where products were measured too slow, nothing but them is left
 
 
-def calibrated_machine(threads: int, precision: Chosen) -> Machine:
+def calibrated_machine(threads: int, precision: Precision) -> Machine:
     """This machine with `threads`, all of its speeds but those of matrix products divided by `step_ratio`.
 
     Sets the process's threads to `threads`.
@@ -40,7 +40,7 @@ def calibrated_machine(threads: int, precision: Chosen) -> Machine:
 
 
 @functools.cache
-def step_ratio(precision: Chosen) -> float:
+def step_ratio(precision: Precision) -> float:
     """What updates of `MODEL` take here, without their matrix products, by what the cost model says: measured once, in
     half a second. One thread's own time counts, so that other work shows little.
     """
@@ -69,7 +69,7 @@ def _work(batch: Batch) -> Work:
     return Work(source=n, target=n, parts=1, lanes=1, length=length, largest=n, longest=length, pairs=rows, updates=1)
 
 
-def _update_seconds(model: Transformer, optimizer: Adam, batch: Batch, precision: Chosen) -> float:
+def _update_seconds(model: Transformer, optimizer: Adam, batch: Batch, precision: Precision) -> float:
     start = time.thread_time()
     train_step(model, [batch], optimizer, rate=1e-4, eps_ls=0.1, clip=0.0, precision=precision)
     return time.thread_time() - start

@@ -54,6 +54,11 @@ class Progress:
     history: tuple[DevResult, ...] = ()
 
     @property
+    def epoch_read(self) -> int:
+        """The epoch whose batches the last update read: the last update of an epoch ends it."""
+        return self.epoch - (self.step > 0 and self.batch == 0)
+
+    @property
     def best(self) -> DevResult | None:
         """The best validation so far, the earlier one in a tie."""
         return max(self.history, key=lambda r: r.rank, default=None)

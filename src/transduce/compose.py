@@ -111,19 +111,13 @@ def train(
                 rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
                 reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
         chosen, world = decide(run, config, prepared, origin, command, why, reporter)
-        trainer = make_trainer(resolve(config, chosen), chosen, world, prepared)
-        progress = _restore(run, trainer) if continued else None
-        if progress is None:
-            progress = Progress()
-            if chosen.start_from:
-                _start_from(Path(chosen.start_from), trainer.model, prepared.tokenizers, run)
-        if progress.finished:  # an earlier end, perhaps
-            longer = _on_schedule(progress, chosen.checkpoint_every)
-            progress = progress if trainer.over(longer) else longer
+        config = resolve(config, chosen)
+        trainer = make_trainer(config, chosen, world, prepared)
+        progress = _standing(run, chosen, trainer, prepared, continued)
         if progress.finished and trainer.over(progress) and _has_model(run, progress.step):
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
             return Outcome(step=progress.step, finished=True, dev=None)
-        return _train(run, resolve(config, chosen), chosen, trainer, progress, prepared, reporter, stop)
+        return _train(run, config, chosen, trainer, progress, prepared, reporter, stop)
 
 
 def _train(
@@ -157,12 +151,12 @@ def _train(
         reporter.say("choosing the model on the dev set")
         kept = choose_model(run, config, progress, trainer.model, dev, reporter.say)
         facts = {"choice": kept.label, "step": progress.step}
-        bundle = replace(_bundle_config(config, prepared, chosen, facts), alpha=kept.alpha)
-        dev_score = kept.scores[config.evaluation.metric]
-        card = model_card(bundle, config, prepared.manifest, chosen, kept.label, dev.describe(), kept.scores)
+        bundle = _bundle_config(config, prepared, chosen, facts, kept.alpha)
+        scores = {kept.metric: kept.score}
+        card = model_card(bundle, config, prepared.manifest, chosen, kept.label, dev.describe(), scores)
         save_bundle(run / "model", bundle, kept.weights, prepared.tokenizers, card)
-        log.write(event="model", **facts, score=dev_score.score, signature=dev_score.signature)
-        return Outcome(step=progress.step, finished=True, dev=dev_score)
+        log.write(event="model", **facts, score=kept.score.score, signature=kept.score.signature)
+        return Outcome(step=progress.step, finished=True, dev=kept.score)
     finally:
         cost = {"wall_seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         cost["peak_memory_bytes"] = peak_resident()
@@ -220,12 +214,10 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
     chosen_steps = kept[-last:]
     weights = average(load_weights(run, step) for step in chosen_steps)
     name = f"average of steps {', '.join(map(str, chosen_steps))}"
-    bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]})
-    if is_bundle(run / "model"):
-        bundle = replace(bundle, alpha=load_config(run / "model").alpha)  # which may have been chosen on dev
-    save_bundle(
-        out, bundle, weights, prepared.tokenizers, model_card(bundle, config, prepared.manifest, chosen, name, "", {})
-    )
+    own = load_config(run / "model").alpha if is_bundle(run / "model") else config.decoding.alpha  # or chosen on dev
+    bundle = _bundle_config(config, prepared, chosen, {"choice": name, "step": steps[-1]}, own)
+    card = model_card(bundle, config, prepared.manifest, chosen, name, "", {})
+    save_bundle(out, bundle, weights, prepared.tokenizers, card)
     return chosen_steps
 
 
@@ -253,6 +245,19 @@ class _Both:
 def _shown(text: str) -> str:
     """Not all of what a model writes that has not learned to end."""
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _standing(run: Path, chosen: Chosen, trainer: Trainer, prepared: Prepared, continued: bool) -> Progress:
+    """Where `run` goes on: at its last checkpoint, which the trainer gets; or the beginning, perhaps of a model."""
+    progress = _restore(run, trainer) if continued else None
+    if progress is None:
+        if chosen.start_from:
+            _start_from(Path(chosen.start_from), trainer.model, prepared.tokenizers, run)
+        return Progress()
+    if progress.finished:  # an earlier end, perhaps
+        longer = _on_schedule(progress, chosen.checkpoint_every)
+        return progress if trainer.over(longer) else longer
+    return progress
 
 
 def _restore(run: Path, trainer: Trainer) -> Progress | None:
@@ -288,7 +293,7 @@ def _has_model(run: Path, step: int) -> bool:
 
 
 def _on_schedule(progress: Progress, every: int) -> Progress:
-    """Without the validation at an end between two others: a longer run would not have made it."""
+    """`progress` without validations that were made only because the run ended there."""
     return replace(progress, history=tuple(result for result in progress.history if result.step % every == 0))
 
 
@@ -303,14 +308,16 @@ def _prune(run: Path, progress: Progress, config: RunConfig) -> None:
     prune(run, sorted(kept), newest)
 
 
-def _bundle_config(config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any]) -> BundleConfig:
+def _bundle_config(
+    config: RunConfig, prepared: Prepared, chosen: Chosen, facts: dict[str, Any], alpha: float
+) -> BundleConfig:
     return BundleConfig(
         model=config.model,
         source_size=prepared.tokenizers.source.size,
         target_size=prepared.tokenizers.target.size,
         max_length=config.data.max_length,
         beam=config.decoding.beam,
-        alpha=config.decoding.alpha,
+        alpha=alpha,
         extra_length=config.decoding.extra_length,
         usual_extra=prepared.corpus.usual_extra,
         source_lang=config.data.source_lang,

@@ -18,7 +18,7 @@ import numpy as np
 
 from transduce.data.batching import token_batches
 from transduce.data.shards import Corpus
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.machine import Machine
 from transduce.nn.loss import LOGITS
 from transduce.nn.transformer import TransformerConfig
@@ -27,7 +27,7 @@ from transduce.training.optimizer import ITERATIONS, OptimizerName
 from transduce.training.parallel import Cut
 from transduce.training.trainer import BatchingConfig, TrainingConfig
 
-# Of a step's time. Those of fp32 lie between what two processors asked for (docs/performance.md)
+# Of a step's time, fitted by `benchmarks.cost_model`; those of fp32 lie between two processors' (docs/performance.md)
 GEMM = {"fp32": 1.1, "bf16": 0.83}  # share of the measured speed that its matrix products reach
 MOVES = {"fp32": 55.0, "bf16": 27.0}  # times that a number kept for the backward pass, or one like it, is moved
 LOGIT_MOVES = {"fp32": 25.0, "bf16": 140.0}  # the same of a logit
@@ -36,14 +36,14 @@ CALLS = {
     "fp32": 120.0,
     "bf16": 930.0,
 }  # for a sub-layer, forward and backward: operators, and kernels made for new shapes
-SCORE = 0.7  # trainings on a pair that its loss takes
-DECODE = 1.6  # trainings on a pair that decoding its source greedily takes
+SCORE = 0.7  # the time of a pair's dev loss, by that of training on it
+DECODE = 1.6  # the time of decoding its source greedily, by the same
 
 # Of memory
 KEPT = {"fp32": 0.8, "bf16": 0.45}  # copies of the kept numbers at the worst moment, with what the heap cannot fill
 KERNELS = {"fp32": 140_000_000, "bf16": 430_000_000}  # bytes of what the libraries load and compile, decoding included
 BASE = 260_000_000  # bytes of Python and PyTorch before the first step
-COPIES = 4  # of the weights: they, their gradient and two moments; one more with `training.ema`
+COPIES = 4  # weights, gradient, Adam's two moments; one more with `training.ema`
 CHOOSING = 24  # bytes a weight, beside those of training, when candidates for the final model are compared
 
 
@@ -146,7 +146,7 @@ def orthogonalised(rows: int, columns: int) -> int:
     return ITERATIONS * (2 * shorter**2 * longer + shorter**3)
 
 
-def update_seconds(n: Counted, machine: Machine, precision: Chosen) -> float:
+def update_seconds(n: Counted, machine: Machine, precision: Precision) -> float:
     """Seconds of an update that does `n`; `machine` is what a lane has."""
     rate = machine.fp32 if precision == "fp32" else machine.bf16
     products = 6 * n.multiplied / (GEMM[precision] * rate)
@@ -166,7 +166,7 @@ def training_memory(
     source_size: int,
     target_size: int,
     work: Work,
-    precision: Chosen,
+    precision: Precision,
     base: int = BASE,
     copies: int = COPIES,
 ) -> int:
@@ -177,7 +177,7 @@ def training_memory(
     return round(base + 4 * copies * weights + KERNELS[precision] + max(step, CHOOSING * weights))
 
 
-def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Chosen) -> float:
+def step_memory(c: TransformerConfig, target_size: int, work: Work, precision: Precision) -> float:
     """Bytes of a step whose lanes all have the largest part: what each layer keeps for the backward pass, the logits
     held at a time and the gradient of the output matrix."""
     logits = min(float(LOGITS), work.largest * target_size) * (4 if precision == "fp32" else 2)

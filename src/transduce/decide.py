@@ -16,12 +16,11 @@ from transduce.cost import BASE, Work
 from transduce.data.prepare import Prepared
 from transduce.device import choose_precision, tune_process
 from transduce.errors import ConfigError
-from transduce.files import write_json
 from transduce.machine import peak_resident, resident
 from transduce.nn.transformer import build
-from transduce.plan import Plan, Timing, fit, make_plan, predict, to_values
+from transduce.plan import Timing, fit, make_plan, predict
 from transduce.reporter import Reporter
-from transduce.rundata import load_data, load_report
+from transduce.rundata import load_data, save_plan
 from transduce.rundir import Chosen, load_chosen, load_reasons, save_resolved
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import build_optimizer
@@ -33,7 +32,8 @@ from transduce.validation import DEV_LOSS_PAIRS, DevSet
 
 TIMED_STEPS = 8
 TIMED_SECONDS = 5.0  # when steps have taken so long, there are no more
-LONGER = 10  # pieces than the mean target: what decoding takes as long for as that of a model that ends its outputs
+# An untrained model never ends an output. Cut off so many pieces beyond the usual target, it takes a trained one's time
+LONGER = 10
 
 
 def decide(
@@ -76,7 +76,9 @@ def _decide_first(
         chosen, timing = _fit_minutes(config, chosen, measured, reporter), measured
     else:  # nothing depends on it, so the first update need not wait for it
         timing = _predict(config, chosen, world, prepared, work)
-    _announce(run, make_plan(config, chosen, prepared, timing, work, base, peak_resident()), reporter)
+    plan = make_plan(config, chosen, prepared, timing, work, base, peak_resident())
+    save_plan(run, plan)
+    reporter.planned(plan)
     return chosen, world
 
 
@@ -91,7 +93,7 @@ def _decide_again(run: Path, config: RunConfig, before: Chosen, origin: Path | N
     return replace(before, max_steps=max(steps, before.max_steps)), world
 
 
-def _first_choice(config: RunConfig, world: World, command: str = "", start_from: str = "") -> tuple[Chosen, str]:
+def _first_choice(config: RunConfig, world: World, command: str, start_from: str) -> tuple[Chosen, str]:
     """What is chosen when no clock has a say, and why this precision."""
     asked = config.training
     precision, because = choose_precision(asked.precision, world.device)
@@ -151,7 +153,7 @@ def plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
     """The plan of a run that is yet to begin, with times predicted."""
     try:
         world = World.from_env(environment(), config.training.device)
-        chosen, _ = _first_choice(config, world)
+        chosen, _ = _first_choice(config, world, "", "")
     except ConfigError as error:
         return reporter.say(f"no plan: {error}")
     prepared = load_data(run, config)
@@ -161,7 +163,9 @@ def plan_ahead(run: Path, config: RunConfig, reporter: Reporter) -> None:
     if timing is not None and config.training.minutes > 0:
         steps, every, _ = fit(config.training, timing, bool(config.evaluation.alphas))
         chosen = replace(chosen, max_steps=steps, checkpoint_every=every)
-    _announce(run, make_plan(config, chosen, prepared, timing, work, BASE, peak=0), reporter)
+    plan = make_plan(config, chosen, prepared, timing, work, BASE, peak=0)
+    save_plan(run, plan)
+    reporter.planned(plan)
 
 
 def _work(config: RunConfig, chosen: Chosen, prepared: Prepared) -> Work:
@@ -178,14 +182,6 @@ def _predict(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared
     torch.set_num_threads(chosen.threads)
     scored = min(len(prepared.dev), DEV_LOSS_PAIRS)
     return predict(config, chosen.precision, prepared, machine, work, scored)
-
-
-def _announce(run: Path, plan: Plan, reporter: Reporter) -> None:
-    """Tell of the plan, and keep it with the preflight report (which an earlier version did not write)."""
-    path = run / "data" / "preflight.json"
-    if path.is_file():
-        write_json(path, load_report(run) | {"plan": to_values(plan)})
-    reporter.planned(plan)
 
 
 def make_trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prepared) -> Trainer:

@@ -12,10 +12,10 @@ from transduce.errors import ConfigError
 from transduce.machine import bf16_gain
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16"]
-Chosen = Literal["fp32", "bf16"]
+AskedPrecision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["fp32", "bf16"]
 
-WORTH = 1.2  # times as fast as float32: products in bf16, to be worth their casts
+WORTH = 1.2  # bf16 products must be so many times as fast as float32's to be worth the casts
 
 
 def choose_device(asked: str) -> torch.device:
@@ -54,7 +54,7 @@ def has_amx() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, str]:
+def choose_precision(asked: AskedPrecision, device: torch.device) -> tuple[Precision, str]:
     """The format to compute in, and why, as a sentence.
 
     bf16 means autocast: weights, their gradients' sums and the optimizer stay float32.
@@ -74,7 +74,7 @@ def choose_precision(asked: Precision, device: torch.device) -> tuple[Chosen, st
     return "fp32", f"fp32: bf16 is not faster on this {device.type}"
 
 
-def autocast(precision: Chosen, device: torch.device) -> AbstractContextManager[object]:
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The context in which the forward pass runs."""
     if precision == "fp32":
         return contextlib.nullcontext()

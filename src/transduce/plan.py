@@ -10,7 +10,7 @@ from typing import Any
 from transduce.config import RunConfig
 from transduce.cost import COPIES, Work, count, trained_on, training_memory, update_seconds, validation_seconds
 from transduce.data.prepare import Prepared
-from transduce.device import Chosen as Precision
+from transduce.device import Precision
 from transduce.interop.rules import Format, refusals
 from transduce.machine import Machine
 from transduce.rundir import Chosen
@@ -100,16 +100,16 @@ def to_values(plan: Plan) -> dict[str, Any]:
 
 
 def choosing(validations: int, average: int, alphas: bool) -> int:
-    """How many validations choosing the model takes after so many, when it averages `average` checkpoints: its
-    candidates are the average of the last, of the best, and the best alone; those that are the same count once. And
-    one of them may be tried with other `alphas`."""
+    """What choosing the final model costs after so many validations, in validations: its candidates are the average of
+    the last `average` checkpoints, that of the best, and the best alone; those that are the same count once. `alphas`:
+    whether one of them is tried with other length penalties."""
     candidates = 1 if validations == 1 else 2 if validations <= average else 3
     return DECODED * (candidates + ALPHAS * alphas)
 
 
 def fit(training: TrainingConfig, timing: Timing, alphas: bool) -> tuple[int, int, float]:
     """How many updates fit into `training.minutes`, how often to validate, and the seconds of an update with its share
-    of everything else. In the end, other `alphas` are tried or not."""
+    of everything else. `alphas`: whether other length penalties are tried at the end."""
     seconds, average = training.minutes * 60, training.average
     every = training.checkpoint_every
     if training.max_steps * timing.update > seconds:  # only then do minutes decide

@@ -8,13 +8,16 @@ from transduce.training.trainer import StepResult
 
 
 class Reporter:
-    """Who is told how a run goes. This one tells nobody; the command line's display, for one, is made of it."""
+    """Who is told how a run goes. This one tells nobody; the command line's display is a subclass."""
 
     def say(self, text: str) -> None:
         """One line for a person."""
 
     def surveyed(self, preflight: Preflight) -> None:
         """The data was prepared: what it is like, and what was left out."""
+
+    def tokenised(self, pairs: int) -> None:
+        """So many training pairs have been cut into pieces."""
 
     def planned(self, plan: Plan) -> None:
         """What will be trained, and what it takes on this machine."""

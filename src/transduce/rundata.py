@@ -9,24 +9,29 @@ from typing import Any
 
 import torch
 
-from transduce.bundle import bundle_folder, load_bundle, load_config
+from transduce.bundle import BundleConfig, bundle_folder, load_bundle, load_config
 from transduce.checkpoint import saved_steps
-from transduce.config import RunConfig
+from transduce.config import DataConfig, RunConfig
 from transduce.data.corpus import Files, Mixed, languages_of, paths
 from transduce.data.preflight import reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.errors import CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import evaluate
 from transduce.files import copy_atomically, is_special, write_json
+from transduce.nn.transformer import TransformerConfig
+from transduce.plan import Plan, to_values
 from transduce.presets import PLACEHOLDERS
 from transduce.reporter import Reporter
 from transduce.rundir import check_same, is_begun, load_asked, load_chosen, new_data
 from transduce.text.tokenizer import Kind, Tokenizer, TokenizerPair
 
+DROPOUTS = ("p_drop", "attention_dropout", "activation_dropout")  # what fine-tuning may change of a model
+_REPORT = "data/preflight.json"
+
 
 def load_report(run: Path) -> dict[str, Any]:
     """The preflight report of `run` as it was saved. Raises `DataError` when there is none, or it is damaged."""
-    path = _saved(run, "preflight.json")
+    path = _saved(run, _REPORT)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -34,8 +39,17 @@ def load_report(run: Path) -> dict[str, Any]:
     return values
 
 
-DROPOUTS = ("p_drop", "attention_dropout", "activation_dropout")
-"""What fine-tuning may change of a model."""
+def load_plan(run: Path) -> dict[str, Any] | None:
+    """The plan of `run` as it was saved; None before it is made, and where an earlier version made none. Raises
+    `DataError` when it is damaged."""
+    plan: dict[str, Any] | None = load_report(run).get("plan") if (run / _REPORT).is_file() else None
+    return plan
+
+
+def save_plan(run: Path, plan: Plan) -> None:
+    """Keep `plan` with the preflight report (which an earlier version did not write)."""
+    if (run / _REPORT).is_file():
+        write_json(run / _REPORT, load_report(run) | {"plan": to_values(plan)})
 
 
 def check_asked(config: RunConfig, list_dropped: Path | None) -> None:
@@ -75,11 +89,11 @@ def copy_dropped(run: Path, to: Path) -> None:
 
 def dropped_list(run: Path) -> Path:
     """Where the list of the pairs of `run` that are not trained on is. Raises `DataError` where there is none."""
-    return _saved(run, "dropped.tsv")
+    return _saved(run, "data/dropped.tsv")
 
 
 def _saved(run: Path, name: str) -> Path:
-    path = run / "data" / name
+    path = run / name
     if not path.is_file():
         raise DataError(f"{path}: not there; the data was prepared by an earlier version. Start over with --fresh.")
     return path
@@ -88,7 +102,7 @@ def _saved(run: Path, name: str) -> Path:
 def begin(
     config: RunConfig, run: Path, fresh: bool, start_from: str | Path | None, say: Callable[[str], None]
 ) -> tuple[RunConfig, Path | None, bool]:
-    """What is asked, once the model to start from and the files had their say; that model; whether `run` goes on.
+    """The settings that `run` will have; the model that it starts from, if any; whether it goes on.
 
     Raises:
         BundleError: `start_from` is not a model.
@@ -121,21 +135,9 @@ def _named(origin: str, start_from: str | Path | None) -> Path | None:
 
 def _as_begun(config: RunConfig, begun: RunConfig) -> RunConfig:
     """`config`, with what a run that began from a model has of it (`_take_over`)."""
-    dropouts = {name: getattr(config.model, name) for name in DROPOUTS}
-    kept = {name: getattr(begun.tokenizer, name) for name in ("joint", "source", "target")}
-    mine, its = config.data, begun.data
-    data = replace(
-        mine,
-        pretokenised=its.pretokenised,
-        normalise=its.normalise,
-        source_lang=mine.source_lang or its.source_lang,
-        target_lang=mine.target_lang or its.target_lang,
-        placeholders=mine.placeholders or its.placeholders,
-        tags=its.tags,
-    )
-    return replace(
-        config, model=replace(begun.model, **dropouts), tokenizer=replace(config.tokenizer, **kept), data=data
-    )
+    tokenizer = begun.tokenizer
+    kinds = tokenizer.source, tokenizer.target
+    return _keeping(config, begun.model, tokenizer.joint, kinds, begun.data, begun.data.placeholders, begun.data.tags)
 
 
 def _continues(run: Path, fresh: bool) -> bool:
@@ -170,7 +172,7 @@ def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool
     else:
         tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
-            preflight = prepare(data, sources(config), tokenizer, reporter.say, lambda n: None)
+            preflight = prepare(data, sources(config), tokenizer, reporter.say, reporter.tokenised)
             if origin is not None:
                 manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
                 write_json(data / "manifest.json", manifest | {"start_from": str(origin)})
@@ -217,24 +219,37 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
-    """Fine-tuning keeps the architecture (but for dropout), vocabulary, tags and normal form of the model before, its
-    placeholders, and its languages where no others are given."""
-    before, asked = load_config(origin), config.tokenizer
-    own = TokenizerPair.load(origin)
-    source, target = kinds_of(own)(asked.source, asked.target)
-    shown = config.data.placeholders or (PLACEHOLDERS if before.placeholders else 0.0)
+    """`config`, with what fine-tuning keeps of the model before; its tags come first, for they keep their pieces."""
+    before, own = load_config(origin), TokenizerPair.load(origin)
+    kinds = kinds_of(own)(config.tokenizer.source, config.tokenizer.target)
+    tags = tuple(dict.fromkeys([*before.tags, *config.data.known_tags]))
+    return _keeping(config, before.model, own.joint, kinds, before, PLACEHOLDERS if before.placeholders else 0.0, tags)
+
+
+def _keeping(
+    config: RunConfig,
+    model: TransformerConfig,
+    joint: bool,
+    kinds: tuple[Kind, Kind],
+    before: DataConfig | BundleConfig,
+    placeholders: float,
+    tags: tuple[str, ...],
+) -> RunConfig:
+    """`config` with the architecture (but for dropout), vocabulary, tags and normal form of the model before, and its
+    placeholders and languages where no others are given."""
+    data, (source, target) = config.data, kinds
     return replace(
         config,
-        model=replace(before.model, **{name: getattr(config.model, name) for name in DROPOUTS}),
-        tokenizer=replace(asked, joint=own.joint, source=source, target=target),
+        model=replace(model, **{name: getattr(config.model, name) for name in DROPOUTS}),
+        tokenizer=replace(config.tokenizer, joint=joint, source=source, target=target),
         data=replace(
-            config.data,
+            data,
             pretokenised=before.pretokenised,
             normalise=before.normalise,
-            source_lang=config.data.source_lang or before.source_lang,
-            target_lang=config.data.target_lang or before.target_lang,
-            placeholders=shown,
-            tags=tuple(dict.fromkeys([*before.tags, *config.data.known_tags])),  # those it has keep their pieces
+            source_lang=data.source_lang or before.source_lang,
+            target_lang=data.target_lang or before.target_lang,
+            placeholders=data.placeholders or placeholders,
+            tags=tags,
         ),
     )
 

@@ -2,17 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transduce.bundle import is_bundle
 from transduce.config import RunConfig, build_config, differences, parse_toml, to_toml, to_values
-from transduce.device import Chosen as Precision
+from transduce.device import Precision
 from transduce.errors import CheckpointError, ConfigError, SaveError
 from transduce.files import NEW, OLD, locked, write_atomically
+
+T = TypeVar("T")
 
 MAY_BE_RAISED = ("training.max_steps", "training.minutes", "training.patience")
 OURS = ("data-new", "recipe.toml", "resolved.toml", "events.jsonl", "data", "checkpoints", "model", "tensorboard")
@@ -145,14 +147,9 @@ def load_asked(run: Path) -> RunConfig:
 
 def load_chosen(run: Path) -> Chosen | None:
     """What was decided when `run` was begun; None before that. Raises `CheckpointError` when it is broken."""
-    path = run / "resolved.toml"
-    if not path.is_file():
+    if not (run / "resolved.toml").is_file():
         return None
-    try:
-        values = parse_toml(path.read_text(encoding="utf-8"), str(path))
-        return Chosen(**{"warmup": values["training"]["warmup"]} | values["chosen"])
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
+    return _resolved(run, lambda values: Chosen(**{"warmup": values["training"]["warmup"]} | values["chosen"]))
 
 
 def load_reasons(run: Path) -> dict[str, tuple[Any, str]]:
@@ -160,12 +157,20 @@ def load_reasons(run: Path) -> dict[str, tuple[Any, str]]:
 
     Empty where a recipe said all. Raises `CheckpointError` where `run` has no resolved.toml that can be read.
     """
-    path = run / "resolved.toml"
-    try:
-        values = parse_toml(path.read_text(encoding="utf-8"), str(path))
+
+    def reasons(values: dict[str, Any]) -> dict[str, tuple[Any, str]]:
         split = ((key, *key.partition(".")[::2], text) for key, text in values["facts"].get("why", {}).items())
         return {key: (values[section][name], str(text)) for key, section, name, text in split}
-    except (OSError, UnicodeDecodeError, LookupError, AttributeError, ConfigError) as error:
+
+    return _resolved(run, reasons)
+
+
+def _resolved(run: Path, read: Callable[[dict[str, Any]], T]) -> T:
+    """What `read` finds in resolved.toml."""
+    path = run / "resolved.toml"
+    try:
+        return read(parse_toml(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError, LookupError, AttributeError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
 
 
@@ -181,17 +186,6 @@ def resolve(config: RunConfig, chosen: Chosen) -> RunConfig:
     c = chosen
     training = replace(config.training, max_steps=c.max_steps, checkpoint_every=c.checkpoint_every, warmup=c.warmup)
     return replace(config, training=training)
-
-
-def load_plan(run: Path) -> dict[str, Any] | None:
-    """The plan of `run` as it was saved; None before it is made, and where an earlier version made none."""
-    path = run / "data" / "preflight.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{path}: broken ({error}). Start over with --fresh.") from error
-    plan: dict[str, Any] | None = values.get("plan")
-    return plan
 
 
 def sessions(run: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from transduce.config import RunConfig
 from transduce.data.collate import Batch, collate
 from transduce.data.prepare import Prepared
 from transduce.decoding.translator import DecodingConfig, Translator
-from transduce.device import Chosen, autocast
+from transduce.device import Precision, autocast
 from transduce.evaluation.compare import compare
 from transduce.evaluation.metrics import MetricScore, evaluate, group_references, higher_is_better
 from transduce.nn.loss import label_smoothed_nll
@@ -35,7 +35,7 @@ SURE = 0.84  # of resampled dev sets: one standard error
 class DevSet:
     """Measures models on the dev set: loss by teacher forcing, metric by decoding a fixed number of sentences."""
 
-    def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Chosen) -> None:
+    def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device, precision: Precision) -> None:
         sources, references = group_references(*zip(*prepared.dev, strict=True), by_line=config.evaluation.by_line)
         self._all = len(sources)
         n = config.evaluation.sentences
@@ -44,7 +44,7 @@ class DevSet:
         self._config = config
         self._prepared = prepared
         self._device = device
-        self._precision: Chosen = precision
+        self._precision: Precision = precision
         self._batches = self._loss_batches()
 
     def describe(self) -> str:
@@ -55,7 +55,7 @@ class DevSet:
     def validate(self, model: Transformer, step: int) -> DevResult:
         """Loss and metric of `model` as it is, decoded greedily: a beam costs four times as much and ranks alike."""
         metric = self._config.evaluation.metric
-        score = self.score(self.decode(model, replace(self._config.decoding, beam=1)))[metric].score
+        score = self.score(self.decode(model, replace(self._config.decoding, beam=1))).score
         return DevResult(
             step=step, loss=self.loss(model), metric=metric, score=score, higher_is_better=higher_is_better(metric)
         )
@@ -74,10 +74,10 @@ class DevSet:
         translator = self._translator(model, self._config.decoding)
         return translator.translate_alphas(self.sources, alphas, warn=lambda text: None)
 
-    def score(self, outputs: Sequence[str]) -> dict[str, MetricScore]:
+    def score(self, outputs: Sequence[str]) -> MetricScore:
         """The dev metric of these outputs."""
         e = self._config.evaluation
-        return evaluate(outputs, self.references, [e.metric], e.tokenize)
+        return evaluate(outputs, self.references, [e.metric], e.tokenize)[e.metric]
 
     def surely_better(self, outputs: Sequence[str], than: Sequence[str]) -> bool:
         """Whether `outputs` are better in `SURE` of the dev sets drawn from this one with replacement."""
@@ -109,11 +109,9 @@ class DevSet:
         )
 
     def _loss_batches(self) -> list[Batch]:
-        pairs = spread(self._prepared.dev, DEV_LOSS_PAIRS)
+        pairs = self._prepared.tokenizers.encode_pairs(spread(self._prepared.dev, DEV_LOSS_PAIRS))
         limit = self._config.data.max_length
-        sources = self._prepared.tokenizers.encode_sources([s for s, _ in pairs])
-        targets = self._prepared.tokenizers.target.encode_batch([t for _, t in pairs])
-        rows = [(s[:limit], t[:limit]) for s, t in zip(sources, targets, strict=True)]
+        rows = [(source[:limit], target[:limit]) for source, target in pairs]
         rows.sort(key=lambda row: (len(row[1]), len(row[0])))
         budget = max(1, self._config.batching.max_tokens)
         batches, current = [], list[tuple[list[int], list[int]]]()
@@ -146,19 +144,23 @@ def best_steps(progress: Progress, n: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A model that may be kept: what it is, and its outputs for the dev set and their scores with `alpha`."""
+    """A model that may be kept: what it is, and its outputs for the dev set and their `metric` with `alpha`."""
 
     label: str
     weights: dict[str, Tensor]
     alpha: float
     outputs: list[str]
-    scores: dict[str, MetricScore]
+    metric: str
+    score: MetricScore
 
     @property
     def rank(self) -> float:
         """Higher is better."""
-        ((metric, measured),) = self.scores.items()
-        return measured.score if higher_is_better(metric) else -measured.score
+        return self.score.score if higher_is_better(self.metric) else -self.score.score
+
+    def describe(self) -> str:
+        """Its line among the candidates."""
+        return f"  {self.label}: {self.metric} {self.score.score:.2f}"
 
 
 def choose_model(
@@ -183,10 +185,16 @@ def choose_model(
             weights = average(load_weights(run, step) for step in steps)
             load_weights_into(model, weights, name)
             outputs = dev.decode(model, config.decoding)
-            label, scores = f"{name} ({', '.join(map(str, steps))})", dev.score(outputs)
-            say(f"  {label}: {metric} {scores[metric].score:.2f}")
-            alpha = config.decoding.alpha
-            tried[tuple(steps)] = Candidate(label=label, weights=weights, alpha=alpha, outputs=outputs, scores=scores)
+            one = Candidate(
+                label=f"{name} ({', '.join(map(str, steps))})",
+                weights=weights,
+                alpha=config.decoding.alpha,
+                outputs=outputs,
+                metric=metric,
+                score=dev.score(outputs),
+            )
+            say(one.describe())
+            tried[tuple(steps)] = one
         return tried[tuple(steps)]
 
     last = candidate("last", last_steps(progress, n))
@@ -207,13 +215,13 @@ def choose_model(
 def _choose_alpha(
     own: Candidate, config: RunConfig, model: Transformer, dev: DevSet, say: Callable[[str], None]
 ) -> Candidate:
-    metric, alphas = config.evaluation.metric, [a for a in config.evaluation.alphas if a != own.alpha]
+    alphas = [a for a in config.evaluation.alphas if a != own.alpha]
     others = [
-        replace(own, label=f"{own.label}, alpha {alpha:g}", alpha=alpha, outputs=outputs, scores=dev.score(outputs))
+        replace(own, label=f"{own.label}, alpha {alpha:g}", alpha=alpha, outputs=outputs, score=dev.score(outputs))
         for alpha, outputs in zip(alphas, dev.decode_alphas(model, alphas), strict=True)
     ]
     for one in others:
-        say(f"  {one.label}: {metric} {one.scores[metric].score:.2f}")
+        say(one.describe())
     best = max(own, *others, key=attrgetter("rank"))
     if best is own or dev.surely_better(best.outputs, own.outputs):
         return best

@@ -84,6 +84,8 @@ def shifted(n: int, by: int) -> Tensor:
         ("decoder", torch.eye(9)[torch.zeros(9, dtype=torch.long)], "start symbol"),
         ("decoder", torch.ones(9, 9).tril() / torch.arange(1, 10)[:, None], "broad"),
         ("cross", torch.eye(9)[::2], "diagonal"),
+        ("cross", torch.full((4, 4), 1 / 4), "broad"),
+        ("decoder", torch.ones(4, 4).tril() / torch.arange(1, 5)[:, None], "broad"),
     ],
 )
 def test_heads_with_one_habit_are_named_by_it(kind: AttentionKind, weights: Tensor, expected: str) -> None:

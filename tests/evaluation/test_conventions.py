@@ -35,6 +35,12 @@ def test_hyphens_divided_give_longer_matches() -> None:
     assert found["compounds"] > found["as"]
 
 
+@pytest.mark.parametrize("tokenised", [False, True])
+def test_no_two_ways_have_one_signature(tokenised: bool) -> None:
+    found = [(c.metric, c.signature) for c in conventions(OUTPUTS, REFERENCES, tokenised=tokenised)]
+    assert len(set(found)) == len(found)
+
+
 @pytest.mark.parametrize(
     ("tokens", "text"),
     [

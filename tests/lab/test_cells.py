@@ -52,13 +52,22 @@ def test_other_cells_are_measured_and_the_old_ones_kept(tmp_path: Path) -> None:
     assert computed == [0, 1, 2]
 
 
-@pytest.mark.parametrize("text", ["not json\n", '{"cell": 1}\n', "[]\n"])
-def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", [b"not json\n", b'{"cell": 1}\n', b"[]\n", b"one line", b"two\nlines", b"\xff\xfe"])
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "cells.jsonl"
-    path.write_text(text)
+    path.write_bytes(text)
     with pytest.raises(ConfigError, match="not the results of a laboratory"):
         measure(path, CELLS, squares([]), silent)
-    assert path.read_text() == text
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize("text", ["", '{"ce', '{"cell": {"n": 0}, "resu'])
+def test_killed_while_the_first_cell_was_written(tmp_path: Path, text: str) -> None:
+    path, computed = tmp_path / "cells.jsonl", list[int]()
+    path.write_text(text)
+    measure(path, CELLS, squares(computed), silent)
+    assert computed == [0, 1, 2, 3]
+    assert len(path.read_text().splitlines()) == 4
 
 
 def test_what_another_machine_measured_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,5 +76,13 @@ def test_what_another_machine_measured_is_measured_again(tmp_path: Path, monkeyp
     measure(path, CELLS[:2], squares(computed), silent)
     monkeypatch.undo()
     measure(path, CELLS[:2], squares(computed), silent)
+    measure(path, CELLS[:2], squares(computed), silent)
+    assert computed == [0, 1, 0, 1]
+
+
+def test_what_other_code_measured_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, computed = tmp_path / "cells.jsonl", list[int]()
+    measure(path, CELLS[:2], squares(computed), silent)
+    monkeypatch.setattr("transduce.lab.cells._code", lambda: "other")
     measure(path, CELLS[:2], squares(computed), silent)
     assert computed == [0, 1, 0, 1]

@@ -12,9 +12,9 @@ from tests.conftest import run_time_checks
 from tests.tiny import tiny_config
 from transduce.data.prepare import Prepared, load_prepared
 from transduce.errors import ConfigError
-from transduce.lab.cells import Cell
+from transduce.lab.cells import Cell, Result
 from transduce.lab.report import provenance
-from transduce.lab.residual import VARIANTS, Settings, cells, compute, investigate, report
+from transduce.lab.residual import VARIANTS, Settings, _seen, cells, compute, investigate, report
 
 SETTINGS = Settings(
     depths=(1, 3),
@@ -44,7 +44,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(out: Path) -> Prepared:
-    return load_prepared(out / "data")
+    (data,) = out.glob("data-*")
+    return load_prepared(data)
 
 
 def cell(what: str, **changes: object) -> Cell:
@@ -117,7 +118,7 @@ def test_a_residual_stack_learns_the_identity_and_a_plain_one_does_not(prepared:
 @pytest.mark.unit
 @pytest.mark.parametrize(
     ("deep", "verdict"),
-    [((2.0, 2.1), "Degradation, 2 seed(s)."), ((1.9, 0.9), "Within the spread"), ((0.5, 0.6), "No degradation.")],
+    [((2.0, 2.1), "Degradation, in all 2 seeds."), ((1.9, 0.9), "Within the spread"), ((0.5, 0.6), "No degradation.")],
 )
 def test_degradation_is_said_when_every_seed_shows_it(deep: tuple[float, float], verdict: str) -> None:
     finals = {1: (1.0, 1.1), 3: deep}
@@ -144,9 +145,36 @@ def test_changed_data_is_not_mixed_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.unit
-def test_other_data_is_not_taken_for_what_is_there(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="out: measured on other data .*train.aa.*. Choose another --out."):
-        investigate(tiny_config(tmp_path), SETTINGS, out, "", print, lambda *n: None)
+def test_another_task_is_measured_beside_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other pieces of the same files are another task."""
+    tasks: list[int] = []
+
+    def compute(cell: Cell, prepared: Prepared) -> Result:
+        tasks.append(prepared.tokenizers.source.size)
+        norms = {"encoder": [1.0], "decoder": [1.0]}
+        return {"final": 1.0, "losses": [1.0], "first": norms, "last": norms, "seconds": 1.0}
+
+    monkeypatch.setattr("transduce.lab.residual.compute", compute)
+    settings = replace(SETTINGS, depths=(1,), identity_depths=(1,), seeds=(1,), vocabulary=300)
+    config = tiny_config(tmp_path)
+    other = replace(config, tokenizer=replace(config.tokenizer, source="bpe", target="bpe"))
+    for one in (config, other, config):
+        investigate(one, settings, tmp_path / "out", "", print, lambda *n: None)
+    assert len(tasks) == 2 * 2 * len(VARIANTS)
+    assert len(set(tasks)) == 2
+
+
+@pytest.mark.unit
+def test_one_seed_is_no_verdict() -> None:
+    settings = replace(SETTINGS, seeds=(1,))
+    norms = {"encoder": [1.0], "decoder": [1.0]}
+    measured = [
+        (c, {"final": float(c["depth"]), "losses": [1.0], "first": norms, "last": norms, "seconds": 1.0})
+        for c in cells(settings)
+    ]
+    seen = list(_seen(settings, measured, "task"))
+    assert len(seen) == len(VARIANTS)
+    assert all("One seed: no verdict." in line for line in seen)
 
 
 @pytest.mark.unit

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tools.pages import ROOT, section
 from transduce.lab.rivals import RIVALS, path_length, reach, sized, subject
 from transduce.lab.trace import count, unfused
 
@@ -55,6 +56,25 @@ def test_operations_in_sequence_grow_with_recurrence_only(name: str) -> None:
         assert found[2] - found[1] == 23 * (found[1] - found[0])
     else:
         assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize(("d", "heads"), [(8, "one"), (128, "several")])
+def test_operations_in_sequence_are_those_of_the_page(name: str, d: int, heads: str) -> None:
+    """`7; 8 with several heads` and `1 + 7 n`, forward and with backward."""
+    rows = section((ROOT / "docs/lab/table1.md").read_text(encoding="utf-8"), "Operations in sequence")
+    row = next(line for line in rows.splitlines() if line.startswith(f"| {name.replace('dilated ', '')}"))
+    shown = [
+        cell.replace(" with several heads", "").split("; ")[0 if heads == "one" else -1]
+        for cell in row.split(" | ")[1:]
+    ]
+    for n in (16, 40):
+        one = subject(RIVALS[name], batch=1, n=n, d=d, w=4)
+        with unfused():
+            found = [counts.chain for counts in count(one.forward, one.x)]
+        for chain, said in zip(found, shown, strict=True):
+            constant, _, slope = said.strip(" |").partition(" + ")
+            assert chain == int(constant) + n * int(slope.removesuffix(" n") or 0)
 
 
 # the field of the last of 17 positions, by hand: how far back after each layer, k or r = 3 (a cell of recurrence)

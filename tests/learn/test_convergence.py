@@ -16,7 +16,7 @@ from tests.training.tiny import TINY, TRAINING, copying_corpus, tokenizers
 from transduce.checkpoint import Progress
 from transduce.data.collate import collate
 from transduce.data.shards import TokenisedCorpus
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.nn import attention
 from transduce.nn.attention import KeyValue, MultiHeadAttention, split_heads
 from transduce.nn.dropout import Dropout
@@ -52,7 +52,9 @@ def rate(step: int) -> float:
     return noam(step, 32, 40)
 
 
-def trainer(corpus: TokenisedCorpus, model: Transformer, seed: int, lanes: int, precision: Chosen = "fp32") -> Trainer:
+def trainer(
+    corpus: TokenisedCorpus, model: Transformer, seed: int, lanes: int, precision: Precision = "fp32"
+) -> Trainer:
     training = replace(TRAINING, seed=seed, label_smoothing=EPS_LS)
     world, batching = World(device=torch.device("cpu")), BatchingConfig(max_tokens=200)
     made = Trainer(model, Adam(model), corpus, rate, batching, training, precision, world, lanes)
@@ -60,7 +62,9 @@ def trainer(corpus: TokenisedCorpus, model: Transformer, seed: int, lanes: int, 
     return made
 
 
-def fast(corpus: TokenisedCorpus, p_drop: float, seed: int, lanes: int = 2, precision: Chosen = "fp32") -> list[float]:
+def fast(
+    corpus: TokenisedCorpus, p_drop: float, seed: int, lanes: int = 2, precision: Precision = "fp32"
+) -> list[float]:
     """The losses of `STEPS` updates as `transduce train` makes them."""
     t = trainer(corpus, begin(p_drop, seed), seed, lanes, precision)
     updates = t.updates(Progress())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.conftest import run_time_checks
 from tests.nn.laws import no_peeking, padding_is_inert, step_equals_forward
 from tests.nn.tiny import backward, grad, rand
 from transduce.errors import ConfigError
@@ -161,10 +163,42 @@ def test_huge_scores_do_not_overflow() -> None:
     assert torch.equal(y, k)
 
 
-def test_a_row_that_may_attend_nowhere_gives_nan() -> None:
-    mask = torch.tensor([[[True, True], [False, False]]])
-    y = random_attention(2, 2)(x := rand(1, 2, D), x, x, mask)
-    assert torch.equal(y.isnan().any(-1), torch.tensor([[False, True]]))
+@pytest.mark.parametrize("length", [2, 20])
+def test_a_row_that_may_attend_nowhere_attends_to_all_alike(length: int) -> None:
+    mask = torch.ones(1, 2, length, dtype=torch.bool)
+    mask[:, 1] = False
+    query, x = rand(1, 2, D), rand(1, length, D).requires_grad_()
+    attention = random_attention(2, 2)
+    y, weights = attention(query, x, x, mask, return_weights=True)
+    torch.testing.assert_close(weights[:, :, 1], torch.full((1, H, length), 1 / length, dtype=torch.float64))
+    torch.testing.assert_close(y[:, :1], attention(query[:, :1], x, x))
+    backward(y.sum())
+    assert grad(x).isfinite().all()
+
+
+@pytest.mark.parametrize("axes", [2, 4])
+def test_a_mask_of_other_axes_is_refused(axes: int) -> None:
+    """PyTorch's own attention takes B 1 T L; broadcast as B T L, its sentences would all get the first one's mask."""
+    attention, x = MultiHeadAttention(D, H), torch.zeros(2, H, D)
+    mask = torch.ones(H, H, dtype=torch.bool) if axes == 2 else torch.ones(2, 1, 1, H, dtype=torch.bool)
+    for attend in (attention, lambda q, k, v, mask: attention.attend(q, attention.keys_values(k), mask)):
+        with run_time_checks(False), pytest.raises(ConfigError, match=f"mask: {axes} axes"):
+            attend(x, x, x, mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_whole_models_in_another_type(dtype: torch.dtype) -> None:
+    attention, x = MultiHeadAttention(D, H).to(dtype), torch.randn(2, T, D, dtype=dtype)
+    y = attention(x, x, x)
+    assert y.dtype == dtype
+    expected = deepcopy(attention).double()(*[x.double()] * 3)
+    torch.testing.assert_close(y.double(), expected, atol=0.02 if dtype == torch.bfloat16 else 1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(0, T, D), (2, 0, D)])
+def test_nothing_to_attend_from_or_to(shape: tuple[int, int, int]) -> None:
+    x = torch.randn(shape)
+    assert MultiHeadAttention(D, H)(x, x, x).shape == x.shape
 
 
 def test_dropped_weights_are_zero_and_the_others_scaled() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.nn.tiny import backward
+from transduce.errors import ConfigError
 from transduce.nn.dropout import LEVELS, Dropout, seeded
 
 pytestmark = pytest.mark.unit
@@ -81,3 +82,9 @@ def test_a_rate_next_to_one_is_finite() -> None:
 
 def test_other_devices_use_torch_s_own() -> None:
     assert Dropout(0.5)(torch.ones(3, device="meta")).shape == (3,)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_rate_that_drops_all_or_is_none_is_refused(p: float) -> None:
+    with pytest.raises(ConfigError, match="at least 0 and below 1"):
+        Dropout(p)

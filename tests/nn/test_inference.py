@@ -115,3 +115,23 @@ def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transduce.nn.inference.has_int8", lambda: False)
     with pytest.raises(ConfigError, match="no fast 8-bit products"):
         PackedTransformer(model(), "int8")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["fp32", "bf16", "int8"])
+def test_later_training_does_not_show(form: Format) -> None:
+    """But for the embeddings, which are the model's own."""
+    plain = model(replace(TINY, share_embeddings="none"))
+    packed = PackedTransformer(plain, form)
+    embeddings = {plain.source.table.weight, plain.target.table.weight}
+
+    def logits() -> Tensor:
+        memory = Memories(packed, 1, 1, 5)
+        memory.join(0, packed.encode([SOURCES[0]]), 0)
+        return packed.logits(packed.step(torch.tensor([IDS.bos]), [0], memory))
+
+    before = logits()
+    for parameter in plain.parameters():
+        if parameter not in embeddings:
+            parameter.add_(1.0)
+    assert torch.equal(logits(), before)

@@ -1,12 +1,14 @@
 """Initial weights: what their docstring says, from torch's generator."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from transduce.nn.init import initialise
+from transduce.nn.positions import LearnedPositions
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 
 pytestmark = pytest.mark.unit
@@ -65,3 +67,30 @@ def test_a_convolution_keeps_the_variance_of_its_input(groups: int) -> None:
         before = nn.Conv1d(64, 64, 5, padding=2)
         nn.init.xavier_uniform_(before.weight)
         assert torch.equal(layer.weight, before.weight)  # as runs of earlier versions had it
+
+
+def test_learned_positions_are_found_under_any_name() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.where = LearnedPositions(64, 300)
+            self.positions = nn.LayerNorm(8)
+
+    initialise(model := Model())
+    assert (model.where.weight.std() * 8).item() == pytest.approx(1, abs=0.03)
+    assert (model.positions.weight == 1).all()
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2, "bidirectional": True}, {"bias": False}, {"proj_size": 16}])
+def test_all_layers_and_directions_of_an_lstm(options: dict[str, Any]) -> None:
+    cells = nn.LSTM(32, 32, **options)
+    initialise(cells)
+    for name, parameter in cells.named_parameters():
+        if parameter.dim() == 1:
+            forget = parameter[32:64]
+            assert (forget == (1 if name.startswith("bias_ih") else 0)).all()
+            assert parameter.count_nonzero() == forget.count_nonzero()
+        else:
+            for gate in parameter.chunk(1 if name.startswith("weight_hr") else 4):
+                bound = math.sqrt(6 / sum(gate.shape))
+                assert 0.9 * bound < gate.abs().max() <= bound

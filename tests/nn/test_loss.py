@@ -61,6 +61,7 @@ def test_values_and_gradients_are_torch_s_and_the_formula_s(
         s, w = copy(states), copy(weight)
         expected = reference(s, w, targets, eps_ls)
         torch.testing.assert_close(loss.double(), expected.double(), rtol=1e-5, atol=2e-5)
+        assert loss.dtype == dtype
         backward(expected * 0.7)
         torch.testing.assert_close(grad(states), grad(s), rtol=1e-5, atol=2e-5)
         torch.testing.assert_close(grad(weight), grad(w), rtol=1e-4, atol=1e-4)

@@ -26,7 +26,7 @@ from transduce.bundle import unique_weights
 from transduce.checkpoint import DevResult, Progress, load_weights, saved_steps
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import Pairs, TokenisedCorpus
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
 from transduce.nn.loss import reference_nll, reference_r_drop
@@ -385,9 +385,8 @@ def test_an_update_reads_the_pieces_of_its_own_epoch(corpus: TokenisedCorpus) ->
     trainer, noted = make_trainer(corpus), Noted(corpus)
     updates = list(islice(trainer.updates(Progress()), 12))
     trainer.corpus = noted
-    for after, numbers in updates:
-        trainer.update(after, numbers)
-    assert noted.asked == [0, *(after.epoch for after, _ in updates[:-1])]
+    told = [trainer.update(after, numbers).epoch for after, numbers in updates]
+    assert noted.asked == told == [0, *(after.epoch for after, _ in updates[:-1])]
     assert noted.asked[-1] > 0
 
 
@@ -489,7 +488,7 @@ def test_more_steps_may_be_added(corpus: TokenisedCorpus) -> None:
     ids=["fp32", "bf16", "R-Drop", "moving average", "Muon", "all three"],
 )
 def test_resuming_from_disk_changes_no_bit(
-    corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Chosen, training: TrainingConfig
+    corpus: TokenisedCorpus, tmp_path: Path, stops: list[int], precision: Precision, training: TrainingConfig
 ) -> None:
     config = replace(TINY, attention_dropout=0.3, activation_dropout=0.1)
     whole = make_trainer(corpus, config=config, precision=precision, training=training)

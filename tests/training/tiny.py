@@ -20,7 +20,7 @@ from transduce.checkpoint import (
     saved_steps,
 )
 from transduce.data.shards import TokenisedCorpus, write_shards
-from transduce.device import Chosen
+from transduce.device import Precision
 from transduce.nn.transformer import Transformer, TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
@@ -60,7 +60,7 @@ def make_trainer(
     config: TransformerConfig = TINY,
     training: TrainingConfig = TRAINING,
     batching: BatchingConfig | None = None,
-    precision: Chosen = "fp32",
+    precision: Precision = "fp32",
     rate: Callable[[int], float] | None = None,
 ) -> Trainer:
     torch.manual_seed(training.seed)

@@ -16,12 +16,15 @@ from transduce.reporter import Reporter
 from transduce.training.meters import Meter
 from transduce.training.trainer import StepResult
 
+_PAIRS = 100_000  # tokenised between two lines
+_STEPS = 100  # between two lines of a log file
+
 
 @final
 class TrainingDisplay(Reporter):
     """A bar with loss, tokens per second and time left on a terminal; a line every now and then in a log file."""
 
-    def __init__(self, every: int = 100) -> None:
+    def __init__(self) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -31,7 +34,7 @@ class TrainingDisplay(Reporter):
             console=err,
             disable=not err.is_terminal,
         )
-        self._every = every
+        self._tokenised = 0
         self._meter = Meter()
         self._task: TaskID | None = None
         self._max_steps = 0
@@ -53,6 +56,12 @@ class TrainingDisplay(Reporter):
     def surveyed(self, preflight: Preflight) -> None:
         """Show the preflight report."""
         show(preflight)
+
+    def tokenised(self, pairs: int) -> None:
+        """A line now and then."""
+        if pairs >= self._tokenised + _PAIRS:
+            self._tokenised = pairs
+            self.say(f"  {pairs:,} pairs")
 
     def planned(self, plan: Plan) -> None:
         """Show the plan."""
@@ -78,7 +87,7 @@ class TrainingDisplay(Reporter):
         loss, speed = self._meter.read()
         if self._task is not None:
             self._bar.update(self._task, completed=result.step, loss=loss, speed=speed)
-        if self._meter.steps >= self._every:
+        if self._meter.steps >= _STEPS:
             if not err.is_terminal:
                 left = f"step {result.step}/{self._max_steps}  epoch {result.epoch + 1}"
                 self.say(f"{left}  loss {loss:.3f}  {speed:,.0f} tokens/s  rate {result.learning_rate:.2e}")

@@ -180,7 +180,8 @@ def _run(run: Path) -> dict[str, Any]:
 
 def _planned_and_happened(run: Path) -> dict[str, Any]:
     """What the plan said, and what the sessions of the run took; as far as earlier versions wrote it down."""
-    from transduce.rundir import load_plan, sessions
+    from transduce.rundata import load_plan
+    from transduce.rundir import sessions
 
     found, plan, took = {}, load_plan(run), sessions(run)
     if plan is not None:

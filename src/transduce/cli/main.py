@@ -65,9 +65,9 @@ def options(
     """Train, measure and ship the Transformer of 'Attention Is All You Need' on your own pairs of text."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Run one command and exit: 0 done, 1 the work failed, 2 wrong usage or input (one line, no traceback)."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from transduce.decoding.engines import DecodingPrecision
     from transduce.decoding.texts import Translation
     from transduce.decoding.translator import Translator
-    from transduce.device import DeviceName
-    from transduce.device import Precision as WantedPrecision
+    from transduce.device import AskedPrecision, DeviceName
 
 DEVICES: "tuple[DeviceName, ...]" = ("auto", "cpu", "cuda", "mps")
-PRECISIONS: "tuple[WantedPrecision, ...]" = ("auto", "fp32", "bf16")
+PRECISIONS: "tuple[AskedPrecision, ...]" = ("auto", "fp32", "bf16")
 FORMS: "tuple[DecodingPrecision, ...]" = (*PRECISIONS, "int8")
 Choice = TypeVar("Choice", bound=str)
 

@@ -45,9 +45,7 @@ def shortlist(
 def _about(found: "Shortlist", prepared: "Prepared") -> str:
     """How long lists are, and how much of the development targets is on them."""
     tokenizers = prepared.tokenizers
-    pairs = prepared.dev[:_LINES]
-    sources = tokenizers.encode_sources([source for source, _ in pairs])
-    targets = tokenizers.target.encode_batch([target for _, target in pairs])
+    sources, targets = zip(*tokenizers.encode_pairs(prepared.dev[:_LINES]), strict=True)
     lists = [set(found.pieces(source).tolist()) for source in sources]
     listed = sum(piece in pieces for pieces, target in zip(lists, targets, strict=True) for piece in target)
     share = listed / max(1, sum(map(len, targets)))

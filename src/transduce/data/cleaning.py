@@ -90,7 +90,7 @@ def encoding(source: str, target: str) -> bool:
 
 
 def copied(source: str, target: str) -> bool:
-    """A sentence of four words with letters or more that is its own translation: it was never translated.
+    """A sentence that is its own translation, with four or more words that have letters: it was never translated.
 
     A few percent of them teach a model to copy its input (Khayrallah and Koehn 2018, arXiv 1805.12282, table 1, where
     untranslated sentences do more harm than any other noise). Names, numbers and titles are rightly the same in both

@@ -187,7 +187,7 @@ def _picked(files: Mixed) -> Iterator[tuple[str, str]]:
 
 
 def chunks(pairs: Iterable[Numbered], n: int, characters: int = 4_000_000) -> Iterator[list[Numbered]]:
-    """`pairs` in lists to work on at once: of `n`, or of fewer where these have so many characters already."""
+    """`pairs` in lists of `n`, or of fewer once a list has so many characters."""
     chunk: list[Numbered] = []
     size = 0
     for number, pair in pairs:

@@ -24,8 +24,8 @@ from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_token
 Say = Callable[[str], None]
 
 HELD_OUT = 1000  # sources at most; and at most one in twenty
-TOKENIZER_CHARACTERS = 16_000_000  # the vocabulary is learned from so many, or from
-CHARACTERS_PER_PIECE = 1_000  # so many for each of its pieces, where that is more
+TOKENIZER_CHARACTERS = 16_000_000  # the vocabulary is learned from at least so many,
+CHARACTERS_PER_PIECE = 1_000  # and from at least so many for each of its pieces
 
 
 @final
@@ -317,9 +317,8 @@ def _short_enough(
     held_out: list[Numbered], tokenizer: TokenizerPair, max_length: int, dropped: _Dropped
 ) -> list[Numbered]:
     """Those with no side over `max_length` pieces, as for training; all of them where none is left."""
-    sources = tokenizer.encode_sources([s for _, (s, _) in held_out])
-    targets = tokenizer.target.encode_batch([t for _, (_, t) in held_out])
-    fits = [max(len(source), len(target)) <= max_length for source, target in zip(sources, targets, strict=True)]
+    rows = tokenizer.encode_pairs([pair for _, pair in held_out])
+    fits = [max(len(source), len(target)) <= max_length for source, target in rows]
     if not any(fits):
         return held_out
     for numbered in (one for one, fit in zip(held_out, fits, strict=True) if not fit):

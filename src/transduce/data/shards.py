@@ -161,21 +161,20 @@ class TokenisedCorpus:
 
 def _encoded(
     pairs: Iterable[Numbered], tokenizers: TokenizerPair, progress: Callable[[int], None]
-) -> Iterator[tuple[Numbered, list[int], list[int]]]:
+) -> Iterator[tuple[Numbered, tuple[list[int], list[int]]]]:
     n = 0
     for chunk in chunks(pairs, _CHUNK):
         for number, (source, _) in chunk if tokenizers.tags else ():
             tokenizers.check_tag(source, f"Training pair {number:,}")
         # blank text gives no ids here, even where a space is a piece of its own
-        sources = tokenizers.encode_sources([source if source.strip() else "" for _, (source, _) in chunk])
-        targets = tokenizers.target.encode_batch([target if target.strip() else "" for _, (_, target) in chunk])
-        yield from zip(chunk, sources, targets, strict=True)
+        texts = [(source if source.strip() else "", target if target.strip() else "") for _, (source, target) in chunk]
+        yield from zip(chunk, tokenizers.encode_pairs(texts), strict=True)
         n += len(chunk)
         progress(n)
 
 
 def _write_all(
-    encoded: Iterable[tuple[Numbered, list[int], list[int]]],
+    encoded: Iterable[tuple[Numbered, tuple[list[int], list[int]]]],
     tokenizers: TokenizerPair,
     folder: Path,
     max_length: int,
@@ -185,7 +184,7 @@ def _write_all(
     shards: list[dict[str, int]] = []
     with ExitStack() as stack:
         shard: _Shard | None = None
-        for pair, source, target in encoded:
+        for pair, (source, target) in encoded:
             if not source or not target:
                 empty += 1
                 left_out("empty", pair)

@@ -26,9 +26,9 @@ class AttentionMaps:
     t of `decoder` is what that step reads: the start symbol first, then the pieces before.
     """
 
-    encoder: Float[Tensor, "N H S S"]
-    decoder: Float[Tensor, "N H T T"]
-    cross: Float[Tensor, "N Hc T S"]  # Hc: layers of other types have no heads of their own, only these
+    encoder: Float[Tensor, "I H S S"]
+    decoder: Float[Tensor, "I H T T"]
+    cross: Float[Tensor, "I Hc T S"]  # Hc: layers of other types have no heads of their own, only these
 
     def to(self, device: torch.device) -> "AttentionMaps":
         """The same weights on another device."""
@@ -157,12 +157,13 @@ def shares(s: HeadStatistics, kind: AttentionKind) -> dict[str, float]:
 
 
 def role(s: HeadStatistics, kind: AttentionKind) -> str:
-    """What a head does, in a few words: where more than half of its weight goes, or else how widely it spreads."""
+    """What a head does, in a few words: how widely it spreads, or else where more than half of its weight goes. (Even
+    weights on five pieces or fewer have half of it on any three of them.)"""
+    if s.breadth > 0.8:
+        return "broad"
     found = shares(s, kind)
     most = max(found, key=lambda words: found[words])
-    if found[most] > 0.5:
-        return most
-    return "broad" if s.breadth > 0.8 else "mixed"
+    return most if found[most] > 0.5 else "mixed"
 
 
 def each_head(maps: AttentionMaps) -> Iterator[tuple[AttentionKind, int, int, Float[Tensor, "T L"]]]:

@@ -184,7 +184,7 @@ class _Finished:
     log_probs: Float[Tensor, "B P"]
     scores: Float[Tensor, "B P"]
 
-    def keep(self, sentences: Int[Tensor, " K"]) -> "_Finished":
+    def keep(self, sentences: Int[Tensor, " M"]) -> "_Finished":
         return _Finished(
             self.ids[sentences], self.lengths[sentences], self.log_probs[sentences], self.scores[sentences]
         )
@@ -201,7 +201,7 @@ class _Beams:
     ids: Int[Tensor, "B W T"]
     log_probs: Float[Tensor, "B W"]
 
-    def keep(self, sentences: Int[Tensor, " K"]) -> "_Beams":
+    def keep(self, sentences: Int[Tensor, " M"]) -> "_Beams":
         return _Beams(
             self.sources[sentences],
             self.limits[sentences],

@@ -40,7 +40,7 @@ class Choices(Protocol):
         """Logits of every column; -inf where a sentence has fewer."""
         ...
 
-    def pieces(self, columns: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+    def pieces(self, columns: Int[Tensor, "B C"]) -> Int[Tensor, "B C"]:
         """What these columns of each place stand for."""
         ...
 
@@ -67,7 +67,7 @@ class EveryPiece:
         """As `Choices.logits`."""
         return self._model.logits(states)
 
-    def pieces(self, columns: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+    def pieces(self, columns: Int[Tensor, "B C"]) -> Int[Tensor, "B C"]:
         """As `Choices.pieces`."""
         return columns
 
@@ -135,7 +135,7 @@ class Shortlisted:
         by_place = states.view(len(self._sizes), -1, d)  # (B W) D -> B W D
         return torch.baddbmm(self._unlisted[..., : self._read], by_place, rows).view(n, -1)  # B W C -> (B W) C
 
-    def pieces(self, columns: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+    def pieces(self, columns: Int[Tensor, "B C"]) -> Int[Tensor, "B C"]:
         """As `Choices.pieces`."""
         return self._pieces.gather(1, columns)
 

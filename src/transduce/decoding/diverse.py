@@ -109,7 +109,7 @@ class _Group:
     finished: _Finished
     log_probs: Float[Tensor, "B W"]
 
-    def keep(self, sentences: Int[Tensor, " K"]) -> "_Group":
+    def keep(self, sentences: Int[Tensor, " M"]) -> "_Group":
         return _Group(self.beams.keep(sentences), self.finished.keep(sentences), self.log_probs[sentences])
 
     def advance(

@@ -23,7 +23,7 @@ from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.decoding.texts import Part, Texts, Translation, Warn, join
-from transduce.device import Chosen, DeviceName, choose_device
+from transduce.device import DeviceName, Precision, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.inference import runs_packed
@@ -107,7 +107,7 @@ class Translator:
         config: DecodingConfig = DecodingConfig(),
         *,
         device: torch.device = CPU,
-        precision: Chosen = "fp32",
+        precision: Precision = "fp32",
         max_source_length: int = 1024,
         max_target_length: int = 1024,
         usual_extra: int | None = None,
@@ -424,8 +424,7 @@ class Translator:
             ConfigError: this is an ensemble.
         """
         model = self.one_model("attention")
-        source, target = self._texts.pair(source, target)
-        ids = self.tokenizers.encode_sources([source])[0], self.tokenizers.target.encode(target)
+        (ids,) = self.tokenizers.encode_pairs([self._texts.pair(source, target)])
         limits = self._texts.longest_source, self._texts.longest_target
         for side, row, limit in zip(("source", "target"), ids, limits, strict=True):
             if not 1 <= len(row) <= limit:
@@ -468,20 +467,18 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
-        sides = [self._texts.pair(source, target) for source, target in pairs]
-        sources = self.tokenizers.encode_sources([source for source, _ in sides])
-        targets = self.tokenizers.target.encode_batch([target for _, target in sides])
+        encoded = self.tokenizers.encode_pairs([self._texts.pair(source, target) for source, target in pairs])
         limits = self._texts.longest_source, self._texts.longest_target
-        for i, pair in enumerate(zip(sources, targets, strict=True)):
+        for i, pair in enumerate(encoded):
             for side, ids, limit in zip(("source", "target"), pair, limits, strict=True):
                 if len(ids) > limit:
                     raise DataError(
                         f"line {first + i}: {len(ids)} {side} pieces, but this model takes {limit}. Shorten the line."
                     )
-        lengths = [len(source) + len(target) + 2 for source, target in zip(sources, targets, strict=True)]
+        lengths = [len(source) + len(target) + 2 for source, target in encoded]
         found = [0.0] * len(pairs)
         for rows in batches(lengths, most_tokens=self._batch_tokens, most_rows=self._batch_rows):
-            batch = collate([(sources[i], targets[i]) for i in rows]).to(self.device)
+            batch = collate([encoded[i] for i in rows]).to(self.device)
             with self._computing():
                 scores = score_pairs(self.one_model("score"), batch)
             for i, score in zip(rows, scores, strict=True):

@@ -18,7 +18,8 @@ _QUOTED = re.compile(r'" ([^"]*?) "')
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convention:
-    """One way to score: what it is called, the scores as the case is and in lower case, how sacreBLEU writes it."""
+    """One way to score: what it is called, the scores as the case is and in lower case, how sacreBLEU writes it (with
+    `pre:` and what was done to the text before)."""
 
     name: str
     metric: str
@@ -33,21 +34,23 @@ def conventions(outputs: Sequence[str], references: Sequence[Sequence[str]], *, 
     Text that is `tokenised` is scored as it stands, and once more with its tokens joined to text again (`detokenise`).
     """
     tokens: Callable[[str], str] = _as_is if tokenised else Tokenizer13a()  # type: ignore[no-untyped-call]  # sacreBLEU's has no types
-    ways: list[tuple[str, str, str, Callable[[str], str]]] = [
-        ("as it stands, divided at spaces alone", "bleu", "none", _as_is),
-        ("sacreBLEU's default, 13a: punctuation apart", "bleu", "13a", _as_is),
-        ("international: every Unicode punctuation mark apart", "bleu", "intl", _as_is),
+    compounds = "compounds" if tokenised else "13a,compounds"
+    ways: list[tuple[str, str, str, str, Callable[[str], str]]] = [
+        ("as it stands, divided at spaces alone", "bleu", "none", "", _as_is),
+        ("sacreBLEU's default, 13a: punctuation apart", "bleu", "13a", "", _as_is),
+        ("international: every Unicode punctuation mark apart", "bleu", "intl", "", _as_is),
         (
             "compounds divided at hyphens, as the paper's own code did",
             "bleu",
             "none",
+            compounds,
             lambda t: split_hyphens(tokens(t)),
         ),
-        ("characters", "bleu", "char", _as_is),
-        ("characters, in n-grams up to 6", "chrf", "13a", _as_is),
+        ("characters", "bleu", "char", "", _as_is),
+        ("characters, in n-grams up to 6", "chrf", "13a", "", _as_is),
     ]
     if tokenised:
-        ways.insert(2, ("detokenised (nearly), then 13a", "bleu", "13a", detokenise))
+        ways.insert(2, ("detokenised (nearly), then 13a", "bleu", "13a", "detokenised", detokenise))
     return [_score(*way, outputs, references) for way in ways]
 
 
@@ -73,6 +76,7 @@ def _score(
     name: str,
     metric: str,
     tokenize: str,
+    before: str,
     change: Callable[[str], str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
@@ -80,4 +84,5 @@ def _score(
     changed = [change(o) for o in outputs], [[change(r) for r in refs] for refs in references]
     lower = [o.lower() for o in changed[0]], [[r.lower() for r in refs] for refs in changed[1]]
     cased, lowered = (evaluate(*texts, [metric], tokenize)[metric] for texts in (changed, lower))
-    return Convention(name=name, metric=metric, cased=cased.score, lowered=lowered.score, signature=cased.signature)
+    signature = f"{cased.signature}|pre:{before}" if before else cased.signature
+    return Convention(name=name, metric=metric, cased=cased.score, lowered=lowered.score, signature=signature)

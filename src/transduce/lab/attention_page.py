@@ -61,7 +61,7 @@ def _sentence(source: str, target: str, a: Attention) -> dict[str, Any]:
     }
 
 
-def _stacks(maps: AttentionMaps) -> dict[str, Float[Tensor, "N H T L"]]:
+def _stacks(maps: AttentionMaps) -> dict[str, Float[Tensor, "I H T L"]]:
     return {"encoder": maps.encoder, "decoder": maps.decoder, "cross": maps.cross}
 
 
@@ -70,5 +70,5 @@ def _statistics(weights: Float[Tensor, "T L"], kind: Any) -> dict[str, Any]:
     return {name: round(value, 3) for name, value in asdict(found).items()} | {"role": role(found, kind)}
 
 
-def _bytes(weights: Float[Tensor, "N H T L"]) -> str:
+def _bytes(weights: Float[Tensor, "I H T L"]) -> str:
     return base64.b64encode((weights * 255).round().to(torch.uint8).numpy().tobytes()).decode("ascii")

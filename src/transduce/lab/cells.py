@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,13 @@ def measure(
 ) -> Measured:
     """Every cell with its result, in order: from `path`, one JSON object a line, or computed and appended to it.
 
-    A last line that a kill cut short is dropped. What was measured on another machine, or with another PyTorch, is
-    measured again. `progress` is told how many of how many are done.
+    A last line that a kill cut short is dropped. What was measured on another machine, with another PyTorch, or with
+    other code of layers, training or laboratory, is measured again. `progress` is told how many of how many are done.
 
     Raises:
         ConfigError: `path` holds something else.
     """
-    here = f"{hardware()}, PyTorch {torch.__version__}"
+    here = f"{hardware()}, PyTorch {torch.__version__}, code {_code()}"
     known, measured = _load(path, here), Measured()
     path.parent.mkdir(parents=True, exist_ok=True)
     for done, cell in enumerate(cells, start=1):
@@ -43,16 +45,23 @@ def measure(
 def _load(path: Path, here: str) -> dict[str, Result]:
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        path.write_text(text, encoding="utf-8")
     try:
-        entries = [json.loads(line) for line in text.splitlines()]
-        return {
-            json.dumps(entry["cell"], sort_keys=True): entry["result"]
-            for entry in entries
-            if entry.get("on", here) == here  # earlier versions did not say
-        }
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        entries = [json.loads(line) for line in whole.splitlines()]
+        if not whole and not text.startswith('{"cell": '[: len(text)]):
+            raise ValueError("no whole line")
+        all_found = [(json.dumps(e["cell"], sort_keys=True), e["result"], e.get("on")) for e in entries]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not the results of a laboratory ({error}). Choose another --out.") from error
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    return {key: result for key, result, on in all_found if on == here}  # earlier versions did not say
+
+
+@cache
+def _code() -> str:
+    """A digest of the code that results depend on."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for part in ("nn", "training", "lab") for path in (package / part).glob("*.py"))
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -280,7 +280,7 @@ def _head_figure(kind: AttentionKind, heads: Sequence[Head]) -> Figure:
         axes.text(head.head - 1, head.layer - 1, words, ha="center", va="center", color=ink, fontsize=7)
     axes.set_xticks(range(columns), [f"head {n}" for n in range(1, columns + 1)])
     axes.set_yticks(range(layers), [f"layer {n}" for n in range(1, layers + 1)])
-    figure.colorbar(image, label="entropy over the most possible")
+    figure.colorbar(image, label="breadth")
     return Figure(name=f"heads_{kind}", caption=f"{NAMES[kind]}: what each head does.", drawing=figure)
 
 

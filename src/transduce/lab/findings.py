@@ -157,7 +157,7 @@ def estimates(result: Result, machine: Result) -> dict[str, float]:
     """Seconds that forward and backward would take if only one thing took time, at the machine's best."""
     return {
         "arithmetic": flops(result) / float(machine["flops"]),
-        "memory": float(result["both"]["moved"]) / float(machine["bandwidth"]),
+        "memory": float(result["run"]["moved"]) / float(machine["bandwidth"]),
         "overhead": float(result["run"]["operations"]) * float(machine["overhead"]),
     }
 

@@ -8,6 +8,7 @@ M(x) = F(x) + x it is F = 0. Section 3.1 of the paper puts such a connection aro
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from itertools import islice, product
 from pathlib import Path
 from statistics import fmean
@@ -16,9 +17,7 @@ import torch
 
 from transduce.checkpoint import Progress
 from transduce.config import RunConfig
-from transduce.data.corpus import paths
 from transduce.data.prepare import Prepared, check_inputs, load_prepared, prepare
-from transduce.errors import ConfigError
 from transduce.lab.cells import Cell, Measured, Result, measure
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
@@ -91,20 +90,19 @@ def investigate(
         progress: Told how many cells of how many are done.
 
     Raises:
-        DataError, ConfigError: the data cannot be read; `out` holds something else.
+        DataError, ConfigError: the data cannot be read, or has changed; `out` holds something else.
         SaveError: the disk is full.
     """
     drawing()  # without the extra, better now than after the measurements
     tokenizer = replace(config.tokenizer, size=settings.vocabulary)
-    if not (out / "data").is_dir():
+    task = sha256(repr((sources(config), tokenizer)).encode()).hexdigest()[:12]
+    data = out / f"data-{task}"
+    if not data.is_dir():
         out.mkdir(parents=True, exist_ok=True)
-        prepare(out / "data", sources(config), tokenizer, say, lambda n: None)
-    prepared = load_prepared(out / "data")
+        prepare(data, sources(config), tokenizer, say, lambda n: None)
+    prepared = load_prepared(data)
     check_inputs(prepared.manifest)
-    there = {entry["path"] for entry in prepared.manifest["inputs"]}
-    if not {str(path) for path in paths(sources(config).train)} <= there:
-        raise ConfigError(f"{out}: measured on other data ({', '.join(sorted(there))}). Choose another --out.")
-    grid = cells(settings)
+    grid = [cell | {"data": task} for cell in cells(settings)]
     measured = measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared), progress)
     found = report(settings, measured, command, config.name)
     write_report(out, found)
@@ -257,7 +255,9 @@ def _seen(settings: Settings, measured: Measured, what: str) -> Iterator[str]:
             yield f"{text}, the deepest. No degradation."
         else:
             clear = min(finals[deepest]) > max(finals[best])
-            verdict = f"Degradation, {len(settings.seeds)} seed(s)." if clear else "Within the spread of the seeds."
+            seeds = len(settings.seeds)
+            verdict = f"Degradation, in all {seeds} seeds." if clear else "Within the spread of the seeds."
+            verdict = verdict if seeds > 1 else "One seed: no verdict."
             yield f"{text}, {fmean(finals[deepest]):.3f} at N = {deepest}. {verdict}"
 
 

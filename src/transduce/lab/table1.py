@@ -243,7 +243,7 @@ def _times(costs: Costs) -> Table:
                 ]
             )
     return Table(
-        caption=f"Time and memory at d = {d}, one sequence, one thread. MB: the most that the tensors "
+        caption=f"Time and memory at d = {d}, one sequence, one thread. MiB: the most that the tensors "
         "of forward and backward take at once besides input and weights (scratch inside a kernel is not seen). Parts "
         f"of the time of forward and backward, estimated: operations at {machine['flops'] / 1e9:.0f} GFLOP/s (a "
         f"product of 1024 × 1024); what they read and write at {machine['bandwidth'] / 1e9:.0f} GB/s (a copy that no "
@@ -253,7 +253,7 @@ def _times(costs: Costs) -> Table:
             "layer type",
             "n",
             "MFLOP",
-            "MB",
+            "MiB",
             "forward, ms",
             "both, ms",
             "GFLOP/s",

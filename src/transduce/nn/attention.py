@@ -15,6 +15,7 @@ from transduce.nn.masks import causal
 from transduce.shapes import Bool, Float, Int, Tensor
 
 ROW = 16  # scores: what a register of AVX512 holds
+HIDDEN = torch.finfo(torch.float32).min  # added to the score of a key that is not attended to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +44,12 @@ class KeyValue(NamedTuple):
 def split_heads(x: Float[Tensor, "B T HK"], n_heads: int) -> Float[Tensor, "B H T K"]:
     """The last axis into heads, each contiguous: products of strided heads take three times as long."""
     # B T (H K) -> B H T K
-    return x.view(*x.shape[:-1], n_heads, -1).transpose(1, 2).contiguous()
+    return x.view(*x.shape[:-1], n_heads, x.shape[-1] // n_heads).transpose(1, 2).contiguous()
 
 
 def split_keys(x: Float[Tensor, "B L HK"], n_heads: int) -> Float[Tensor, "B H L K"]:
     """`split_heads`, but the transpose of each head is contiguous: that is what queries are multiplied by."""
-    return x.view(*x.shape[:-1], n_heads, -1).permute(0, 2, 3, 1).contiguous().transpose(-2, -1)
+    return x.view(*x.shape[:-1], n_heads, x.shape[-1] // n_heads).permute(0, 2, 3, 1).contiguous().transpose(-2, -1)
 
 
 def join_heads(x: Float[Tensor, "B H T K"]) -> Float[Tensor, "B T HK"]:
@@ -62,24 +63,35 @@ def scaled_dot_product_attention(
     mask: Bool[Tensor, "#B #T L"] | None,
     dropout: Dropout | None = None,
 ) -> tuple[Float[Tensor, "B H T Kv"], Float[Tensor, "B H T L"]]:
-    """Eq. 1: softmax(Q K^T / sqrt(d_k)) V, and the weights. `mask` True = may attend, the same for all heads.
+    """Eq. 1: softmax(Q K^T / sqrt(d_k)) V, and the weights. `mask` True = may attend, the same for all heads. A row
+    that may attend nowhere (a sentence of nothing but padding) attends to all alike, so that its gradient is finite.
 
     `dropout` acts on the weights where they multiply V; those returned are whole, and sum to one.
 
     Two batched products and a softmax: for sentences they are faster on CPU than the fused kernels. The softmax is
     in float32 where the products are bf16: it is more exact, and eight times as fast on CPU (docs/performance.md).
+    Differentiable once, by `backward` and `torch.autograd.grad`; not by `torch.func`.
+
+    Raises:
+        ConfigError: a mask of other than three axes.
     """
-    hidden = (
-        None if mask is None else torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, -torch.inf)[:, None]
-    )
+    check_mask(mask)
+    hidden = None if mask is None else torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, HIDDEN)[:, None]
     scale = 1.0 / math.sqrt(q.shape[-1])
     apply: Callable[..., Tensor] = _ScaledSoftmax.apply  # PyTorch gives it no type
     weights = apply(q @ kv.k.transpose(-2, -1), hidden, scale)
-    return (weights if dropout is None else dropout(weights)) @ kv.v, weights
+    dropped = weights if dropout is None else dropout(weights)
+    return dropped.to(kv.v.dtype) @ kv.v, weights
+
+
+def check_mask(mask: Tensor | None) -> None:
+    """Raise `ConfigError` where a mask has other axes than those it would be read with."""
+    if mask is not None and mask.dim() != 3:
+        raise ConfigError(f"mask: {mask.dim()} axes. Give three: sentences (or 1), queries (or 1), keys.")
 
 
 class _ScaledSoftmax(torch.autograd.Function):
-    """softmax(scale x products + hidden) over the last axis, in float32 at least, where `hidden` is 0 or -inf.
+    """softmax(scale x products + hidden) over the last axis, in float32 at least, where `hidden` is 0 or `HIDDEN`.
 
     Rows of fewer than `ROW` scores are filled up with -inf: PyTorch's softmax takes ten times as long without.
     """
@@ -103,7 +115,7 @@ class _ScaledSoftmax(torch.autograd.Function):
         (weights,), (grad,) = ctx.saved_tensors, grads
         length = grad.shape[-1]
         if length == weights.shape[-1]:
-            scores = torch._softmax_backward_data(grad, weights, -1, weights.dtype) * ctx.scale
+            scores = torch._softmax_backward_data(grad, weights, -1, weights.dtype).mul_(ctx.scale)
         else:  # as many operations in a row
             filled = torch.zeros_like(weights)
             torch.mul(grad, ctx.scale, out=filled[..., :length])
@@ -119,12 +131,17 @@ class MultiHeadAttention(nn.Module):
 
     Differs: with `model.attention_dropout`, weights are dropped out after the softmax. It is off by default: section
     5.4 names the outputs of sub-layers and the embeddings only. The code published with the paper can do it.
+
+    Raises:
+        ConfigError: no heads, or d_model does not divide into them; a dropout outside 0 to 1.
     """
 
     def __init__(
         self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        if n_heads < 1:
+            raise ConfigError(f"n_heads = {n_heads}: must be at least 1.")
         if (d_k is None or d_v is None) and d_model % n_heads:
             raise ConfigError(f"d_model = {d_model} does not divide into {n_heads} heads. Give d_k and d_v.")
         d_k = d_model // n_heads if d_k is None else d_k
@@ -146,7 +163,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Tensor, "B T D"] | tuple[Float[Tensor, "B T D"], Float[Tensor, "B H T L"]]:
         """Attend from `query` to `key` and `value`; with `return_weights` also each head's weights.
 
-        `mask` is True where position t may attend to position l; a row that may attend nowhere gives NaN.
+        `mask` is True where position t may attend to position l; see `scaled_dot_product_attention`.
         """
         projected = zip((self.w_q, self.w_k, self.w_v), (query, key, value), strict=True)
         q, k, v = (split_heads(w(x), self.n_heads) for w, x in projected)
@@ -184,6 +201,7 @@ class MultiHeadAttention(nn.Module):
     def _heads(
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B H T Kv"]:
+        check_mask(mask)
         if q.device.type == "cpu":
             return scaled_dot_product_attention(q, kv, mask, self.dropout)[0]
         dropped = self.dropout.p if self.training else 0.0  # elsewhere PyTorch's kernels know better

@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import nn
 
+from transduce.errors import ConfigError
 from transduce.shapes import Float, Tensor
 
 LEVELS = 1 << 16  # masks compare 16 random bits
@@ -34,10 +35,16 @@ def seeded(seed: int) -> Iterator[None]:
 class Dropout(nn.Module):
     """Dropout (section 5.4). On CPU the mask compares 16 random bits with p: a sixth of `bernoulli_`'s time.
 
-    Differs: on CPU, p is rounded to a multiple of 1/65536 (0.1 becomes 0.100006); the scale is that p's own."""
+    Differs: on CPU, p is rounded to a multiple of 1/65536 (0.1 becomes 0.100006); the scale is that p's own.
+
+    Raises:
+        ConfigError: p below 0, or 1 and above.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ConfigError(f"dropout of p = {p}: must be at least 0 and below 1.")
         self.p = p
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

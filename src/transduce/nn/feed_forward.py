@@ -23,7 +23,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        """The same network at every position."""
+        """The same network at every position. (The ReLU writes into what `w_1` gave, and a hook there sees that.)"""
         # masks are not negative, so dropout before the ReLU is dropout after it, and there its input need not be kept
         y: Tensor = self.w_2(self.dropout(self.w_1(x)).relu_())
         return y

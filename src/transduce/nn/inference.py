@@ -62,9 +62,8 @@ class Encoded:
 
 @final
 class PackedTransformer:
-    """The weights of a `Transformer`, packed. They are copies (but for the embeddings): later training does not show.
-
-    `output_weight` is the output matrix as it was, for those who want some of its rows; `dtype` is that of states.
+    """The weights of a `Transformer`, packed. They are copies: later training shows in the embeddings alone, and in
+    `output_weight`, the output matrix itself, for those who want some of its rows. `dtype` is that of states.
 
     Raises:
         ConfigError: as `check_packed`.
@@ -250,7 +249,7 @@ class _Norm:
         self._norm = norm if isinstance(norm, nn.LayerNorm) else None
         if self._norm is not None:
             self._shape = list(self._norm.normalized_shape)
-            self._weight, self._bias = self._norm.weight.detach().to(dtype), self._norm.bias.detach().to(dtype)
+            self._weight, self._bias = (p.detach().to(dtype, copy=True) for p in (self._norm.weight, self._norm.bias))
             self._eps = self._norm.eps
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from transduce.nn.positions import LearnedPositions
+
 
 def initialise(model: nn.Module) -> None:
     """Glorot-uniform matrices, zero biases, embeddings N(0, 1/d_model), from torch's global generator.
@@ -26,9 +28,9 @@ def initialise(model: nn.Module) -> None:
                 nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
             case _:
                 pass
-    for name, parameter in model.named_parameters():
-        if name.endswith("positions.weight"):
-            nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    for module in model.modules():
+        if isinstance(module, LearnedPositions):
+            nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
 
 
 def _glorot_uniform(convolution: nn.Conv1d) -> None:
@@ -40,11 +42,12 @@ def _glorot_uniform(convolution: nn.Conv1d) -> None:
 
 
 def _initialise_cells(cells: nn.LSTM | nn.GRU) -> None:
-    w_ih, w_hh, b_ih, b_hh = cells.all_weights[0]
     gates = 4 if isinstance(cells, nn.LSTM) else 3
-    for matrix in (*w_ih.chunk(gates), *w_hh.chunk(gates)):
-        nn.init.xavier_uniform_(matrix)
-    nn.init.zeros_(b_ih)
-    nn.init.zeros_(b_hh)
-    if isinstance(cells, nn.LSTM):  # input, forget, cell, output
-        nn.init.ones_(b_ih.chunk(gates)[1])
+    for name, parameter in cells.named_parameters():
+        if parameter.dim() == 1:
+            nn.init.zeros_(parameter)
+            if isinstance(cells, nn.LSTM) and name.startswith("bias_ih"):  # input, forget, cell, output
+                nn.init.ones_(parameter.chunk(gates)[1])
+        else:
+            for matrix in parameter.chunk(1 if name.startswith("weight_hr") else gates):  # hr: an LSTM's projection
+                nn.init.xavier_uniform_(matrix)

@@ -103,7 +103,8 @@ class _FusedNll(torch.autograd.Function):
         x, w = rows.to(dtype), weight.to(dtype)
         needs_rows, needs_weight = ctx.needs_input_grad[:2]
         grad_rows = torch.empty_like(rows) if needs_rows else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        at_least_float32 = torch.promote_types(weight.dtype, torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=at_least_float32) if needs_weight else None
         together = 1 if alpha == 0 else 2
         uniform, every = eps_ls / together * weight.mean(0), x.sum(0, dtype=weight.dtype)
         sums = [-(uniform * every).sum(0, keepdim=True)]
@@ -129,7 +130,7 @@ class _FusedNll(torch.autograd.Function):
             grad_weight -= every * (eps_ls / together / len(w))
         ctx.save_for_backward(grad_rows, grad_weight)
         wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
-        return torch.cat(sums).sum(dtype=wide).float()
+        return torch.cat(sums).sum(dtype=wide).to(torch.promote_types(rows.dtype, torch.float32))
 
     @staticmethod
     @once_differentiable

@@ -30,8 +30,9 @@ def pack(weight: Float[Tensor, "E D"], bias: Float[Tensor, " E"] | None, form: F
 
     `fp32` takes and gives float32, `bf16` bfloat16. `int8` takes and gives float32: weights are rounded to 8 bits with
     a scale for each output, inputs with one scale for all rows of a call, so a row's output depends a little on the
-    others. A weight of at most 256 x 256 stays in float32, which is faster then.
+    others. A weight of at most 256 x 256 stays in float32, which is faster then. Nothing of weight and bias is shared.
     """
+    weight, bias = weight.detach().clone(), None if bias is None else bias.detach().clone()
     match form:
         case "int8" if weight.numel() <= _TINY:
             return _transposed(weight.float(), bias, relu)

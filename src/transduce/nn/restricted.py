@@ -67,8 +67,8 @@ def neighbourhood_attention(
 ) -> Float[Tensor, "B H T Kv"]:
     """Eq. 1, in which query t meets keys t - before ... t + after only: in blocks of r = before + 1 + after queries.
 
-    A block's queries see 2r - 1 keys between them, so that no more than 2 r n scores are computed, in whole products.
-    A query that stands at padding sees itself.
+    A block's queries see 2r - 1 keys between them, so fewer than 2 r (n + r) scores are computed, in whole products. A
+    query that stands at padding sees itself.
     """
     t, r = q.shape[2], before + 1 + after
     blocks = -(-t // r)

@@ -284,6 +284,12 @@ class TokenizerPair:
             for row, (tag, rest) in zip(rows, parts, strict=True)
         ]
 
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """Ids of sources (`encode_sources`) and of targets, pair by pair. Raises `DataError` as that does."""
+        sources = self.encode_sources([source for source, _ in pairs])
+        targets = self.target.encode_batch([target for _, target in pairs])
+        return list(zip(sources, targets, strict=True))
+
     def split_tag(self, text: str) -> tuple[str, str]:
         """The tag in front of a source, as it is written, and the rest; without `tags` all is rest."""
         rest = split_tag(text)[1] if self.tags else text

@@ -1,1 +1,1 @@
-"""Training: schedules, optimizer, precision, the loop. Files and decoding are its caller's affair."""
+"""Training: the loop, optimizers, learning rates, averages of weights. Decoding is its caller's affair."""

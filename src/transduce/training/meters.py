@@ -57,8 +57,8 @@ class Meter:
 
 @final
 class EventLog:
-    """Appends to events.jsonl one object a line: every `every` steps, and each validation. What `open_curves` returns,
-    when there is the first of them, gets the same."""
+    """Appends to events.jsonl one object a line: every `every` steps, and each validation. The same numbers go to
+    what `open_curves` returns, which is called at the first of them."""
 
     def __init__(self, path: Path, open_curves: Callable[[], Curves | None], every: int = 10) -> None:
         self._path = path

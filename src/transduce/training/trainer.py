@@ -15,7 +15,7 @@ from transduce.checkpoint import DevResult, Progress
 from transduce.data.batching import Numbers, rank_share, split_rows, token_batches
 from transduce.data.collate import Batch, collate
 from transduce.data.shards import Corpus
-from transduce.device import Chosen, DeviceName, Precision, autocast
+from transduce.device import AskedPrecision, DeviceName, Precision, autocast
 from transduce.errors import CheckpointError, ConfigError, TrainingError
 from transduce.nn.dropout import seeded
 from transduce.nn.loss import label_smoothed_nll, r_drop_nll
@@ -64,7 +64,7 @@ class TrainingConfig:
     seed: int = 1
     checkpoint_every: int = 1000
     patience: int = 0
-    precision: Precision = "auto"
+    precision: AskedPrecision = "auto"
     device: DeviceName = "auto"
     label_smoothing: float = 0.1
     optimizer: OptimizerName = "adam"
@@ -137,7 +137,7 @@ def train_step(
     rate: float,
     eps_ls: float,
     clip: float,
-    precision: Chosen,
+    precision: Precision,
     seed: int = 0,
     r_drop: float = 0.0,
     lanes: int = 1,
@@ -186,7 +186,7 @@ class Trainer:
         rate: Callable[[int], float],
         batching: BatchingConfig,
         training: TrainingConfig,
-        precision: Chosen,
+        precision: Precision,
         world: World,
         threads: int = 1,
     ) -> None:
@@ -196,7 +196,7 @@ class Trainer:
         self.rate = rate
         self.batching = batching
         self.training = training
-        self.precision: Chosen = precision
+        self.precision: Precision = precision
         self.world = world
         self.threads = threads
         self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
@@ -269,7 +269,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.model.train()
         parts = [part for n in numbers for part in split_rows(n, self.cut.of_each(len(numbers)))]
-        epoch = self.corpus.of_epoch(progress.epoch - (progress.batch == 0))  # the last update of an epoch ends it
+        epoch = self.corpus.of_epoch(progress.epoch_read)
         batches = [collate([epoch.pair(int(i)) for i in n]).to(self.world.device) for n in parts]
         rate = self.rate(progress.step)
         loss, n = train_step(
@@ -291,13 +291,13 @@ class Trainer:
                 f"lower training.clip ({self.training.clip:g} now)" if self.training.clip else "set training.clip = 1"
             )
             raise TrainingError(
-                f"step {progress.step} (epoch {progress.epoch}): the loss or its gradient is not finite; the batch "
-                f"holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
+                f"step {progress.step} (epoch {progress.epoch_read}): the loss or its gradient is not finite; the "
+                f"batch holds pairs {pairs}, ... (numbers in data/train). Nothing was updated. Lower the learning rate "
                 f"({rate:.2g} now), lengthen training.warmup, or {clip}, and begin anew with --fresh or another --out."
             )
         if self.average is not None:
             self.average.update(progress.step)
-        return StepResult(step=progress.step, epoch=progress.epoch, loss=loss, learning_rate=rate, target_tokens=n)
+        return StepResult(step=progress.step, epoch=progress.epoch_read, loss=loss, learning_rate=rate, target_tokens=n)
 
     def run(
         self, progress: Progress, *, validate: Validate, save: Save, listener: Listener, stop: Callable[[], bool]
