@@ -73,6 +73,19 @@ def test_what_goes_in_comes_out(tmp_path: Path, kind: str) -> None:
     assert names == sorted(["README.md", "config.json", "model.safetensors", *joint])
 
 
+def test_whoever_may_read_the_folder_may_read_the_weights(tmp_path: Path) -> None:
+    save(tmp_path / "m", "joint")
+    modes = {f.name: f.stat().st_mode for f in (tmp_path / "m").iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
+def test_weights_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "m", "joint")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may always
+    with pytest.raises(BundleError, match="you may not read it"):
+        load_bundle(tmp_path / "m", CPU)
+
+
 def test_of_an_earlier_bundle_it_is_not_known_how_long_outputs_are(tmp_path: Path) -> None:
     save(tmp_path / "m", "joint")
     config = json.loads((tmp_path / "m" / "config.json").read_text())

@@ -252,6 +252,14 @@ def test_limits_may_be_raised(tmp_path: Path, setting: str) -> None:
     check_same(run, config(setting))
 
 
+def test_limits_of_data_that_was_only_prepared_may_be_lowered(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    (run / "resolved.toml").unlink()
+    check_same(run, config("training.max_steps=99"))
+    with pytest.raises(ConfigError, match="begun with training.seed"):
+        check_same(run, config("training.seed=2"))
+
+
 @pytest.mark.parametrize(
     ("begun", "now", "message"),
     [
@@ -280,6 +288,7 @@ def test_limits_may_be_raised(tmp_path: Path, setting: str) -> None:
 )
 def test_any_other_difference_is_an_error_that_names_it(tmp_path: Path, begun: str, now: str, message: str) -> None:
     record(tmp_path, config(*[begun] * bool(begun)))
+    save_resolved(tmp_path, config(), CHOSEN, {})
     with pytest.raises(ConfigError) as caught:
         check_same(tmp_path, config(now))
     assert str(caught.value).startswith(f"{tmp_path}: ")

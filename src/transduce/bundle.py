@@ -1,6 +1,7 @@
 """The model directory that people ship: config.json, model.safetensors, tokenizer, model card. Never pickle."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from transduce.errors import BundleError, ConfigError
-from transduce.files import atomic_folder, write_json
+from transduce.files import atomic_folder, for_others, write_json
 from transduce.nn.transformer import Transformer, TransformerConfig, build, layer_from
 from transduce.shapes import Tensor
 from transduce.text.form import Normal
@@ -101,6 +102,7 @@ def save_bundle(
         write_json(folder / "config.json", {"format": FORMAT, "special_ids": ids} | asdict(config))
         try:
             save_file({n: w.cpu().contiguous() for n, w in weights.items()}, folder / "model.safetensors")
+            for_others(folder / "model.safetensors")
         except SafetensorError as error:  # its I/O errors (a full disk) are not OSErrors
             raise OSError(None, str(error)) from error
         tokenizers.save(folder)
@@ -170,13 +172,16 @@ def load_bundle(path: Path, device: torch.device) -> Bundle:
             f"{folder / 'config.json'}: says {sizes} pieces (source, target), the tokenizers beside it have {found}. "
             f"They do not belong together: copy the whole folder again."
         )
+    file = folder / "model.safetensors"
+    if file.is_file() and not os.access(file, os.R_OK):
+        raise BundleError(f"{file}: you may not read it. Ask its owner to allow it (chmod a+r).")
     try:
-        weights = load_file(folder / "model.safetensors")
+        weights = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{folder / 'model.safetensors'}: missing or truncated ({error}).") from error
+        raise BundleError(f"{file}: missing or truncated ({error}).") from error
     try:
         model = build(config.model, config.source_size, config.target_size, IDS.pad)
     except (TypeError, ConfigError) as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
-    load_weights_into(model, weights, folder / "model.safetensors")
+    load_weights_into(model, weights, file)
     return Bundle(config, model.to(device).eval(), tokenizers)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from transduce.errors import CheckpointError
-from transduce.files import atomic_folder, write_json
+from transduce.files import atomic_folder, for_others, write_json
 from transduce.shapes import Tensor
 
 FORMAT = 1
@@ -137,6 +137,7 @@ def prune(run: Path, keep: Sequence[int], keep_optimizer: Sequence[int]) -> None
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+        for_others(path)
     except SafetensorError as error:  # its I/O errors (a full disk) are not OSErrors
         raise OSError(None, str(error)) from error
 

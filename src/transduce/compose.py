@@ -42,7 +42,7 @@ from transduce.machine import peak_resident
 from transduce.nn import Transformer
 from transduce.reporter import Reporter
 from transduce.rundata import begin, check_asked, copy_dropped, describe, load_data, make_data
-from transduce.rundir import Chosen, alone, load_asked, load_chosen, record, resolve, truncate_events
+from transduce.rundir import Chosen, alone, dev_score, load_asked, load_chosen, record, resolve, truncate_events
 from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
@@ -116,7 +116,7 @@ def train(
         progress = _standing(run, chosen, trainer, prepared, continued)
         if progress.finished and trainer.over(progress) and _has_model(run, progress.step):
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
-            return Outcome(step=progress.step, finished=True, dev=None)
+            return Outcome(step=progress.step, finished=True, dev=dev_score(run))
         return _train(run, config, chosen, trainer, progress, prepared, reporter, stop)
 
 

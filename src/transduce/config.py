@@ -243,7 +243,8 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not valid TOML: {error}.") from error
+        pairs = "" if Path(where).suffix in (".toml", "") else f" For data without a recipe: --pairs {where}."
+        raise ConfigError(f"{where}: not valid TOML: {error}.{pairs}") from error
 
 
 def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

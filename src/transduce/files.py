@@ -76,6 +76,11 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def for_others(path: Path) -> None:
+    """Let those read a file who may read its folder, whatever the library that wrote it thought."""
+    path.chmod(path.parent.stat().st_mode & 0o666)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Whether this process has the file or folder `path` for itself while the block runs. Yes where nothing can be

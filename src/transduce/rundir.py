@@ -12,6 +12,7 @@ from transduce.bundle import is_bundle
 from transduce.config import RunConfig, build_config, differences, parse_toml, to_toml, to_values
 from transduce.device import Precision
 from transduce.errors import CheckpointError, ConfigError, SaveError
+from transduce.evaluation.metrics import MetricScore
 from transduce.files import NEW, OLD, locked, write_atomically
 
 T = TypeVar("T")
@@ -115,13 +116,17 @@ def new_data(run: Path) -> Iterator[Path]:
 
 
 def record(run: Path, config: RunConfig) -> None:
-    """Write recipe.toml: from now on `run` is this recipe's."""
-    write_atomically(run / "recipe.toml", to_toml(to_values(config)).encode())
+    """Write recipe.toml: from now on `run` is this recipe's. One that says so already is left as it is."""
+    path, text = run / "recipe.toml", to_toml(to_values(config)).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        write_atomically(path, text)
 
 
 def check_same(run: Path, config: RunConfig) -> None:
     """Raise `ConfigError` unless `config` is what `run` was begun with; steps, minutes and patience may be raised."""
     for key, (old, new) in differences(load_asked(run), config).items():
+        if key in MAY_BE_RAISED and load_chosen(run) is None:  # its data was prepared, and nothing more
+            continue
         if key not in MAY_BE_RAISED:
             raise ConfigError(
                 f"{run}: this run was begun with {key} = {old!r}, now it is {new!r}. "
@@ -191,6 +196,12 @@ def resolve(config: RunConfig, chosen: Chosen) -> RunConfig:
 def sessions(run: Path) -> list[dict[str, Any]]:
     """What each session of `run` took, as events.jsonl tells; none before the first one ends."""
     return [event for _, event in _events(run / "events.jsonl") if event.get("event") == "session"]
+
+
+def dev_score(run: Path) -> MetricScore | None:
+    """What the model of a finished `run` has on the dev set."""
+    models = [event for _, event in _events(run / "events.jsonl") if event.get("event") == "model"]
+    return MetricScore(score=models[-1]["score"], signature=models[-1]["signature"]) if models else None
 
 
 def truncate_events(run: Path, step: int) -> None:

@@ -124,6 +124,53 @@ def test_a_recipe_may_score_by_line(transduce: Transduce, run: Path, tmp_path: P
     assert "nrefs:3|" in transduce("evaluate", other, "--json").out
 
 
+@pytest.mark.parametrize("options", [(), ("--by-line",)])
+def test_pairs_with_an_empty_side_are_no_inputs(
+    transduce: Transduce, run: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """As in training: an empty output for an empty line would be right."""
+    rows = [f"{line}\t{mirror(line)}" for line in sentences(5, seed=6)]
+    holes = write_lines(tmp_path / "holes.tsv", [*rows[:2], "\t", rows[2], "\tX", "x\t", *rows[3:], "\t"])
+    whole = write_lines(tmp_path / "whole.tsv", rows)
+    given = ("--metric", "accuracy,bleu", "--json", *options)
+    said = transduce("evaluate", run, "--pairs", holes, *given, "--output", tmp_path / "out.bb")
+    assert "4 pairs with an empty side are left out" in said.err
+    assert said.out == transduce("evaluate", run, "--pairs", whole, *given).out
+    outputs = (tmp_path / "out.bb").read_text().split("\n")
+    assert [i for i, line in enumerate(outputs[:-1]) if not line] == [2, 4, 5, 8]
+    sides = [line.split("\t") for line in holes.read_text().split("\n")[:-1]]
+    source = write_lines(tmp_path / "s", [s for s, _ in sides])
+    right = write_lines(tmp_path / "r", [t for _, t in sides])
+    files = ("--hypothesis", tmp_path / "out.bb", "--source", source, "--reference", right, "--tokenize", "none")
+    assert (
+        transduce("evaluate", *files, *given).out
+        == transduce("evaluate", run, "--pairs", whole, "--tokenize", "none", *given).out
+    )
+    transduce("evaluate", run, "--pairs", write_lines(tmp_path / "none.tsv", ["\t", "x\t"])).refused(
+        "no pair with text"
+    )
+
+
+def test_a_run_s_own_columns_are_those_of_its_test_sets(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "run")
+    rows = [f"{mirror(line)}\t{line}" for line in sentences(5, seed=6)]
+    turned, lines = write_lines(tmp_path / "turned.tsv", rows), write_lines(tmp_path / "lines.txt", rows)
+    recipe = (other / "recipe.toml").read_text()
+    train = "[data.train]\npairs = " + json.dumps(str(turned)) + "\n"
+    recipe = re.sub(r"\[data\.train\]\n(?:\w.*\n)+", train, recipe)
+    (other / "recipe.toml").write_text(re.sub(r"columns = \[[^\]]*\]", "columns = [2, 1]", recipe, count=1))
+    found = transduce("evaluate", other, "--pairs", turned, "--json")
+    assert found.status == 0, found.err
+    assert found.out == transduce("evaluate", run, "--pairs", lines, "--columns", "2,1", "--json").out
+    assert found.out != transduce("evaluate", other, "--pairs", turned, "--columns", "1,2", "--json").out
+
+
+def test_outputs_come_from_standard_input(transduce: Transduce, files: tuple[Path, Path, Path]) -> None:
+    right, worse, _ = files
+    piped = transduce("evaluate", "--hypothesis", "-", "--reference", right, stdin=worse.read_text())
+    assert piped.out == transduce("evaluate", "--hypothesis", worse, "--reference", right).out
+
+
 def test_columns_of_a_pairs_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     rows = [(line.split()[0], mirror(line), line) for line in sentences(5, seed=6)]
     wide = write_lines(tmp_path / "wide.tsv", ["\t".join(row) for row in rows])
@@ -184,7 +231,7 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("RUN --against SHORT", "short.aa has 1 lines, "),
         ("RUN alpha=1", "alpha=1: it is for --grid, for instance --grid beam=1,2,4 alpha=0,0.6,1."),
         ("RUN --grid beam=1 --metric bleu,wer", "--metric bleu,wer and --grid: one metric has to choose."),
-        ("RUN RUN --grid beam=1", "one BUNDLE is enough. A comma between several"),
+        ("RUN RUN --grid beam=1", "one BUNDLE is enough; a comma between several"),
         ("RUN --grid beam", "--grid beam: write beam=... and alpha=..., for instance --grid beam=1,2,4"),
         ("RUN --grid temperature=1", "--grid temperature=1: write beam=... and alpha=..."),
         ("RUN --grid beam=1,x", "--grid beam=1,x: numbers between commas"),

@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[Bytes, str]] = {
     "all the same": (both(["the same."] * 50), "fewer than two different sources"),
     "nothing but a long line": (both([LONG, f"{LONG}b"]), "pieces"),
     "NUL bytes from the start": ((b"\0\0\0\n", b"a\n"), "UTF-16, or no text"),
-    "old Mac": ((lines(TEXT, "\r"), lines(TEXT)), "not line by line translations"),
+    "old Mac": ((lines(TEXT, "\r"), lines(TEXT)), "its lines end in CR alone"),
     "empty": ((b"", b""), "the file is empty"),
     "targets all empty": (both(TEXT, [""] * len(TEXT)), ""),
     "Latin-1": (("é\n".encode("latin-1") * 9, b"e\n" * 9), "not UTF-8"),

@@ -330,7 +330,9 @@ def test_a_recipe_names_its_run(transduce: Transduce, tmp_path: Path, monkeypatc
     assert (tmp_path / "runs" / "tiny" / "model" / "config.json").is_file()
     again = transduce("train", recipe.name, *QUICK, "--json")
     assert again.status == 0
-    assert json.loads(again.out) == {"run": "runs/tiny", "step": 12, "finished": True, "chrf": None}
+    score = json.loads(again.out)["chrf"]
+    assert json.loads(again.out) == {"run": "runs/tiny", "step": 12, "finished": True, "chrf": score}
+    assert f"| chrf | {score['score']:.2f} |" in (tmp_path / "runs/tiny/model/README.md").read_text()
     assert "runs/tiny: finished at step 12. The model is in runs/tiny/model." in again.err
     more = transduce("train", recipe.name, *QUICK, "--set", "training.max_steps=13")
     assert "continuing at step 12" in more.err

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.conftest import Transduce
 from tests.tiny import sentences, write_lines
+from transduce.cli.files import open_output
 from transduce.decoding.translator import Translator
 
 pytestmark = pytest.mark.unit
@@ -35,6 +36,28 @@ def outputs(run: Path) -> list[str]:
 def test_a_text_is_translated(transduce: Transduce, run: Path, outputs: list[str]) -> None:
     said = transduce("translate", run, LINES[0])
     assert (said.status, said.out, said.err) == (0, outputs[0] + "\n", "")
+
+
+def test_the_name_of_a_file_is_translated_with_a_warning(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "cat", ["dog"])
+    said = transduce("translate", run, "cat")
+    assert "its lines: --input cat" in said.err.lower()
+    assert said.out == transduce("translate", run, stdin="cat\n").out
+
+
+def test_a_file_of_pairs_is_no_input(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    transduce("translate", run, "--input", write_lines(tmp_path / "m.po", ["msgid"])).refused("this is po")
+
+
+def test_two_may_write_one_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    """Each has a name of its own until it is whole."""
+    with open_output(str(tmp_path / "out")) as other:
+        other.write("theirs\n")
+        before = {path.name for path in tmp_path.iterdir()}
+    assert f".{os.getpid()}." in next(iter(before))
 
 
 def test_a_model_directory_is_as_good_as_its_run(transduce: Transduce, run: Path) -> None:
@@ -180,7 +203,7 @@ def test_samples_follow_from_the_seed(transduce: Transduce, run: Path) -> None:
 def test_attention_is_written_beside_the_translations(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     page = tmp_path / "attention.html"
     said = transduce("translate", run, "--attention", page, stdin="the dog runs\n\na <b> cat\n")
-    assert (said.status, said.err) == (0, f"{page}: attention of 2 sentences\n")
+    assert (said.status, said.err.splitlines()[-1]) == (0, f"{page}: attention of 2 sentences")
     assert said.out == transduce("translate", run, stdin="the dog runs\n\na <b> cat\n").out
     assert '"source":"the dog runs"' in page.read_text(encoding="utf-8")
     many = "the dog\n" * 101

@@ -70,7 +70,8 @@ def test_zero_bytes_after_the_first_line_and_huge_lines_are_text(tmp_path: Path)
         ("hallo\n".encode("utf-16-le"), ":1: this is UTF-16"),
         (bz2.compress(b"hallo"), ": packed by bzip2"),
         (b"\x28\xb5\x2f\xfd\x04\x00", ": packed by zstd"),
-        (b"PK\x03\x04\x14\x00", ": packed by zip"),
+        (b"PK\x03\x04\x14\x00", ": packed by zip, as spreadsheets are"),
+        (b"old Mac\r" * 20, ": its lines end in CR alone"),
         (b"\x7fELF\x02\0\0\0", ":1: this is UTF-16, or no text"),
     ],
 )
@@ -176,6 +177,18 @@ def test_lines_without_the_columns_are_errors(tmp_path: Path, options: dict[str,
 def test_impossible_columns_are_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PairsFile(pairs=Path("pairs.tsv"), **options)
+
+
+def test_a_translation_memory_has_no_columns_to_exchange() -> None:
+    with pytest.raises(ConfigError, match="exchange those of --langs"):
+        PairsFile(pairs=Path("m.tmx"), source_columns=(2,), target_columns=(1,))
+
+
+@pytest.mark.parametrize("name", ["m.po", "m.tmx", "m.xlf.gz", "m.jsonl"])
+def test_files_of_pairs_are_no_lines(name: str) -> None:
+    for sides in ((name, "a.de"), ("a.en", name)):
+        with pytest.raises(ConfigError, match=f"{name}: this is .* Give it as --pairs"):
+            AlignedFiles(source=Path(sides[0]), target=Path(sides[1]))
 
 
 # ---- real data

@@ -275,7 +275,7 @@ def test_which_way_a_tmx_is_read(
     assert languages_of(files) == languages_of(Joined(parts=(PairsFile(pairs=Path("x")), files))) == expected
     right = [("one", "eins"), ("two", "zwei")]
     assert list(read_pairs(files)) == (right if expected[0] == "en-us" else [(t, s) for s, t in right])
-    assert languages_of(AlignedFiles(source=path, target=path)) == ("", "")
+    assert languages_of(AlignedFiles(source=Path("x"), target=Path("y"))) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_pairs_files(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_that_is_given_is_used_as_it_is(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.train(["w1 w2 1W 2W"], "words", 100, pretokenised=False)
+    tokenizer = Tokenizer.train([*SOURCES, *map(mirror, SOURCES)], "words", 400, pretokenised=False)
     train = aligned(tmp_path, "train", SOURCES)
     prepared = made(tmp_path / "data", inputs(train), TokenizerPair(tokenizer, tokenizer))
     assert prepared.tokenizers.joint
@@ -431,3 +431,23 @@ def test_broken_data_is_noticed(tmp_path: Path, name: str, change: str) -> None:
         path.write_bytes(content[: len(content) // 2] if change == "truncated" else json.dumps([3]).encode())
     with pytest.raises((DataError, BundleError)):
         load_prepared(tmp_path / "data")
+
+
+def test_text_that_a_given_vocabulary_does_not_know(tmp_path: Path) -> None:
+    """As in fine-tuning a model of few words on others: it would learn from one piece alone."""
+    known = Tokenizer.train(["a b c d e f g h"], "words", 100, pretokenised=False)
+    pair, said = TokenizerPair(known, known), list[str]()
+
+    def prepared(name: str, sources: list[str], targets: list[str]) -> None:
+        given = inputs(aligned(tmp_path, name, sources, targets))
+        prepare(tmp_path / name, given, pair, said.append, lambda n: None)
+
+    prepared("some", ["a b c d", "a b c x", "b", "c", "d", "e"], ["e f g h", "e f g h", "c", "d", "e", "f"])
+    assert any(
+        line.endswith("% of the pieces are unknown to the vocabulary: such text is read as one") for line in said
+    )
+    with pytest.raises(
+        DataError, match=r"67% of the training text has no piece in the vocabulary .* Train without that model"
+    ):
+        prepared("new", [f"u{i} v{i}" for i in range(6)], [f"w{i} a" for i in range(6)])
+    assert not (tmp_path / "new").exists()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.conftest import run_time_checks
 from transduce.data.collate import collate
 from transduce.decoding import DecodingConfig, Translation, Translator, score_pairs
 from transduce.decoding.engines import PlainEngine
@@ -14,7 +15,7 @@ from transduce.decoding.search import Hypothesis
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer, TransformerConfig, build
 from transduce.nn.transformer import TransformerState
-from transduce.text.pieces import TAGS
+from transduce.text.pieces import PLACEHOLDERS, TAGS
 from transduce.text.tokenizer import Tokenizer, TokenizerPair
 
 pytestmark = pytest.mark.unit
@@ -324,6 +325,28 @@ def test_scores_that_cannot_be_given(model: Transformer, tokenizers: TokenizerPa
         translator.score([short, long], [short, short])
     with pytest.raises(DataError, match=r"line 3: \d+ target pieces, but this model takes 12"):
         list(translator.score_stream([(short, short), (short, short), (short, long)], window=2))
+
+
+def test_a_text_for_a_list_is_refused(translator: Translator) -> None:
+    """It would be read letter by letter."""
+    with run_time_checks(False):
+        for ask in (
+            lambda: translator.translate("a dog"),
+            lambda: translator.translate_n_best("a dog", 2),
+            lambda: translator.translate(["a"], prefixes="b"),
+            lambda: translator.score("ab", "cd"),
+        ):
+            with pytest.raises(ConfigError, match="Write \\[text\\]"):
+                ask()
+
+
+def test_what_the_model_has_no_pieces_for_is_said() -> None:
+    known = Tokenizer.train(["a b c d"], "words", 100, pretokenised=False)
+    pair = TokenizerPair(known, known)
+    said: list[str] = []
+    outputs = Translator(tiny(pair), pair, SHORT).translate(["a b", "a x b y"], warn=said.append)
+    assert said == ["line 2: 2 of 4 pieces are unknown to this model, which reads them all alike."]
+    assert not any(piece in output for output in outputs for piece in PLACEHOLDERS), "nothing stands for them"
 
 
 def test_attention_that_cannot_be_shown(model: Transformer, tokenizers: TokenizerPair) -> None:

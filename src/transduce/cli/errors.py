@@ -56,7 +56,10 @@ def report(error: BaseException, debug: bool) -> int:
             print(f"error: {error}. Check the path and the disk.", file=sys.stderr)
             return 1
         case MemoryError() | RuntimeError() if _is_out_of_memory(error):
-            print("error: out of memory. Lower batching.max_tokens, or use a smaller model.", file=sys.stderr)
+            print(
+                "error: out of memory. Lower batching.max_tokens (translating: --beam), or use a smaller model.",
+                file=sys.stderr,
+            )
             return 1
         case _:
             raise error

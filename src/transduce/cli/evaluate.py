@@ -81,6 +81,7 @@ def evaluate(
       transduce evaluate runs/mine --grid beam=1,2,4,8 alpha=0,0.6,1
     """
     from transduce.bundle import bundle_folder, load_config
+    from transduce.cli.console import say
     from transduce.cli.files import check_place, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
@@ -100,18 +101,21 @@ def evaluate(
         other_model = against if against is not None and not against.is_file() else None
         normal = "none" if other_model is None else load_config(bundle_folder(members(other_model)[0])).normalise
         lines = beside_outputs(reference, source, normal)
-        metrics, tokenizer = _metrics(metric or "bleu"), tokenize or "13a"
+        metrics, tokenizer = _metrics("bleu" if metric is None else metric), tokenize or "13a"
     else:
         first = members(bundle)[0]
         config = load_config(bundle_folder(first))
         languages = config.source_lang, config.target_lang
-        metrics, tokenizer = _metrics(metric or config.metric), tokenize or config.tokenize
+        metrics = _metrics(config.metric if metric is None else metric)
+        tokenizer = tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        named = read_test_set(source, reference, pairs, columns, languages, config.normalise)
+        named = read_test_set(first, source, reference, pairs, columns, languages, config.normalise)
         lines = named or (run_dev if cells else recipe_test)(first)
         by_line = scores_by_line(first) if by_line is None else by_line
     lines = replace(lines, by_line=by_line or False)
     sources, references = lines.inputs()
+    if lines.blank:
+        say(f"{lines.where}: {lines.blank:,} pairs with an empty side are left out, as in training")
     test = Measured(sources, references, metrics, tokenizer, *languages)
     if cells is not None:
         assert bundle is not None

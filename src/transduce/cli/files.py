@@ -25,13 +25,15 @@ _BLOCK = 2**16
 class Lines:
     """Lines of a file, or of standard input for `-`, as they come.
 
-    `size` is the number of bytes in all, 0 where nobody can know. Raises `DataError` with path and line.
+    `size` is the number of bytes in all, 0 where nobody can know. Raises `DataError` with path and line, and
+    `ConfigError` as `check_lines`.
     """
 
     def __init__(self, path: str) -> None:
-        from transduce.data.corpus import read_lines
+        from transduce.data.corpus import check_lines, read_lines
 
         self.size = 0
+        check_lines(Path(path))
         if path == "-" and sys.stdin is None:
             raise DataError("standard input: it is closed. Give a text, or --input with a file.")
         self._standard = StandardInput(sys.stdin.buffer) if path == "-" else None
@@ -131,10 +133,8 @@ def _readable(file: int) -> bool:
 
 
 def read_all(path: Path) -> list[str]:
-    """All lines of a file. Raises `DataError`."""
-    from transduce.data.corpus import read_lines
-
-    return list(read_lines(path))
+    """All lines of a file, or of standard input for `-`. Raises `DataError`; `ConfigError` as `check_lines`."""
+    return list(Lines(str(path)))
 
 
 def check_name(path: Path) -> None:
@@ -181,7 +181,8 @@ def open_output(path: str) -> Iterator[TextIO]:
     special = is_special(target)
     if not special:
         target = target.resolve()  # what a link stands for is replaced, not the link
-    written = target if special else target.with_name(target.name + NEW)
+    # two processes that write the same file: each has its own, and the last one that is whole stays
+    written = target if special else target.with_name(f"{target.name}.{os.getpid()}{NEW}")
     try:
         with _opened(written, "" if special else target.suffix.lower()) as file:
             yield file

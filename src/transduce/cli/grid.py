@@ -24,7 +24,10 @@ def parse_grid(bundle: Path | None, more: list[str] | None, grid: list[str] | No
     if keys and not grid:
         raise ConfigError(f"{keys[0]}: it is for --grid, {_EXAMPLE}.")
     if len(rest) > 1:
-        raise ConfigError(f"{rest[1]}: one BUNDLE is enough. A comma between several makes an ensemble of them.")
+        raise ConfigError(
+            f"{rest[1]}: one BUNDLE is enough; a comma between several makes an ensemble of them. Files of a test set "
+            "are --source and --reference, or --pairs."
+        )
     found: Cells = {}
     for word in [*(grid or []), *keys]:
         key, equals, values = word.partition("=")

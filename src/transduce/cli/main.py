@@ -1,5 +1,6 @@
 """`transduce`: one command a verb. Starting up imports neither torch nor anything else that takes time."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -73,6 +74,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and text are written in any locale
+        sys.stdout.reconfigure(encoding="utf-8")
     for name, value in LIBRARIES.items():
         os.environ[name] = os.environ.get(name) or value
     try:

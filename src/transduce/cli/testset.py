@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transduce.errors import ConfigError, DataError
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Lines:
     """A test set line by line; lines with the same source are several references of one input, or inputs of their own
-    (`by_line`). `where`: for errors. `normal`: the normal form that they were read in."""
+    (`by_line`). Where sources are known, pairs with an empty side are no inputs. `where`: for errors. `normal`: the
+    normal form that they were read in."""
 
     where: Path
     sources: list[str] | None
@@ -28,7 +29,22 @@ class Lines:
 
         if self.sources is None:
             return None, [[target] for target in self.targets]
-        return group_references(self.sources, self.targets, by_line=self.by_line)
+        kept = [(self.sources[i], self.targets[i]) for i in self._whole()]
+        if not kept:
+            raise DataError(f"{self.where}: no pair with text on both sides. Give another test set.")
+        return group_references(*zip(*kept, strict=True), by_line=self.by_line)
+
+    @property
+    def blank(self) -> int:
+        """Pairs with an empty side."""
+        return len(self.targets) - len(self._whole())
+
+    def _whole(self) -> list[int]:
+        """Lines that are inputs or references of one."""
+        if self.sources is None:
+            return list(range(len(self.targets)))
+        pairs = zip(self.sources, self.targets, strict=True)
+        return [i for i, (source, target) in enumerate(pairs) if source.strip() and target.strip()]
 
     def read_outputs(self, path: Path) -> list[str]:
         """An output for every input, from a file with one for every line.
@@ -42,23 +58,26 @@ class Lines:
         outputs = [normalise(output, self.normal) for output in read_all(path)]
         same_length(path, outputs, self.where, self.targets)
         if self.sources is None or self.by_line:
-            return outputs
+            return [outputs[i] for i in self._whole()]
         first: dict[str, tuple[int, str]] = {}
-        for number, (source, output) in enumerate(zip(self.sources, outputs, strict=True), start=1):
-            before, known = first.setdefault(source, (number, output))
-            if output != known:
+        for i in self._whole():
+            before, known = first.setdefault(self.sources[i], (i, outputs[i]))
+            if outputs[i] != known:
                 raise DataError(
-                    f"{path}: lines {before} and {number} have the same source and different outputs. Lines of one "
+                    f"{path}: lines {before + 1} and {i + 1} have the same source and different outputs. Lines of one "
                     "source are references of one input; --by-line scores each by itself."
                 )
         return [output for _, output in first.values()]
 
     def line_by_line(self, outputs: list[str]) -> list[str]:
-        """An output for every line, from one for every input."""
-        if self.sources is None or self.by_line:
+        """An output for every line, from one for every input; nothing for pairs with an empty side."""
+        if self.sources is None:
             return outputs
-        found = dict(zip(dict.fromkeys(self.sources), outputs, strict=True))
-        return [found[source] for source in self.sources]
+        whole = self._whole()
+        keys = whole if self.by_line else list(dict.fromkeys(self.sources[i] for i in whole))
+        of_input = dict(zip(keys, outputs, strict=True))
+        found = {i: of_input[i if self.by_line else self.sources[i]] for i in whole}
+        return [found.get(i, "") for i in range(len(self.targets))]
 
 
 def scores_by_line(model: Path) -> bool:
@@ -82,6 +101,7 @@ def beside_outputs(reference: Path, source: Path | None, normal: "Normal") -> Li
 
 
 def read_test_set(
+    model: Path,
     source: Path | None,
     reference: Path | None,
     pairs: Path | None,
@@ -89,9 +109,9 @@ def read_test_set(
     languages: tuple[str, str],
     normal: "Normal",
 ) -> Lines | None:
-    """What these options name, in the normal form of a model's texts; None where they name nothing. Raises
+    """What these options name, in the normal form of a model's texts; None where they name nothing. A file of pairs
+    has the columns of the training pairs where `model` is a run and they are of the same format. Raises
     `ConfigError` and `DataError`."""
-    from transduce.cli.train import parse_columns
     from transduce.data.corpus import AlignedFiles, PairsFile
 
     if columns is not None and pairs is None:
@@ -99,16 +119,32 @@ def read_test_set(
     if pairs is not None:
         if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
-        sides = [tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns or "1,2")]
-        file = PairsFile(
-            pairs=pairs, source_columns=sides[0], target_columns=sides[1], languages=languages, normalise=normal
-        )
+        file = PairsFile(pairs=pairs, languages=languages, normalise=normal, **_columns(model, pairs, columns))
         return _read(file, normal)
     if source is not None and reference is not None:
         return _read(AlignedFiles(source=source, target=reference, normalise=normal), normal)
     if source is None and reference is None:
         return None
     raise ConfigError("--source and --reference belong together: one of them is missing.")
+
+
+def _columns(model: Path, pairs: Path, asked: str | None) -> dict[str, Any]:
+    """The columns that are asked for; else those, and the pattern, that the run `model` was trained with."""
+    from transduce.cli.train import parse_columns
+    from transduce.data.corpus import PairsFile
+    from transduce.data.formats import format_of
+    from transduce.rundir import load_asked
+
+    if asked is not None:
+        source, target = (tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(asked))
+        return {"source_columns": source, "target_columns": target}
+    if not (model / "recipe.toml").is_file():
+        return {}
+    data = load_asked(model).data
+    own = data.files(data.train)
+    if not isinstance(own, PairsFile) or format_of(own.pairs) != format_of(pairs):
+        return {}
+    return {"source_columns": own.source_columns, "target_columns": own.target_columns, "pattern": own.pattern}
 
 
 def recipe_test(model: Path) -> Lines:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,7 +85,7 @@ def translate(
       transduce translate runs/mine --input a.en --output a.de --workers 4
       transduce shortlist runs/mine; transduce translate runs/mine --input a.en --shortlist
     """
-    from transduce.cli.console import say
+    from transduce.cli.console import say, warn
     from transduce.cli.files import Lines, check_place, open_output
     from transduce.cli.progress import counting
     from transduce.text.form import put_tag, split_tag
@@ -113,6 +113,10 @@ def translate(
         if n_best < 2:
             raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     check_seed(seed)
+    if text is not None:
+        with suppress(OSError):  # too long for a name
+            if Path(text).is_file():
+                warn(f"{text}: a file of this name is there, and the name is translated. Its lines: --input {text}")
     if engine == "auto" and (sample or diverse is not None):
         say(f"engine torch: {'--sample draws' if sample else '--diverse searches'} with the plain model")
         engine = "torch"

@@ -30,12 +30,20 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlignedFiles:
-    """Line N of `source` and line N of `target` are a pair. `tag` is put in front of every source."""
+    """Line N of `source` and line N of `target` are a pair. `tag` is put in front of every source.
+
+    Raises:
+        ConfigError: as `check_lines`.
+    """
 
     source: Path
     target: Path
     tag: str = ""
     normalise: Normal = "none"
+
+    def __post_init__(self) -> None:
+        for path in (self.source, self.target):
+            check_lines(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +85,11 @@ class PairsFile:
             raise ConfigError(f"{self.pairs}: columns {columns}: names are for JSON lines; here they are numbers.")
         if kind != "text" and max(numbers) > 2:
             raise ConfigError(f"{self.pairs}: columns {columns}: {kind} has two, source (1) and target (2).")
+        if kind == "tmx" and (self.source_columns, self.target_columns) != ((1,), (2,)):
+            raise ConfigError(
+                f"{self.pairs}: columns {columns}: a translation memory names its languages. For the other direction, "
+                "exchange those of --langs, and leave the columns out."
+            )
         if self.pattern:
             try:
                 groups = re.compile(self.pattern).groups
@@ -132,6 +145,12 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
     """
     with _open_binary(path) as file:
         yield _decoded(path, file)
+
+
+def check_lines(path: Path) -> None:
+    """Raise `ConfigError` where the name says that the file is of pairs in some format, not of lines of text."""
+    if (kind := format_of(path)) != "text":
+        raise ConfigError(f"{path}: this is {kind}, and its lines are not text. Give it as --pairs, or its text alone.")
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -326,13 +345,18 @@ def _decoded(path: Path, file: BufferedIOBase) -> Iterator[str]:
         ) from error
     if number == 0:
         raise DataError(f"{path}: the file is empty. Give a file with text in it.")
+    if number == 1 and line.count(b"\r") >= 10:
+        raise DataError(f"{path}: its lines end in CR alone. Convert it, for instance with `tr '\\r' '\\n'`.")
 
 
 def first_line(name: Path | str, line: bytes) -> bytes:
     """The line without its byte order mark. Zero bytes so early mean UTF-16 or no text at all, though it may decode."""
     for mark, kind in _PACKED.items():
         if line.startswith(mark):
-            raise DataError(f"{name}: packed by {kind}. Unpack it; files in .gz and .xz are unpacked by their names.")
+            raise DataError(
+                f"{name}: packed by {kind}, as spreadsheets are too. Unpack it, or save it as tab-separated text; "
+                "files in .gz and .xz are unpacked by their names."
+            )
     if line.startswith(_UTF16_BOMS) or b"\0" in line:
         raise DataError(
             f"{name}:1: this is UTF-16, or no text. Convert it, for instance with `iconv -f utf-16 -t utf-8`."

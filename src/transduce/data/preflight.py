@@ -91,7 +91,7 @@ def _encoding(name: str, side: Side, is_left_out: bool) -> Iterator[str]:
     if side.not_nfc:
         yield (
             f"{side.not_nfc:,} of {side.lines:,} {name} lines are not in the normal form NFC: the same letters are "
-            "written in two ways. Normalise all files, for instance with `uconv -x nfc`."
+            "written in two ways. --set data.normalise=nfc brings all into it, also what the finished model reads."
         )
 
 

@@ -103,6 +103,7 @@ def prepare(
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
         with_more = _with_more(sources, survey, (pair for _, pair in kept))
 
+        is_given = isinstance(tokenizer, TokenizerPair)
         if isinstance(tokenizer, TokenizerConfig):
             say("learning the vocabulary")
             # a line without a partner is text to learn pieces from
@@ -122,6 +123,7 @@ def prepare(
                 progress=progress,
                 left_out=dropped.add,
             )
+            _check_known(report, tokenizer, is_given, say)
             if dev is None:
                 full = _short_enough(full, tokenizer, sources.max_length, dropped)
         lines = "".join(json.dumps([s, t], ensure_ascii=False) + "\n" for _, (s, t) in full)
@@ -311,6 +313,19 @@ class _Dropped:
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _check_known(report: ShardReport, tokenizer: TokenizerPair, is_given: bool, say: Say) -> None:
+    """Say what share of the pieces is unknown. Raise `DataError` where it is half of them to a vocabulary that
+    `is_given`: that is nothing to learn from."""
+    share = report.unknown / (report.source_tokens + report.target_tokens)
+    if share >= 0.5 and is_given:
+        raise DataError(
+            f"{share:.0%} of the training text has no piece in the vocabulary of the model to start from, which has "
+            f"{tokenizer.target.size:,}. Train without that model."
+        )
+    if share >= 0.001:
+        say(f"{share:.1%} of the pieces are unknown to the vocabulary: such text is read as one")
 
 
 def _short_enough(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from transduce.data.corpus import Numbered, chunks
 from transduce.errors import DataError
 from transduce.files import atomic_folder, write_json
+from transduce.text.pieces import IDS
 from transduce.text.tokenizer import TokenizerPair
 
 FORMAT = 1
@@ -58,13 +59,15 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReport:
-    """What became of the pairs. Tokens are pieces of the kept pairs, without special ids."""
+    """What became of the pairs. Tokens are pieces of the kept pairs, without special ids; `unknown` of them stand for
+    text that the vocabulary has no piece for."""
 
     kept: int = 0
     empty: int = 0
     too_long: int = 0
     source_tokens: int = 0
     target_tokens: int = 0
+    unknown: int = 0
 
 
 def _silent(*facts: object) -> None:
@@ -180,7 +183,7 @@ def _write_all(
     max_length: int,
     left_out: Callable[[str, Numbered], None],
 ) -> ShardReport:
-    empty = too_long = 0
+    empty = too_long = unknown = 0
     shards: list[dict[str, int]] = []
     with ExitStack() as stack:
         shard: _Shard | None = None
@@ -196,6 +199,7 @@ def _write_all(
             if shard is None:
                 shard = _Shard(folder, len(shards), tokenizers, stack)
             shard.add(source, target)
+            unknown += source.count(IDS.unk) + target.count(IDS.unk)
             if len(shard) == PAIRS_PER_SHARD:
                 shards.append(shard.finish())
                 shard = None
@@ -212,6 +216,7 @@ def _write_all(
         too_long=too_long,
         source_tokens=sum(shard["source_tokens"] for shard in shards),
         target_tokens=sum(shard["target_tokens"] for shard in shards),
+        unknown=unknown,
     )
     hashes = tokenizers.hashes()
     manifest = {"format": FORMAT, "report": asdict(report), "tokenizers": hashes, "shards": shards}

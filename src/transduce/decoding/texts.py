@@ -63,7 +63,10 @@ class Texts:
         self.longest_target = longest_target
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
         self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
-        self._reserved = [i for i, piece in enumerate(pieces) if placeholders and piece in PLACEHOLDERS]
+        # of kind `words` with the space in front
+        self._reserved = [
+            i for i, piece in enumerate(pieces) if piece.removeprefix("\N{LOWER ONE EIGHTH BLOCK}") in PLACEHOLDERS
+        ]
 
     def forbidden(self, keeping: bool) -> list[int]:
         """What outputs never have: tags; and placeholders, if in the input there are no things for them (`keeping`)."""
@@ -74,12 +77,14 @@ class Texts:
         return normalise(one_line(text), self._normal)
 
     def parts(self, texts: Sequence[str], first: int, warn: Warn) -> list[list[Part]]:
-        """Every line as its parts: one as a rule, none for a blank line, several when it is too long. Raises
-        `DataError` for a tag that the model does not know."""
+        """Every line as its parts: one as a rule, none for a blank line, several when it is too long. `warn` hears of
+        those, and of what the model has no pieces for. Raises `DataError` for a tag that the model does not know."""
         found: list[list[Part]] = []
         for number, text in enumerate(texts if self._tokenizers.tags else (), start=first):
             self._tokenizers.check_tag(text, f"Line {number}")
         for number, (text, part) in enumerate(zip(texts, self._parts(texts), strict=True), start=first):
+            if IDS.unk in part.ids:
+                warn(f"line {number}: {_unknown(part.ids)}.")
             if not text.strip() or not part.ids:
                 found.append([])
             elif len(part.ids) <= self.longest_source:
@@ -161,6 +166,11 @@ class Texts:
             return len(self._parts([tag + part])[0].ids) <= self.longest_source
 
         return [tag + part for part in cut(rest, fits)]
+
+
+def _unknown(ids: Sequence[int]) -> str:
+    n = sum(i == IDS.unk for i in ids)
+    return f"{n} of {len(ids)} pieces are unknown to this model, which reads them all alike"
 
 
 def join(parts: Sequence[Sequence[Translation]]) -> list[Translation]:

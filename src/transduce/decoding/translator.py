@@ -262,6 +262,8 @@ class Translator:
             )
 
         decode = self._decoder(find, n_best)
+        _check_list(lines)
+        _check_list(prefixes)
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
     def diverse_stream(
@@ -310,6 +312,8 @@ class Translator:
             return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
 
         decode = self._decoder(find)
+        _check_list(lines)
+        _check_list(prefixes)
         return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
 
     def translate_alphas(
@@ -443,6 +447,8 @@ class Translator:
         Raises:
             DataError: not as many targets as sources; and what `score_stream` raises.
         """
+        _check_list(sources)
+        _check_list(targets)
         if len(sources) != len(targets):
             raise DataError(f"{len(sources)} sources, but {len(targets)} targets. Give one target for each source.")
         return list(self.score_stream(zip(sources, targets, strict=True)))
@@ -582,6 +588,12 @@ def _check_alike(path: str | Path, one: Bundle, first: str | Path, other: Bundle
             "files, dev set included, with the same [tokenizer], data.augment = 0 and data.placeholders = 0, each with "
             "a training.seed."
         )
+
+
+def _check_list(texts: object) -> None:
+    """Raise `ConfigError` for a text alone, which would be read letter by letter."""
+    if isinstance(texts, str):
+        raise ConfigError("A text, where a list of texts is wanted. Write [text].")
 
 
 def _kept_apart(parts: Sequence[Part]) -> Iterator[tuple[bool, list[int]]]:
