@@ -833,6 +833,13 @@ def test_a_run_goes_on_only_on_a_device_that_there_is(folder: Path, tmp_path: Pa
     assert saved_steps(tmp_path / "run") == [4, 5]
 
 
+def test_a_session_that_died_tells_of_what_it_saved(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(Killed):  # an error: a kill writes nothing more
+        train(tiny_config(folder, "training.checkpoint_every=4"), tmp_path / "run", stop=After(6, kill=True))
+    (session,) = events(tmp_path / "run", "session")
+    assert session["step"] == saved_steps(tmp_path / "run")[-1] == 4
+
+
 # ---- the plan
 
 

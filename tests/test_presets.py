@@ -12,7 +12,7 @@ from tests.tiny import mirror, sentences
 from transduce.config import RunConfig, build_config, derive
 from transduce.data.survey import survey
 from transduce.errors import ConfigError
-from transduce.presets import FEW_PAIRS, RATES, SIZES, Preset, choose, fine_tuning, languages, sections
+from transduce.presets import FEW_PAIRS, RATES, SIZES, Origin, Preset, choose, languages, sections
 
 pytestmark = pytest.mark.unit
 
@@ -193,7 +193,12 @@ def test_many_words_to_spell_are_learned_from_larger_updates() -> None:
 def test_muon_where_it_was_measured(pairs: list[tuple[str, str]], n: int, name: str, expected: str | None) -> None:
     choices = choose(name, replace(survey(pairs), pairs=n, duplicates=0, empty=0), 3.0)
     assert sections(choices)["training"].get("optimizer") == expected
-    assert sections([*choices, *fine_tuning(name, 128)])["training"]["optimizer"] == "adam"
+    assert (
+        sections(choose(name, replace(survey(pairs), pairs=n, duplicates=0, empty=0), 3.0, origin=of_width(128)))[
+            "training"
+        ]["optimizer"]
+        == "adam"
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +217,12 @@ def test_r_drop_where_there_is_time_to_read_twice(
     data = replace(survey(pairs), pairs=n, duplicates=0, empty=0)
     choices = choose("tiny", replace(data, target=replace(data.target, words=16 * n)), minutes)
     assert sections(choices)["training"].get("r_drop") == expected
-    assert sections([*choices, *fine_tuning("tiny", 128)])["training"]["r_drop"] == 0.0
+    assert (
+        sections(
+            choose("tiny", replace(data, target=replace(data.target, words=16 * n)), minutes, origin=of_width(128))
+        )["training"]["r_drop"]
+        == 0.0
+    )
 
 
 def test_the_time_of_one_thread_is_half_as_long_as_that_of_two() -> None:
@@ -238,13 +248,17 @@ def test_every_choice_says_why(minutes: float) -> None:
     assert len({choice.key for choice in choices}) == len(choices)
 
 
+def of_width(d_model: int) -> Origin:
+    return Origin(kinds=lambda source, target: (source, target), d_model=d_model, placeholders=True)
+
+
 @pytest.mark.parametrize(
     ("name", "width", "expected"),
     [("auto", 32, "tiny"), ("auto", 512, "base"), ("auto", 9999, "big"), ("base", 1, "base")],
 )
 def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, width: int, expected: str) -> None:
     peak, warmup, *_ = RATES[expected]
-    tuned = sections([*choose(name, survey(captions()), 3.0), *fine_tuning(name, width)])["training"]
+    tuned = sections(choose(name, survey(captions()), 3.0, origin=of_width(width)))["training"]
     assert tuned["learning_rate"] == pytest.approx(peak / 5)
     assert tuned["warmup"] < warmup
     assert tuned["minutes"] == 3.0

@@ -138,7 +138,9 @@ def _train(
     reporter.begin(progress, config)
 
     def save(after: Progress) -> None:
+        nonlocal progress
         save_checkpoint(run, after, *trainer.state())
+        progress = after
         _prune(run, after, config)
 
     try:

@@ -38,9 +38,10 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from transduce.data.survey import SYMBOLS, Side, Survey
@@ -94,15 +95,26 @@ def check_preset(name: str) -> None:
         raise ConfigError(f"--preset {name}: choose one of {', '.join(get_args(Preset))}.")
 
 
-Kinds = Callable[[Kind, Kind], tuple[Kind, Kind]]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The model that a training starts from: which kinds its pieces are of, for those that the data alone asks for; its
+    width; and whether it knows placeholders."""
+
+    kinds: Callable[[Kind, Kind], tuple[Kind, Kind]]
+    d_model: int
+    placeholders: bool
 
 
 def choose(
-    name: str, data: Survey, minutes: float, threads: int = 2, kinds: Kinds | None = None, muon: bool = True
+    name: str,
+    data: Survey,
+    minutes: float,
+    threads: int = 2,
+    asked: Mapping[str, Any] = MappingProxyType({}),
+    origin: Origin | None = None,
 ) -> list[Choice]:
     """The settings for `data` that are not a recipe's defaults anyway, to train for `minutes` (0: no limit) with so
-    many `threads`. Where a model to start from has its pieces, `kinds` says which, for those that the data alone asks
-    for. Without `muon` another optimizer was asked for.
+    many `threads`. `asked` are settings that somebody chose, by `section.key`: others follow from them.
 
     Raises:
         ConfigError: no preset of that name.
@@ -110,15 +122,16 @@ def choose(
     check_preset(name)
     pairs = data.pairs - data.empty - data.duplicates
     source, target = _pieces(data.source, reads=True), _pieces(data.target, reads=False)
-    if kinds is not None:
-        own = ["bpe" if kind == "unigram" else kind for kind in kinds(source.value, target.value)]
+    if origin is not None:
+        own = ["bpe" if kind == "unigram" else kind for kind in origin.kinds(source.value, target.value)]
         source, target = (
             replace(c, value=kind, why="the model's") for c, kind in zip((source, target), own, strict=True)
         )
     certain = source.value == target.value == "words" and not data.ambiguous_sources
     thread_minutes = minutes * min(threads, MOST_THREADS)
     size, why = _size(data, pairs, thread_minutes) if name == "auto" else (name, "as asked")
-    muon = muon and _wants_muon(size, pairs, certain)
+    muon = asked.get("training.optimizer", "muon") == "muon" and _wants_muon(size, pairs, certain)
+    twice = muon and target.value == "bpe" and asked.get("model.p_drop", 1) > 0  # dropout is what makes them differ
     return [
         source,
         target,
@@ -126,17 +139,18 @@ def choose(
         *_model(size, why, target.value),
         _dropout(size, pairs, certain),
         *_optimisation(size, pairs, target.value, certain, muon),
-        *(_r_drop(_passes(data, size, thread_minutes)) if muon and target.value == "bpe" else []),
-        _schedule(minutes),
+        *(_r_drop(_passes(data, size, thread_minutes)) if twice else []),
+        _schedule(minutes, asked),
         *_lengths(data, source.value, target.value),
-        *_augment(data, source.value, target.value),
+        *(_augment(data, source.value, target.value, origin) if _is_raw_text(asked) else []),
         *_stopping(minutes),
         _metric(data.target, source.value, target.value),
         *_alphas(target.value),
+        *(_fine_tuning(name, origin.d_model) if origin is not None else []),
     ]
 
 
-def fine_tuning(name: str, d_model: int) -> list[Choice]:
+def _fine_tuning(name: str, d_model: int) -> list[Choice]:
     """What going on from a model of width `d_model` changes: a fifth of the peak rate of the preset `name` (for `auto`,
     of the first that is as wide), after a short warm-up."""
     fitting = [size for size in SIZES if SIZES[size]["d_model"] >= d_model]
@@ -268,9 +282,11 @@ def _r_drop(passes: float) -> list[Choice]:
     return [Choice(key="training.r_drop", value=R_DROP, why=why)]
 
 
-def _schedule(minutes: float) -> Choice:
+def _schedule(minutes: float, asked: Mapping[str, Any]) -> Choice:
     if minutes:
         value, why = "linear", "the minutes say at which step the rate can be down to 0"
+    elif counts_steps(asked):
+        value, why = "linear", "down to 0 at the last of these steps"
     else:
         value, why = "inverse_sqrt", "for as long as it takes: with --minutes the rate would come down to 0"
     return Choice(key="training.schedule", value=value, why=why)
@@ -294,19 +310,32 @@ def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
     return found
 
 
-def _augment(data: Survey, source: str, target: str) -> list[Choice]:
+def counts_steps(asked: Mapping[str, Any]) -> bool:
+    """Whether somebody wants so many steps, and the clock to have no say."""
+    return "training.max_steps" in asked and "training.minutes" not in asked
+
+
+def _is_raw_text(asked: Mapping[str, Any]) -> bool:
+    """Whether nothing that was asked for says that the data is something else."""
+    kinds = {asked.get(f"tokenizer.{side}", "bpe") for side in ("source", "target")}
+    return kinds <= {"bpe", "unigram"} and not asked.get("data.pretokenised")
+
+
+def _augment(data: Survey, source: str, target: str, origin: Origin | None) -> list[Choice]:
     if (
         not source == target == "bpe"
         or min(side.spaced / max(1, side.lines) for side in (data.source, data.target)) < 0.5
     ):
         return []
     why = "so that single words, capitals, two sentences, addresses are translated too; costs half a BLEU; 0 is off"
-    made = Choice(key="data.augment", value=AUGMENT, why=why)
+    made = [Choice(key="data.augment", value=AUGMENT, why=why)] if origin is None else []
+    if origin is not None and not origin.placeholders:
+        return made
     if 2 * data.numbers_alike < data.numbers:
         why = f"{data.numbers - data.numbers_alike:,} of {data.numbers:,} numbers are written otherwise in the target"
-        return [made, Choice(key="data.placeholders", value=0.0, why=why)]
+        return [*made, Choice(key="data.placeholders", value=0.0, why=why)]
     why = "so that numbers, addresses, {names} are kept, whatever the model knows of them; 0 is off"
-    return [made, Choice(key="data.placeholders", value=PLACEHOLDERS, why=why)]
+    return [*made, Choice(key="data.placeholders", value=PLACEHOLDERS, why=why)]
 
 
 def _stopping(minutes: float) -> list[Choice]:

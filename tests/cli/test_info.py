@@ -74,6 +74,7 @@ def test_a_run_and_its_model(transduce: Transduce, run: Path) -> None:
     assert model["provenance"]["step"] == 160
     assert found["planned"]["updates"] == found["happened"]["updates"] == 160
     assert min(found["planned"]["memory_bytes"], found["happened"]["memory_bytes"]) > 0
+    assert {key: found[key] for key in ("seconds", "memory_bytes")}.items() <= found["happened"].items()
     lines = transduce("info", run).out.splitlines()
     assert f"parameters       {model['parameters']:,}" in lines
 

@@ -129,7 +129,8 @@ def test_where_nothing_can_be_written_nothing_is_translated(
     transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Translator, "translate_stream", None)
-    transduce("translate", run, "the dog", "--output", tmp_path).failed(f"{tmp_path}: this is a folder. Name a file")
+    transduce("translate", run, "the dog", "--output", tmp_path).refused(f"{tmp_path}: this is a folder. Name a file")
+    transduce("translate", run, "the dog", "--output", tmp_path / "no" / "x").refused("no is no folder. Make it first")
     page = tmp_path / "none" / "x.html"
     transduce("translate", run, "the dog", "--attention", page).refused(f"{page}: {page.parent} is no folder.")
     transduce("translate", run, "the dog", "--attention", tmp_path).refused(f"{tmp_path}: this is a folder.")

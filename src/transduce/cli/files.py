@@ -166,7 +166,8 @@ def open_output(path: str) -> Iterator[TextIO]:
     packed. A pipe or a device is written to as it is.
 
     Raises:
-        SaveError: the file cannot be written, or is a folder.
+        ConfigError: as `check_place`.
+        SaveError: the file cannot be written.
     """
     if path == "-" and sys.stdout is None:
         raise SaveError("standard output: it is closed. Give --output with a file.")
@@ -176,8 +177,7 @@ def open_output(path: str) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     target = Path(path)
-    if target.is_dir():
-        raise SaveError(f"{target}: this is a folder. Name a file in it.")
+    check_place(target)
     special = is_special(target)
     if not special:
         target = target.resolve()  # what a link stands for is replaced, not the link

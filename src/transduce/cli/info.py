@@ -192,7 +192,9 @@ def _planned_and_happened(run: Path) -> dict[str, Any]:
             "seconds": sum(session["wall_seconds"] for session in took),
             "memory_bytes": max(session.get("peak_memory_bytes", 0) for session in took),
         }
-    return {name: {key: round(value) for key, value in values.items()} for name, values in found.items()}
+    rounded: dict[str, Any] = {name: {key: round(n) for key, n in values.items()} for name, values in found.items()}
+    latest = rounded.get("happened") or rounded.get("planned") or {}
+    return rounded | {key: latest[key] for key in ("seconds", "memory_bytes") if key in latest}
 
 
 def _bundle(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.config import RunConfig
+    from transduce.presets import Origin
 
 # What `train` and `prepare` both ask for.
 Recipe = Annotated[str | None, typer.Argument(help="A recipe's name (`transduce info` lists them) or TOML file.")]
@@ -330,15 +331,13 @@ def _from_files(
     fresh: bool,
     mix_columns: str | None,
 ) -> tuple["RunConfig", dict[str, str], Path]:
-    from transduce.bundle import bundle_folder, load_config
+    from transduce.bundle import bundle_folder
     from transduce.config import apply_settings, build_config, derive, flat_values
     from transduce.data.cleaning import EVERY_RULE
     from transduce.data.corpus import read_pairs
     from transduce.data.survey import survey
-    from transduce.presets import Choice, check_preset, choose, fine_tuning, languages, sections
-    from transduce.rundata import kinds_of
+    from transduce.presets import check_preset, choose, counts_steps, languages, sections
     from transduce.text.form import split_tag
-    from transduce.text.tokenizer import TokenizerPair
     from transduce.training.world import default_threads, environment
 
     data = _data_section(files, columns, mix_columns)
@@ -360,37 +359,35 @@ def _from_files(
         _check_preset_of(run, preset_name, begun["model"], asked.get("model", {}))
     if begun and (run / "resolved.toml").is_file():
         return build_config(derive(apply_settings(begun | {"name": name}, settings)), "command line"), {}, run
-    training = asked.get("training", {})
-    counted = "max_steps" in training and "minutes" not in training  # who counts steps does not want the clock's say
-    training = {"minutes": 0.0 if counted else 30.0} | training
+    wanted = _flat(asked)
+    training = {"minutes": 0.0 if counts_steps(wanted) else 30.0} | asked.get("training", {})
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
     train = read_pairs(minimal.data.files(minimal.data.train))
     found = survey((split_tag(source)[1], target) for source, target in train)
     threads = default_threads(environment())
-    before = None if start_from is None else load_config(bundle_folder(start_from))
-    own = None if start_from is None else kinds_of(TokenizerPair.load(bundle_folder(start_from)))
-    choices = choose(
-        preset_name, found, minimal.training.minutes, threads, own, muon=training.get("optimizer", "muon") == "muon"
-    )
-    if counted:
-        choices.append(Choice(key="training.schedule", value="linear", why="down to 0 at the last of these steps"))
-    raw, shown = _is_raw_text(asked), before is None or before.placeholders
-    made = {"data.augment": raw and before is None, "data.placeholders": raw and shown}
-    made["training.r_drop"] = asked.get("model", {}).get("p_drop", 1) > 0  # it compares what dropout makes different
-    choices = [choice for choice in choices if made.get(choice.key, True)]
-    if before is not None:
-        choices += fine_tuning(preset_name, before.model.d_model)
+    origin = None if start_from is None else _origin(bundle_folder(start_from))
+    choices = choose(preset_name, found, minimal.training.minutes, threads, wanted, origin)
     chosen = sections(choices)
     data |= chosen.pop("data", {})
     values = begun or {"data": data, "cleaning": asdict(EVERY_RULE), **chosen}
     values = apply_settings(values | {"name": name}, settings)
     config = build_config(derive(values), "command line")
     used = flat_values(config)
-    given = _flat(asked)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
-    reasons = {key: why for key, why in reasons.items() if why != "as asked" or key in given or not begun}
+    reasons = {key: why for key, why in reasons.items() if why != "as asked" or key in wanted or not begun}
     kept = () if start_from is None else ("model.", "tokenizer.")  # these the model to start from decides
     return config, {key: why for key, why in reasons.items() if not key.startswith(kept)}, run
+
+
+def _origin(bundle: Path) -> "Origin":
+    from transduce.bundle import load_config
+    from transduce.presets import Origin
+    from transduce.rundata import kinds_of
+    from transduce.text.tokenizer import TokenizerPair
+
+    before = load_config(bundle)
+    kinds = kinds_of(TokenizerPair.load(bundle))
+    return Origin(kinds=kinds, d_model=before.model.d_model, placeholders=before.placeholders)
 
 
 def _chosen_before(run: Path, data: dict[str, Any]) -> dict[str, Any]:
@@ -448,12 +445,6 @@ def _check_preset_of(run: Path, preset: str, begun: dict[str, Any], asked: dict[
                 f"--preset {preset}: {run} was begun with model.{key} = {begun[key]!r}, not {value!r}. "
                 "Leave it out, use another --out, or --fresh to start over."
             )
-
-
-def _is_raw_text(asked: dict[str, Any]) -> bool:
-    """Whether nothing that was asked for says that the data is something else."""
-    kinds = {asked.get("tokenizer", {}).get(side, "bpe") for side in ("source", "target")}
-    return kinds <= {"bpe", "unigram"} and not asked.get("data", {}).get("pretokenised")
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None, mix_columns: str | None) -> dict[str, Any]:
