@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.grid import parse_grid, show_grid
-from transduce.cli.searching import members, searching_translator, threads
+from transduce.cli.searching import Search, members, threads
 from transduce.cli.testset import (
     Lines,
     beside_outputs,
@@ -224,7 +224,8 @@ def _decode(
     from transduce.cli.console import err, warn
 
     assert test.sources is not None
-    translator = searching_translator(bundle, device, precision, engine, beam, alpha, threads=threads())
+    search = Search(bundle=bundle, device=device, precision=precision, engine=engine, beam=beam, alpha=alpha)
+    translator = search.translator(threads())
     found = translator.translate_stream(test.sources, window=500, warn=warn)
     shown = track(
         found, "translating", total=len(test.sources), console=err, disable=not err.is_terminal, transient=True

@@ -49,14 +49,14 @@ def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precisi
     from dataclasses import replace
 
     from transduce.cli.console import err, print_json, say, warn
-    from transduce.cli.searching import load_translator
+    from transduce.cli.searching import plain_translator
     from transduce.decoding.translator import DecodingConfig
     from transduce.evaluation.metrics import evaluate, higher_is_better
 
     if len(test.metrics) > 1:
         raise ConfigError(f"--metric {','.join(test.metrics)} and --grid: one metric has to choose. Give one.")
     assert test.sources is not None
-    translator = load_translator(bundle, device, precision, None, None)
+    translator = plain_translator(bundle, device, precision, None, None)
     own = translator.config
     beams = [int(beam) for beam in cells.get("beam", [own.beam])]
     alphas = cells.get("alpha", [own.alpha])

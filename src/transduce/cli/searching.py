@@ -1,7 +1,7 @@
 """From options to a model that searches: the part of a command that other processes can do as well."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,9 +38,10 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """What `translate` was asked for.
+    """What a command that searches was asked for.
 
-    `draw` is temperature and seed, in the place of a search; `diverse` the strength of a diverse one.
+    `draw` is temperature and seed, in the place of a search; `diverse` the strength of a diverse one. With a
+    `shortlist` outputs are made of the pieces on the bundle's.
     """
 
     bundle: Path
@@ -49,40 +50,61 @@ class Search:
     engine: str
     beam: int | None
     alpha: float | None
-    n_best: int
-    to: str | None
-    draw: tuple[float, int] | None
-    diverse: float | None
-    workers: int
-    shortlist: bool
+    n_best: int = 1
+    to: str | None = None
+    draw: tuple[float, int] | None = None
+    diverse: float | None = None
+    workers: int = 1
+    shortlist: bool = False
 
-    def translator(self, threads: int, speak: bool) -> "Translator":
-        """The model behind it; `speak`: say which engine `auto` took. Raises as `searching_translator` does."""
-        translator = searching_translator(
-            self.bundle,
-            self.device,
-            self.precision,
-            self.engine,
-            self.beam,
-            self.alpha,
-            self.n_best,
-            threads=threads,
-            speak=speak,
+    def translator(self, threads: int, speak: bool = True) -> "Translator":
+        """The model or ensemble, and the engine, with so many threads. `speak`: say which engine `auto` took, and why.
+
+        Raises `ConfigError`, `BundleError`, `DataError` and `SaveError`.
+        """
+        from transduce.interop import engines
+
+        place = _chosen("device", self.device, DEVICES)
+        form = _chosen("precision", self.precision, FORMS)
+        asked = _chosen("engine", self.engine, engines.ENGINES)
+        from transduce.cli.console import say
+        from transduce.device import tune_process
+
+        tune_process(threads)
+        translator, which = engines.load_translator(
+            members(self.bundle),
+            engine=asked,
+            device=place,
+            precision=form,
+            beam=self.beam,
+            alpha=self.alpha,
             shortlist=self.shortlist,
+            cache=_cache,
         )
+        if self.beam is None and self.n_best > translator.config.beam:
+            translator.config = replace(translator.config, beam=self.n_best)
+        self._check(translator)
+        if self.engine == "auto" and speak:
+            say(f"engine {which}")
+        return translator
+
+    def _check(self, translator: "Translator") -> None:
+        """Raise `ConfigError` where this model cannot do what is asked for."""
+        beam = translator.config.beam
+        if self.n_best > beam:
+            raise ConfigError(f"--n-best {self.n_best} needs a beam of at least {self.n_best}; it is {beam}.")
         if self.to is not None and self.to not in translator.tokenizers.tags:
             known = ", ".join(translator.tokenizers.tags) or "none"
             raise ConfigError(f"--to {self.to}: the tags of this model are: {known}.")
         if self.diverse is not None:
             from transduce.decoding.diverse import check_diversity
 
-            check_diversity(translator.config.beam, self.n_best, self.diverse)
+            check_diversity(beam, self.n_best, self.diverse)
         if self.workers > 1 and translator.device.type != "cpu":
             raise ConfigError(
                 f"--workers {self.workers}: they share processors, and the device is {translator.device.type}. "
                 "Leave it out, or use --device cpu."
             )
-        return translator
 
     def load(self, worker: int) -> Callable[[Chunk], Answer]:
         """What one of the `workers`, numbered from 0, does with a chunk."""
@@ -90,44 +112,27 @@ class Search:
 
     def on(self, translator: "Translator") -> Callable[[Chunk], Answer]:
         """The same with a model that is loaded."""
-        if self.draw is not None:
-            return self._drawing(translator, *self.draw)
-        if self.diverse is not None:
-            stream = partial(translator.diverse_stream, n=self.n_best, strength=self.diverse)
-        else:
-            stream = partial(translator.translate_stream, n_best=self.n_best)
+        stream = self._stream(translator)
 
         def work(chunk: Chunk) -> Answer:
             warnings: list[str] = []
-            found = stream(
-                chunk.lines,
-                prefixes=chunk.prefixes,
-                window=len(chunk.lines),
-                first=chunk.first,
-                warn=warnings.append,
-            )
+            given = {} if chunk.prefixes is None else {"prefixes": chunk.prefixes}
+            found = stream(chunk.lines, window=len(chunk.lines), first=chunk.first, warn=warnings.append, **given)
             return Answer(list(found), warnings)
 
         return work
 
-    def _drawing(self, translator: "Translator", temperature: float, seed: int) -> Callable[[Chunk], Answer]:
-        import torch
+    def _stream(self, translator: "Translator") -> "Callable[..., Iterator[list[Translation]]]":
+        if self.draw is not None:
+            import torch
 
-        generator = torch.Generator(translator.device).manual_seed(seed)
-
-        def work(chunk: Chunk) -> Answer:
-            warnings: list[str] = []
-            drawn = translator.sample_stream(
-                chunk.lines,
-                generator,
-                temperature,
-                window=len(chunk.lines),
-                first=chunk.first,
-                warn=warnings.append,
-            )
-            return Answer([[one] for one in drawn], warnings)
-
-        return work
+            temperature, seed = self.draw
+            generator = torch.Generator(translator.device).manual_seed(seed)
+            draw = partial(translator.sample_stream, generator=generator, temperature=temperature)
+            return lambda lines, **options: ([one] for one in draw(lines, **options))
+        if self.diverse is not None:
+            return partial(translator.diverse_stream, n=self.n_best, strength=self.diverse)
+        return partial(translator.translate_stream, n_best=self.n_best)
 
 
 def threads() -> int:
@@ -147,7 +152,7 @@ def members(bundle: Path) -> list[Path]:
     return found
 
 
-def load_translator(
+def plain_translator(
     bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
 ) -> "Translator":
     """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
@@ -157,52 +162,6 @@ def load_translator(
 
     tune_process(threads())
     return Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
-
-
-def searching_translator(
-    bundle: Path,
-    device: str,
-    precision: str,
-    engine: str,
-    beam: int | None,
-    alpha: float | None,
-    n_best: int = 1,
-    *,
-    threads: int,
-    speak: bool = True,
-    shortlist: bool = False,
-) -> "Translator":
-    """The model or ensemble and the engine behind a command that searches, with so many threads.
-
-    `speak`: say which engine `auto` took, and why. `shortlist`: outputs are made of the pieces on the bundle's.
-
-    Raises `ConfigError`, `BundleError`, `DataError` and `SaveError`.
-    """
-    from transduce.interop import engines
-
-    place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, FORMS)
-    asked = _chosen("engine", engine, engines.ENGINES)
-    from transduce.cli.console import say
-    from transduce.device import tune_process
-
-    tune_process(threads)
-    translator, which = engines.load_translator(
-        members(bundle),
-        engine=asked,
-        device=place,
-        precision=form,
-        beam=beam,
-        alpha=alpha,
-        shortlist=shortlist,
-        cache=_cache,
-    )
-    if beam is None and n_best > translator.config.beam:
-        translator.config = replace(translator.config, beam=n_best)
-    if n_best > translator.config.beam:
-        raise ConfigError(f"--n-best {n_best} needs a beam of at least {n_best}; it is {translator.config.beam}.")
-    if engine == "auto" and speak:
-        say(f"engine {which}")
-    return translator
 
 
 def _chosen(name: str, value: str, known: Sequence[Choice]) -> Choice:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.searching import load_translator, members
+from transduce.cli.searching import members, plain_translator
 from transduce.cli.testset import has_data
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
 from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, check_seed
@@ -72,7 +72,7 @@ def distil(
     made = out.with_name(out.name + ".distilled")
     read = _training_sources(first) if source is None else _lines(source)
     dev_sources = {source for source, _ in prepared.dev}
-    translator = load_translator(teacher, device, precision, beam, alpha)
+    translator = plain_translator(teacher, device, precision, beam, alpha)
 
     def unseen() -> Iterator[str]:
         return (line for line in read() if normalise(line, config.normalise) not in dev_sources)
@@ -127,7 +127,7 @@ def backtranslate(
     if seed is not None and not sample:
         raise ConfigError(f"--seed {seed}: it is for --sample. Leave one of them out.")
     check_seed(seed)
-    translator = load_translator(model, device, precision, beam, alpha)
+    translator = plain_translator(model, device, precision, beam, alpha)
     draw = (1 if seed is None else seed) if sample else None
     _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.searching import Chunk, Search, load_translator, members, threads
+from transduce.cli.searching import Chunk, Search, members, plain_translator, threads
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def score(
     from transduce.cli.console import print_json
     from transduce.data.corpus import AlignedFiles, read_pairs
 
-    translator = load_translator(bundle, device, precision)
+    translator = plain_translator(bundle, device, precision)
     pairs = read_pairs(AlignedFiles(source=source, target=target))
     try:
         for log_prob in translator.score_stream(pairs):
