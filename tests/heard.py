@@ -16,12 +16,16 @@ class Heard(Reporter):
     steps: list[int] = field(default_factory=list)
     preflights: list[Preflight] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
+    tokenised_pairs: list[int] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.lines.append(text)
 
     def surveyed(self, preflight: Preflight) -> None:
         self.preflights.append(preflight)
+
+    def tokenised(self, pairs: int) -> None:
+        self.tokenised_pairs.append(pairs)
 
     def planned(self, plan: Plan) -> None:
         self.plans.append(plan)

@@ -846,6 +846,7 @@ def test_a_session_that_died_tells_of_what_it_saved(folder: Path, tmp_path: Path
 def test_the_plan_of_a_run_is_predicted(folder: Path, tmp_path: Path) -> None:
     heard = Heard()
     train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    assert heard.tokenised_pairs == [300]
     (plan,) = heard.plans
     assert plan.updates == 12
     assert plan.timing is not None

@@ -34,7 +34,7 @@ def example(name: str) -> ModuleType:
 
 def words(table: str) -> list[str]:
     """What does not depend on the machine: everything but numbers that were measured."""
-    return re.sub(r"\s+", " ", re.sub(r"\d\S*\.\S*%?|\de-\d+", "N", table)).split()
+    return re.sub(r"\s+", " ", re.sub(r"\d\S*\.\S*%?|\de[-+]\d+", "N", table)).split()
 
 
 def run(name: str, capsys: pytest.CaptureFixture[str]) -> Any:

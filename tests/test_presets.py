@@ -264,6 +264,43 @@ def test_fine_tuning_takes_a_fifth_of_the_rate_for_the_model_s_width(name: str, 
     assert tuned["minutes"] == 3.0
 
 
+@pytest.mark.parametrize(
+    ("asked", "gone"),
+    [
+        ({"data.pretokenised": True}, {"data.augment", "data.placeholders"}),
+        ({"tokenizer.target": "words"}, {"data.augment", "data.placeholders"}),
+        ({"model.p_drop": 0.0}, {"training.r_drop"}),
+        ({"training.optimizer": "adam"}, {"training.optimizer", "training.r_drop"}),
+        ({}, set()),
+    ],
+)
+def test_what_was_asked_for_decides_other_settings(asked: dict[str, Any], gone: set[str]) -> None:
+    data = replace(survey(captions()), pairs=FEW_PAIRS, duplicates=0, empty=0)
+    every = {"data.augment", "data.placeholders", "training.optimizer", "training.r_drop"}
+    found = {choice.key for choice in choose("tiny", data, 600.0, asked=asked)}
+    assert every - found == gone
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"training.max_steps": 9}, "linear"),
+        ({"training.max_steps": 9, "training.minutes": 0}, "inverse_sqrt"),
+        ({}, "inverse_sqrt"),
+    ],
+)
+def test_who_counts_steps_has_the_rate_come_down_at_their_end(asked: dict[str, Any], expected: str) -> None:
+    assert sections(choose("tiny", survey(captions()), 0.0, asked=asked))["training"]["schedule"] == expected
+
+
+def test_what_a_training_starts_from_keeps_things_or_not() -> None:
+    for knows in (False, True):
+        origin = replace(of_width(128), placeholders=knows)
+        found = {choice.key for choice in choose("auto", survey(captions()), 3.0, origin=origin)}
+        assert ("data.placeholders" in found) == knows
+        assert "data.augment" not in found
+
+
 def test_unknown_sizes() -> None:
     with pytest.raises(ConfigError, match="--preset huge: choose one of auto, tiny, small, base, big."):
         choose("huge", survey(captions()), 3.0)

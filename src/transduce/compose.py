@@ -186,7 +186,7 @@ def prepare_data(
     with alone(run):
         config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
         make_data(run, config, origin, continued, reporter)
-        if not continued:
+        if load_chosen(run) is None:  # nothing was trained yet: limits may be others than before
             record(run, config)
             plan_ahead(run, config, reporter)
         if list_dropped is not None:

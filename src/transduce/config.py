@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from transduce.data.cleaning import CleaningConfig
 from transduce.data.corpus import AlignedFiles, Files, Joined, PairsFile
+from transduce.data.formats import format_of
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.translator import DecodingConfig
 from transduce.errors import ConfigError
@@ -122,7 +123,8 @@ class DataConfig:
                 source, target = self._path(part.source), self._path(part.target)
                 return AlignedFiles(source=source, target=target, tag=part.tag, normalise=self.normalise)
             case PairsSet():
-                columns = part.columns or self.columns
+                own = (1, 2) if format_of(Path(part.pairs)) == "tmx" else self.columns  # whose sides have names
+                columns = part.columns or own
                 sides = [column if isinstance(column, tuple) else (column,) for column in columns]
                 return PairsFile(
                     pairs=self._path(part.pairs),
@@ -243,8 +245,12 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        pairs = "" if Path(where).suffix in (".toml", "") else f" For data without a recipe: --pairs {where}."
-        raise ConfigError(f"{where}: not valid TOML: {error}.{pairs}") from error
+        hint = (
+            ""
+            if Path(where).suffix in (".toml", "")
+            else " Data without a recipe: --pairs F, or --source F --target F."
+        )
+        raise ConfigError(f"{where}: not valid TOML: {error}.{hint}") from error
 
 
 def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -77,8 +77,10 @@ def is_special(path: Path) -> bool:
 
 
 def for_others(path: Path) -> None:
-    """Let those read a file who may read its folder, whatever the library that wrote it thought."""
-    path.chmod(path.parent.stat().st_mode & 0o666)
+    """Let those read a file who may read its folder, whatever the library that wrote it thought; where the file system
+    has such rights."""
+    with suppress(OSError):
+        path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 @contextmanager

@@ -130,6 +130,8 @@ def test_a_run_of_which_less_is_known(transduce: Transduce, run: Path, tmp_path:
     found = facts(transduce, tmp_path / "run")
     assert "planned" not in found
     assert (found["happened"]["updates"], found["happened"]["memory_bytes"]) == (160, 0)
+    assert found["seconds"] == found["happened"]["seconds"]
+    assert "memory_bytes" not in found
     report.unlink()
     assert "planned" not in facts(transduce, tmp_path / "run")
     log.unlink()

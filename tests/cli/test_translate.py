@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -52,12 +53,18 @@ def test_a_file_of_pairs_is_no_input(transduce: Transduce, run: Path, tmp_path: 
     transduce("translate", run, "--input", write_lines(tmp_path / "m.po", ["msgid"])).refused("this is po")
 
 
-def test_two_may_write_one_file(transduce: Transduce, run: Path, tmp_path: Path) -> None:
-    """Each has a name of its own until it is whole."""
-    with open_output(str(tmp_path / "out")) as other:
-        other.write("theirs\n")
-        before = {path.name for path in tmp_path.iterdir()}
-    assert f".{os.getpid()}." in next(iter(before))
+def test_two_may_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is whole last stays, and is whole."""
+    out = str(tmp_path / "out")
+    with open_output(out) as one:
+        one.write("one\n")
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: 1)
+            with open_output(out) as other:
+                other.write("other\n")
+        assert (tmp_path / "out").read_text() == "other\n"
+    assert (tmp_path / "out").read_text() == "one\n"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_model_directory_is_as_good_as_its_run(transduce: Transduce, run: Path) -> None:
@@ -446,10 +453,16 @@ def test_standard_input_that_is_not_utf_8(transduce: Transduce, run: Path) -> No
     transduce("translate", run, stdin=b"dog\nd\xf6g\n").refused("standard input:2: not UTF-8")
 
 
-def test_an_output_that_cannot_be_written_is_a_failure(transduce: Transduce, run: Path, tmp_path: Path) -> None:
-    said = transduce("translate", run, "the dog", "--output", tmp_path / ("x" * 250))
+def test_an_output_that_cannot_be_written_is_a_failure(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, kind: str) -> TextIO:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("transduce.cli.files._opened", denied)  # root may write anywhere
+    said = transduce("translate", run, "the dog", "--output", tmp_path / "out.bb")
     assert said.status == 1
-    said.failed("cannot be written (File name too long). Choose another --output.")
+    said.failed("out.bb: cannot be written (Permission denied). Choose another --output.")
 
 
 def test_an_output_that_exists_is_replaced_only_by_a_whole_one(transduce: Transduce, run: Path, tmp_path: Path) -> None:

@@ -181,14 +181,14 @@ def test_impossible_columns_are_errors(options: dict[str, Any], message: str) ->
 
 def test_a_translation_memory_has_no_columns_to_exchange() -> None:
     with pytest.raises(ConfigError, match="exchange those of --langs"):
-        PairsFile(pairs=Path("m.tmx"), source_columns=(2,), target_columns=(1,))
+        next(read_pairs(PairsFile(pairs=Path("m.tmx"), source_columns=(2,), target_columns=(1,))))
 
 
 @pytest.mark.parametrize("name", ["m.po", "m.tmx", "m.xlf.gz", "m.jsonl"])
 def test_files_of_pairs_are_no_lines(name: str) -> None:
     for sides in ((name, "a.de"), ("a.en", name)):
-        with pytest.raises(ConfigError, match=f"{name}: this is .* Give it as --pairs"):
-            AlignedFiles(source=Path(sides[0]), target=Path(sides[1]))
+        with pytest.raises(ConfigError, match=f"{name}: this is .* where pairs are taken"):
+            next(read_pairs(AlignedFiles(source=Path(sides[0]), target=Path(sides[1]))))
 
 
 # ---- real data

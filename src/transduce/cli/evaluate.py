@@ -47,7 +47,9 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(metavar="BUNDLE|F", help="Compare with this model, or with the outputs in F.")
     ] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two. A RUN's own.")
+    ] = None,
     metric: Metric = None,
     tokenize: Tokenize = None,
     by_line: Annotated[

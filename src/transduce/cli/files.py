@@ -172,7 +172,6 @@ def open_output(path: str) -> Iterator[TextIO]:
     if path == "-" and sys.stdout is None:
         raise SaveError("standard output: it is closed. Give --output with a file.")
     if path == "-":
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout
         sys.stdout.flush()
         return

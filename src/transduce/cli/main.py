@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and text are written in any locale
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     for name, value in LIBRARIES.items():
         os.environ[name] = os.environ.get(name) or value
     try:

@@ -197,6 +197,7 @@ def _training_sources(run: Path) -> Callable[[], Iterator[str]]:
 
 
 def _lines(path: Path) -> Callable[[], Iterator[str]]:
-    from transduce.data.corpus import read_lines
+    from transduce.data.corpus import check_lines, read_lines
 
+    check_lines(path)
     return lambda: (line for line in read_lines(path) if line.strip())

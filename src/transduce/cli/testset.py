@@ -130,6 +130,7 @@ def read_test_set(
 
 def _columns(model: Path, pairs: Path, asked: str | None) -> dict[str, Any]:
     """The columns that are asked for; else those, and the pattern, that the run `model` was trained with."""
+    from transduce.cli.console import say
     from transduce.cli.train import parse_columns
     from transduce.data.corpus import PairsFile
     from transduce.data.formats import format_of
@@ -144,7 +145,12 @@ def _columns(model: Path, pairs: Path, asked: str | None) -> dict[str, Any]:
     own = data.files(data.train)
     if not isinstance(own, PairsFile) or format_of(own.pairs) != format_of(pairs):
         return {}
-    return {"source_columns": own.source_columns, "target_columns": own.target_columns, "pattern": own.pattern}
+    found = {"source_columns": own.source_columns, "target_columns": own.target_columns, "pattern": own.pattern}
+    if found != {"source_columns": (1,), "target_columns": (2,), "pattern": ""}:
+        by = f"pattern {own.pattern}, " if own.pattern else ""
+        sides = ",".join("+".join(map(str, side)) for side in (own.source_columns, own.target_columns))
+        say(f"{pairs}: {by}columns {sides}, as in training; --columns says otherwise")
+    return found
 
 
 def recipe_test(model: Path) -> Lines:

@@ -448,7 +448,12 @@ def _check_preset_of(run: Path, preset: str, begun: dict[str, Any], asked: dict[
 
 
 def _data_section(files: dict[str, Path | None], columns: str | None, mix_columns: str | None) -> dict[str, Any]:
+    from transduce.data.corpus import check_columns
+
     given = {name: str(path) for name, path in files.items() if path is not None}
+    if columns is not None and "pairs" in given:
+        source, target = (tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns))
+        check_columns(Path(given["pairs"]), (source, target))
     if ("source" in given) == ("pairs" in given):
         raise ConfigError("Give a recipe, or --source and --target, or --pairs. See `transduce train --help`.")
     for one, other in (("source", "target"), ("dev-source", "dev-target"), ("mix-source", "mix-target")):

@@ -30,20 +30,12 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlignedFiles:
-    """Line N of `source` and line N of `target` are a pair. `tag` is put in front of every source.
-
-    Raises:
-        ConfigError: as `check_lines`.
-    """
+    """Line N of `source` and line N of `target` are a pair. `tag` is put in front of every source."""
 
     source: Path
     target: Path
     tag: str = ""
     normalise: Normal = "none"
-
-    def __post_init__(self) -> None:
-        for path in (self.source, self.target):
-            check_lines(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +77,6 @@ class PairsFile:
             raise ConfigError(f"{self.pairs}: columns {columns}: names are for JSON lines; here they are numbers.")
         if kind != "text" and max(numbers) > 2:
             raise ConfigError(f"{self.pairs}: columns {columns}: {kind} has two, source (1) and target (2).")
-        if kind == "tmx" and (self.source_columns, self.target_columns) != ((1,), (2,)):
-            raise ConfigError(
-                f"{self.pairs}: columns {columns}: a translation memory names its languages. For the other direction, "
-                "exchange those of --langs, and leave the columns out."
-            )
         if self.pattern:
             try:
                 groups = re.compile(self.pattern).groups
@@ -150,7 +137,19 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
 def check_lines(path: Path) -> None:
     """Raise `ConfigError` where the name says that the file is of pairs in some format, not of lines of text."""
     if (kind := format_of(path)) != "text":
-        raise ConfigError(f"{path}: this is {kind}, and its lines are not text. Give it as --pairs, or its text alone.")
+        raise ConfigError(
+            f"{path}: this is {kind}, and its lines are not text. Give its text alone; or, where pairs are taken "
+            "(--pairs, `pairs` in a recipe), the file as it is."
+        )
+
+
+def check_columns(path: Path, columns: tuple[tuple[Column, ...], tuple[Column, ...]]) -> None:
+    """Raise `ConfigError` for columns of a translation memory, which names its languages instead."""
+    if format_of(path) == "tmx" and columns != ((1,), (2,)):
+        raise ConfigError(
+            f"{path}: columns {columns[0]} -> {columns[1]}: a translation memory names its languages. For the other "
+            "direction exchange those of --langs, and leave the columns out."
+        )
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -166,7 +165,7 @@ def read_pairs(files: Files) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: as `open_text`; aligned files of unequal length (at the end); a line without the columns asked for; a
             file that is not of its format, or has no pair.
-        ConfigError: a library that the format needs is not installed.
+        ConfigError: a library that the format needs is not installed; as `check_lines` and `check_columns`.
     """
     match files:
         case AlignedFiles():
@@ -220,6 +219,8 @@ def chunks(pairs: Iterable[Numbered], n: int, characters: int = 4_000_000) -> It
 
 
 def _read_aligned(files: AlignedFiles) -> Iterator[tuple[str, str]]:
+    for path in (files.source, files.target):
+        check_lines(path)
     with open_text(files.source) as sources, open_text(files.target) as targets:
         n = 0
         for source in sources:
@@ -252,6 +253,7 @@ def _read_file(files: PairsFile) -> Iterator[tuple[str, str]]:
         case "po":
             found = read_po(path, b"".join(_blocks(path)))
         case "tmx":
+            check_columns(path, (files.source_columns, files.target_columns))
             found = read_tmx(path, _blocks(path), tmx_languages(path, _blocks(path), files.languages))
         case "xliff":
             found = read_xliff(path, _blocks(path))

@@ -316,16 +316,19 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _check_known(report: ShardReport, tokenizer: TokenizerPair, is_given: bool, say: Say) -> None:
-    """Say what share of the pieces is unknown. Raise `DataError` where it is half of them to a vocabulary that
+    """Say what share of a side's pieces is unknown. Raise `DataError` where it is half of them to a vocabulary that
     `is_given`: that is nothing to learn from."""
-    share = report.unknown / (report.source_tokens + report.target_tokens)
+    shares = report.unknown_source / report.source_tokens, report.unknown_target / report.target_tokens
+    share, side = max(zip(shares, ("source", "target"), strict=True))
     if share >= 0.5 and is_given:
         raise DataError(
-            f"{share:.0%} of the training text has no piece in the vocabulary of the model to start from, which has "
+            f"{share:.0%} of the {side} text has no piece in the vocabulary of the model to start from, which has "
             f"{tokenizer.target.size:,}. Train without that model."
         )
     if share >= 0.001:
-        say(f"{share:.1%} of the pieces are unknown to the vocabulary: such text is read as one")
+        say(
+            f"{share:.1%} of the {side} pieces are unknown to the vocabulary: to the model all such text looks the same"
+        )
 
 
 def _short_enough(

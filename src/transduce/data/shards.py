@@ -59,15 +59,16 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReport:
-    """What became of the pairs. Tokens are pieces of the kept pairs, without special ids; `unknown` of them stand for
-    text that the vocabulary has no piece for."""
+    """What became of the pairs. Tokens are pieces of the kept pairs, without special ids; unknown ones stand for text
+    that the vocabulary has no piece for."""
 
     kept: int = 0
     empty: int = 0
     too_long: int = 0
     source_tokens: int = 0
     target_tokens: int = 0
-    unknown: int = 0
+    unknown_source: int = 0
+    unknown_target: int = 0
 
 
 def _silent(*facts: object) -> None:
@@ -183,7 +184,7 @@ def _write_all(
     max_length: int,
     left_out: Callable[[str, Numbered], None],
 ) -> ShardReport:
-    empty = too_long = unknown = 0
+    empty = too_long = unknown_source = unknown_target = 0
     shards: list[dict[str, int]] = []
     with ExitStack() as stack:
         shard: _Shard | None = None
@@ -199,7 +200,8 @@ def _write_all(
             if shard is None:
                 shard = _Shard(folder, len(shards), tokenizers, stack)
             shard.add(source, target)
-            unknown += source.count(IDS.unk) + target.count(IDS.unk)
+            unknown_source += source.count(IDS.unk)
+            unknown_target += target.count(IDS.unk)
             if len(shard) == PAIRS_PER_SHARD:
                 shards.append(shard.finish())
                 shard = None
@@ -216,7 +218,8 @@ def _write_all(
         too_long=too_long,
         source_tokens=sum(shard["source_tokens"] for shard in shards),
         target_tokens=sum(shard["target_tokens"] for shard in shards),
-        unknown=unknown,
+        unknown_source=unknown_source,
+        unknown_target=unknown_target,
     )
     hashes = tokenizers.hashes()
     manifest = {"format": FORMAT, "report": asdict(report), "tokenizers": hashes, "shards": shards}

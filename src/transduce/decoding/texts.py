@@ -14,6 +14,8 @@ from transduce.text.tokenizer import TokenizerPair
 
 Warn = Callable[[str], None]
 
+_NAMED = 10  # lines, in one warning
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Translation:
@@ -63,10 +65,8 @@ class Texts:
         self.longest_target = longest_target
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
         self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
-        # of kind `words` with the space in front
-        self._reserved = [
-            i for i, piece in enumerate(pieces) if piece.removeprefix("\N{LOWER ONE EIGHTH BLOCK}") in PLACEHOLDERS
-        ]
+        words = [piece.removeprefix("\N{LOWER ONE EIGHTH BLOCK}") for piece in pieces]  # its mark of a space
+        self._reserved = [i for i, word in enumerate(words) if placeholders and word in PLACEHOLDERS]
 
     def forbidden(self, keeping: bool) -> list[int]:
         """What outputs never have: tags; and placeholders, if in the input there are no things for them (`keeping`)."""
@@ -80,11 +80,12 @@ class Texts:
         """Every line as its parts: one as a rule, none for a blank line, several when it is too long. `warn` hears of
         those, and of what the model has no pieces for. Raises `DataError` for a tag that the model does not know."""
         found: list[list[Part]] = []
+        unknown: list[int] = []
         for number, text in enumerate(texts if self._tokenizers.tags else (), start=first):
             self._tokenizers.check_tag(text, f"Line {number}")
         for number, (text, part) in enumerate(zip(texts, self._parts(texts), strict=True), start=first):
             if IDS.unk in part.ids:
-                warn(f"line {number}: {_unknown(part.ids)}.")
+                unknown.append(number)
             if not text.strip() or not part.ids:
                 found.append([])
             elif len(part.ids) <= self.longest_source:
@@ -96,6 +97,10 @@ class Texts:
                     f"It was translated in {len(pieces)} parts; shorter lines translate better."
                 )
                 found.append([Part(one.ids[: self.longest_source], one.things) for one in self._parts(pieces)])
+        if unknown:
+            lines = ", ".join(map(str, unknown[:_NAMED]))
+            more = f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+            warn(f"line {lines}{more}: has what this model has no pieces for, and reads all alike.")
         return found
 
     def _parts(self, texts: Sequence[str]) -> list[Part]:
@@ -166,11 +171,6 @@ class Texts:
             return len(self._parts([tag + part])[0].ids) <= self.longest_source
 
         return [tag + part for part in cut(rest, fits)]
-
-
-def _unknown(ids: Sequence[int]) -> str:
-    n = sum(i == IDS.unk for i in ids)
-    return f"{n} of {len(ids)} pieces are unknown to this model, which reads them all alike"
 
 
 def join(parts: Sequence[Sequence[Translation]]) -> list[Translation]:

@@ -323,6 +323,7 @@ class Translator:
 
         Gives one list of outputs for each alpha. Raises as `translate_stream` and `beam_search_alphas` do.
         """
+        _check_list(texts)
         step: Step[Any] = self.model.step
         beam = self.config.beam
         parts = self._texts.parts([self._texts.line(text) for text in texts], 1, warn)
@@ -387,6 +388,7 @@ class Translator:
             ConfigError: as `sampling.sample`; a window below 1.
         """
         step: Step[Any] = self.model.step
+        _check_list(lines)
         _check_window(window)
 
         seeds: list[int] = []  # of the parts of a window

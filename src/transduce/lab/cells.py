@@ -56,12 +56,13 @@ def _load(path: Path, here: str) -> dict[str, Result]:
         raise ConfigError(f"{path}: not the results of a laboratory ({error}). Choose another --out.") from error
     if whole != text:
         path.write_text(whole, encoding="utf-8")
-    return {key: result for key, result, on in all_found if on == here}  # earlier versions did not say
+    return {key: result for key, result, on in all_found if on == here}
 
 
 @cache
 def _code() -> str:
-    """A digest of the code that results depend on."""
+    """A digest of the code that results depend on; not of what draws and words them."""
     package = Path(__file__).parents[1]
-    files = sorted(path for part in ("nn", "training", "lab") for path in (package / part).glob("*.py"))
+    files = sorted(path for part in ("nn", "training", "data") for path in (package / part).glob("*.py"))
+    files += [package / "lab" / name for name in ("costs.py", "residual.py", "rivals.py", "trace.py")]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -102,7 +102,7 @@ def investigate(
         prepare(data, sources(config), tokenizer, say, lambda n: None)
     prepared = load_prepared(data)
     check_inputs(prepared.manifest)
-    grid = [cell | {"data": task} for cell in cells(settings)]
+    grid = [cell | {"data": task} if cell["what"] == "task" else cell for cell in cells(settings)]
     measured = measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared), progress)
     found = report(settings, measured, command, config.name)
     write_report(out, found)

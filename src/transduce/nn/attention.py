@@ -133,7 +133,7 @@ class MultiHeadAttention(nn.Module):
     5.4 names the outputs of sub-layers and the embeddings only. The code published with the paper can do it.
 
     Raises:
-        ConfigError: no heads, or d_model does not divide into them; a dropout outside 0 to 1.
+        ConfigError: no heads, or d_model does not divide into them; a dropout below 0, or 1 and above.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class MultiHeadAttention(nn.Module):
     def _heads(
         self, q: Float[Tensor, "B H T K"], kv: KeyValue, mask: Bool[Tensor, "#B #T L"] | None
     ) -> Float[Tensor, "B H T Kv"]:
-        check_mask(mask)
         if q.device.type == "cpu":
             return scaled_dot_product_attention(q, kv, mask, self.dropout)[0]
+        check_mask(mask)
         dropped = self.dropout.p if self.training else 0.0  # elsewhere PyTorch's kernels know better
         visible = None if mask is None else mask[:, None]  # B T L -> B 1 T L
         return nn.functional.scaled_dot_product_attention(q, kv.k, kv.v, visible, dropped)
