@@ -269,26 +269,33 @@ def _read_file(files: PairsFile) -> Iterator[tuple[str, str]]:
 def _read_columns(files: PairsFile) -> Iterator[tuple[str, str]]:
     pattern = re.compile(files.pattern) if files.pattern else None
     last = max(c for c in files.source_columns + files.target_columns if isinstance(c, int))
-    for number, line in enumerate(read_lines(files.pairs), start=1):
+
+    def columns_of(line: str) -> list[str] | None:
+        """None where there are not as many as are needed."""
+        match = None if pattern is None else pattern.fullmatch(line)
+        columns = line.split("\t") if pattern is None else [group or "" for group in match.groups()] if match else []
+        return columns if len(columns) >= last else None
+
+    lines = enumerate(read_lines(files.pairs), start=1)
+    for number, line in lines:
         if not line.strip():
             yield "", ""
             continue
-        if pattern is None:
-            columns = line.split("\t")
-        else:
-            match = pattern.fullmatch(line)
-            if match is None:
-                raise DataError(
-                    f"{files.pairs}:{number}: does not match the pattern {files.pattern!r}: {line[:80]!r}. "
-                    "Correct the line or the pattern."
-                )
-            columns = [group or "" for group in match.groups()]
-        if len(columns) < last:
-            raise DataError(
-                f"{files.pairs}:{number}: {len(columns)} tab-separated columns, but column {last} is needed: "
-                f"{line[:80]!r}. Correct the line, or choose other columns."
-            )
+        columns = columns_of(line)
+        if columns is None:
+            more = sum(columns_of(other) is None for _, other in lines if other.strip())
+            raise DataError(f"{files.pairs}:{number}: {_lacking(line, last, files.pattern, more)}")
         yield _join(columns, files.source_columns), _join(columns, files.target_columns)
+
+
+def _lacking(line: str, last: int, pattern: str, more: int) -> str:
+    others = f" (and {more:,} lines after it)" if more else ""
+    if pattern:
+        return f"does not match the pattern {pattern!r}: {line[:80]!r}{others}. Correct the line or the pattern."
+    return (
+        f"{line.count(chr(9)) + 1} tab-separated columns, but column {last} is needed: {line[:80]!r}{others}. Correct "
+        "the line, or choose other columns."
+    )
 
 
 def _join(columns: Sequence[str], chosen: tuple[Column, ...]) -> str:
