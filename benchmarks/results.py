@@ -216,8 +216,10 @@ def _means(records: list[dict[str, Any]]) -> list[str]:
 
 
 def page_without(records: list[dict[str, Any]]) -> list[str]:
-    """What a training without a recipe comes to, beside the recipe: the mean of its seeds."""
+    """What a training without a recipe comes to, beside the recipe: the mean of its seeds; and the means over the
+    languages of a task that were trained so."""
     rows: list[str] = []
+    of_task: dict[tuple[str, float], list[tuple[float, float]]] = {}
     lines = ["", "## Without a recipe", "", "The same files, given to `train` with so many minutes and no recipe.", ""]
     lines += ["| files of | minutes | metric | with it | without | behind, of it |", "|---|---|---|---|---|---|"]
     for r in records:
@@ -230,10 +232,20 @@ def page_without(records: list[dict[str, Any]]) -> list[str]:
             continue
         of_seeds = {one["seed"]: one["scores"][metric]["score"] for one in alike if one["steps"] == alike[-1]["steps"]}
         found, known = r["scores"][metric]["score"], mean(of_seeds.values())
-        behind = (known - found) / known * (1 if higher_is_better(metric) else -1)
         name = ", ".join([f"`{r['recipe']}`", *(f"{key} = {value}" for key, value in own.items())])
-        rows += [f"| {name} | {minutes:g} | {metric} | {known:.2f} | {found:.2f} | {behind:.1%} |"]
+        rows += [_behind(name, minutes, metric, known, found)]
+        if r["recipe"] in TASKS:
+            of_task.setdefault((r["recipe"], minutes), []).append((known, found))
+    for (recipe, minutes), both in of_task.items():
+        known, found = (mean(side) for side in zip(*both, strict=True))
+        name = f"`{recipe}`, mean of {len(both)} languages"
+        rows += [_behind(name, minutes, TASKS[recipe].metric, known, found)] if len(both) > 1 else []
     return [*lines, *rows] if rows else []
+
+
+def _behind(name: str, minutes: float, metric: str, known: float, found: float) -> str:
+    behind = (known - found) / known * (1 if higher_is_better(metric) else -1)
+    return f"| {name} | {minutes:g} | {metric} | {known:.2f} | {found:.2f} | {behind:.1%} |"
 
 
 def main() -> None:

@@ -68,6 +68,20 @@ def test_without_a_recipe_beside_the_mean_of_its_seeds() -> None:
     assert row == "| `cmudict` | 30 | wer | 28.00 | 29.40 | 5.0% |"
 
 
+def test_without_a_recipe_languages_have_a_mean() -> None:
+    def record(lang: str, wer: float, **settings: object) -> dict[str, Any]:
+        scores = {"wer": {"score": wer}}
+        settings = {"data.lang": lang, **settings}
+        return {"recipe": "sigmorphon2020_g2p", "seed": 1, "steps": 9, "settings": settings, "scores": scores}
+
+    own = [record("ady", 28.0), record("arm", 12.0), record("bul", 40.0)]
+    without = [record("ady", 30.0, **{results.WITHOUT: 7}), record("arm", 11.0, **{results.WITHOUT: 7})]
+    *_, ady, arm, both = results.page_without([*own, *without])
+    assert ady == "| `sigmorphon2020_g2p`, data.lang = ady | 7 | wer | 28.00 | 30.00 | 7.1% |"
+    assert arm.endswith("| 12.00 | 11.00 | -8.3% |")
+    assert both == "| `sigmorphon2020_g2p`, mean of 2 languages | 7 | wer | 20.00 | 20.50 | 2.5% |"
+
+
 def test_the_command_of_a_run_without_its_recipe(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "x"
     run.mkdir(parents=True)
