@@ -219,7 +219,7 @@ def page_without(records: list[dict[str, Any]]) -> list[str]:
     """What a training without a recipe comes to, beside the recipe: the mean of its seeds; and the means over the
     languages of a task that were trained so."""
     rows: list[str] = []
-    of_task: dict[tuple[str, float], list[tuple[float, float]]] = {}
+    of_task: dict[tuple[str, float], dict[str, tuple[float, float]]] = {}
     lines = ["", "## Without a recipe", "", "The same files, given to `train` with so many minutes and no recipe.", ""]
     lines += ["| files of | minutes | metric | with it | without | behind, of it |", "|---|---|---|---|---|---|"]
     for r in records:
@@ -234,10 +234,10 @@ def page_without(records: list[dict[str, Any]]) -> list[str]:
         found, known = r["scores"][metric]["score"], mean(of_seeds.values())
         name = ", ".join([f"`{r['recipe']}`", *(f"{key} = {value}" for key, value in own.items())])
         rows += [_behind(name, minutes, metric, known, found)]
-        if r["recipe"] in TASKS:
-            of_task.setdefault((r["recipe"], minutes), []).append((known, found))
+        if r["recipe"] in TASKS and own.keys() <= {"data.lang"}:
+            of_task.setdefault((r["recipe"], minutes), {})[_language(r)] = known, found
     for (recipe, minutes), both in of_task.items():
-        known, found = (mean(side) for side in zip(*both, strict=True))
+        known, found = (mean(side) for side in zip(*both.values(), strict=True))
         name = f"`{recipe}`, mean of {len(both)} languages"
         rows += [_behind(name, minutes, TASKS[recipe].metric, known, found)] if len(both) > 1 else []
     return [*lines, *rows] if rows else []

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tests.tiny import write_recipe
 from transduce.config import (
+    DataConfig,
+    PairsSet,
     RunConfig,
     apply_settings,
     build_config,
@@ -24,7 +26,7 @@ from transduce.config import (
     to_toml,
     to_values,
 )
-from transduce.data.corpus import AlignedFiles, Joined, PairsFile
+from transduce.data.corpus import AlignedFiles, Joined, PairsFile, check_formats
 from transduce.errors import ConfigError
 from transduce.nn import Attention, Convolution
 
@@ -458,3 +460,16 @@ def test_a_layer_type_is_named_by_its_kind() -> None:
 )
 def test_layers_that_cannot_be(layer: str, expected: str) -> None:
     assert expected in problem(f"model.layer={layer}")
+
+
+def test_columns_for_other_files_are_not_of_a_translation_memory() -> None:
+    def columns(train: PairsSet, dev: PairsSet) -> list[tuple[object, object]]:
+        data = DataConfig(columns=(2, 1), train=train, dev=dev)
+        files = [data.files(part) for part in (train, dev)]
+        return [(one.source_columns, one.target_columns) for one in files if isinstance(one, PairsFile)]
+
+    text, memory = PairsSet(pairs="t.tsv"), PairsSet(pairs="m.tmx")
+    assert columns(text, memory) == [((2,), (1,)), ((1,), (2,))]
+    assert columns(memory, memory) == [((2,), (1,))] * 2, "an error where it is read"
+    with pytest.raises(ConfigError, match="--langs"):
+        check_formats(DataConfig(columns=(2, 1), train=memory).files(memory))

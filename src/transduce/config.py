@@ -105,9 +105,12 @@ class DataConfig:
     @property
     def known_tags(self) -> Tags:
         """`tags`, then those of the sets, each once: in this order they have their pieces."""
+        return tuple(dict.fromkeys([*self.tags, *(one.tag for one in self._sets if one.tag)]))
+
+    @property
+    def _sets(self) -> list[OneSet]:
         given = [part for part in (self.train, self.dev, self.test, self.mix) if part is not None]
-        sets = [one for part in given for one in (part if isinstance(part, tuple) else (part,))]
-        return tuple(dict.fromkeys([*self.tags, *(one.tag for one in sets if one.tag)]))
+        return [one for part in given for one in (part if isinstance(part, tuple) else (part,))]
 
     def files(self, part: DataSet) -> Files:
         """The files of one set, with `root` and `lang` filled in. Raises `ConfigError` on what cannot be."""
@@ -123,8 +126,7 @@ class DataConfig:
                 source, target = self._path(part.source), self._path(part.target)
                 return AlignedFiles(source=source, target=target, tag=part.tag, normalise=self.normalise)
             case PairsSet():
-                own = (1, 2) if format_of(Path(part.pairs)) == "tmx" else self.columns  # whose sides have names
-                columns = part.columns or own
+                columns = part.columns or ((1, 2) if self._has_sides_of_its_own(part) else self.columns)
                 sides = [column if isinstance(column, tuple) else (column,) for column in columns]
                 return PairsFile(
                     pairs=self._path(part.pairs),
@@ -135,6 +137,14 @@ class DataConfig:
                     tag=part.tag,
                     normalise=self.normalise,
                 )
+
+    def _has_sides_of_its_own(self, part: PairsSet) -> bool:
+        """Whether `part` is a translation memory, whose languages have names, and `columns` are for other files."""
+
+        def is_memory(one: PairsSet) -> bool:
+            return format_of(Path(one.pairs)) == "tmx"
+
+        return is_memory(part) and not all(is_memory(one) for one in self._sets if isinstance(one, PairsSet))
 
     def _path(self, path: str) -> Path:
         if "{lang}" in path and not self.lang:

@@ -12,7 +12,7 @@ import torch
 from transduce.bundle import BundleConfig, bundle_folder, load_bundle, load_config
 from transduce.checkpoint import saved_steps
 from transduce.config import DataConfig, RunConfig
-from transduce.data.corpus import Files, Mixed, languages_of, paths
+from transduce.data.corpus import Files, Mixed, check_formats, languages_of, paths
 from transduce.data.preflight import reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.errors import CheckpointError, ConfigError, DataError
@@ -170,6 +170,8 @@ def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool
             )
         check_same(run, config)
     else:
+        if config.data.test is not None:  # which is read when all is done
+            check_formats(config.data.files(config.data.test))
         tokenizer = config.tokenizer if origin is None else _tokenizers(config, origin)
         with new_data(run) as data:  # bad input is known before anything that stood here is gone
             preflight = prepare(data, sources(config), tokenizer, reporter.say, reporter.tokenised)

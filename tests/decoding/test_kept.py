@@ -91,6 +91,7 @@ def test_without_them_the_model_reads_what_it_is_given(model: Transformer, token
     engine = Says(tokenizers, ["a dog"])
     Translator(model, tokenizers, SHORT, engine=engine).translate(["dog 3 ｟0｠"])
     assert engine.asked[0].sources == ["▁dog▁<0x33>▁｟0｠"]
+    assert engine.asked[0].forbidden.isdisjoint(tokenizers.target.piece_to_id(piece) for piece in PLACEHOLDERS)
 
 
 def test_of_the_beam_the_best_that_has_every_one_is_taken(model: Transformer, tokenizers: TokenizerPair) -> None:

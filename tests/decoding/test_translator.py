@@ -350,7 +350,7 @@ def test_what_the_model_has_no_pieces_for_is_said() -> None:
     lines = ["a b", "a x b y", *["c", "?"] * 12]
     Translator(tiny(pair), pair, SHORT).translate(lines, warn=said.append)
     numbers = "2, 4, 6, 8, 10, 12, 14, 16, 18, 20 and 3 more"
-    assert said == [f"line {numbers}: has what this model has no pieces for, and reads all alike."]
+    assert said == [f"lines {numbers}: text that this model has no pieces for; it reads all such text alike."]
 
 
 def test_attention_that_cannot_be_shown(model: Transformer, tokenizers: TokenizerPair) -> None:

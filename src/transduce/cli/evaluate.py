@@ -48,7 +48,7 @@ def evaluate(
         Path | None, typer.Option(metavar="BUNDLE|F", help="Compare with this model, or with the outputs in F.")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two. A RUN's own.")
+        str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two. Else the RUN's.")
     ] = None,
     metric: Metric = None,
     tokenize: Tokenize = None,

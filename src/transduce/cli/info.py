@@ -193,7 +193,7 @@ def _planned_and_happened(run: Path) -> dict[str, Any]:
             "memory_bytes": max(session.get("peak_memory_bytes", 0) for session in took),
         }
     rounded: dict[str, Any] = {name: {key: round(n) for key, n in values.items()} for name, values in found.items()}
-    for key in ("seconds", "memory_bytes"):  # as of a recipe: what is known best
+    for key in ("seconds", "memory_bytes"):  # under a recipe's names: what happened, else what was planned
         known = [rounded[name][key] for name in ("happened", "planned") if rounded.get(name, {}).get(key)]
         rounded |= {key: known[0]} if known else {}
     return rounded

@@ -136,7 +136,7 @@ def translate(
         workers=workers,
         shortlist=shortlist,
     )
-    translator = search.translator(threads(), speak=True) if workers == 1 else None
+    translator = search.translator(threads()) if workers == 1 else None
     given = None if text is not None else Lines(input_file)
     lines: Iterable[str] = (text or "").split("\n") if given is None else given
     if to is not None:
@@ -289,10 +289,12 @@ def _outputs(
 
 def _chunks(lines: Iterable[str], prefix: Path | None, ready: Callable[[], bool]) -> Iterator[Chunk]:
     """Lines in chunks, with the lines of `prefix`. Raises `DataError` where there are not as many of these."""
-    from transduce.data.corpus import read_lines
+    from transduce.data.corpus import check_lines, read_lines
     from transduce.decoding.lines import windows
 
     first = 1
+    if prefix is not None:
+        check_lines(prefix)
     prefixes = iter(()) if prefix is None else read_lines(prefix)
     for texts in windows(lines, most_lines=_LINES, most_characters=_CHARACTERS, ready=ready):
         begins = list(islice(prefixes, len(texts)))

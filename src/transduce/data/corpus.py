@@ -6,7 +6,7 @@ import random
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -152,6 +152,22 @@ def check_columns(path: Path, columns: tuple[tuple[Column, ...], tuple[Column, .
         )
 
 
+def check_formats(files: Files) -> None:
+    """Raise `ConfigError` as `check_lines` and `check_columns` do, for every file."""
+    match files:
+        case AlignedFiles(source=source, target=target):
+            check_lines(source)
+            check_lines(target)
+        case PairsFile(pairs=pairs, source_columns=source_columns, target_columns=target_columns):
+            check_columns(pairs, (source_columns, target_columns))
+        case Joined(parts=parts):
+            for part in parts:
+                check_formats(part)
+        case Mixed(new=new, old=old):
+            check_formats(new)
+            check_formats(old)
+
+
 def read_lines(path: Path) -> Iterator[str]:
     """Every line of one file. Raises as `open_text` does."""
     with open_text(path) as lines:
@@ -165,8 +181,9 @@ def read_pairs(files: Files) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: as `open_text`; aligned files of unequal length (at the end); a line without the columns asked for; a
             file that is not of its format, or has no pair.
-        ConfigError: a library that the format needs is not installed; as `check_lines` and `check_columns`.
+        ConfigError: a library that the format needs is not installed; as `check_formats`.
     """
+    check_formats(files)
     match files:
         case AlignedFiles():
             yield from _formed(_read_aligned(files), files.tag, files.normalise)
@@ -219,8 +236,6 @@ def chunks(pairs: Iterable[Numbered], n: int, characters: int = 4_000_000) -> It
 
 
 def _read_aligned(files: AlignedFiles) -> Iterator[tuple[str, str]]:
-    for path in (files.source, files.target):
-        check_lines(path)
     with open_text(files.source) as sources, open_text(files.target) as targets:
         n = 0
         for source in sources:
@@ -253,7 +268,6 @@ def _read_file(files: PairsFile) -> Iterator[tuple[str, str]]:
         case "po":
             found = read_po(path, b"".join(_blocks(path)))
         case "tmx":
-            check_columns(path, (files.source_columns, files.target_columns))
             found = read_tmx(path, _blocks(path), tmx_languages(path, _blocks(path), files.languages))
         case "xliff":
             found = read_xliff(path, _blocks(path))
@@ -283,13 +297,16 @@ def _read_columns(files: PairsFile) -> Iterator[tuple[str, str]]:
             continue
         columns = columns_of(line)
         if columns is None:
-            more = sum(columns_of(other) is None for _, other in lines if other.strip())
+            more = 0
+            with suppress(DataError):  # what else is wrong comes after this
+                for _, other in lines:
+                    more += bool(other.strip()) and columns_of(other) is None
             raise DataError(f"{files.pairs}:{number}: {_lacking(line, last, files.pattern, more)}")
         yield _join(columns, files.source_columns), _join(columns, files.target_columns)
 
 
 def _lacking(line: str, last: int, pattern: str, more: int) -> str:
-    others = f" (and {more:,} lines after it)" if more else ""
+    others = f" (and {more:,} more like it)" if more else ""
     if pattern:
         return f"does not match the pattern {pattern!r}: {line[:80]!r}{others}. Correct the line or the pattern."
     return (

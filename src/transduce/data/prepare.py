@@ -316,19 +316,17 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _check_known(report: ShardReport, tokenizer: TokenizerPair, is_given: bool, say: Say) -> None:
-    """Say what share of a side's pieces is unknown. Raise `DataError` where it is half of them to a vocabulary that
-    `is_given`: that is nothing to learn from."""
+    """Say what share of the pieces is unknown, of the side with more. Raise `DataError` where it is half, and the
+    vocabulary `is_given`: that is nothing to learn from."""
     shares = report.unknown_source / report.source_tokens, report.unknown_target / report.target_tokens
     share, side = max(zip(shares, ("source", "target"), strict=True))
     if share >= 0.5 and is_given:
         raise DataError(
-            f"{share:.0%} of the {side} text has no piece in the vocabulary of the model to start from, which has "
-            f"{tokenizer.target.size:,}. Train without that model."
+            f"{share:.0%} of the {side} text has no piece in the vocabulary of the model to start from. Train without "
+            "that model."
         )
     if share >= 0.001:
-        say(
-            f"{share:.1%} of the {side} pieces are unknown to the vocabulary: to the model all such text looks the same"
-        )
+        say(f"{share:.1%} of the {side} pieces are unknown to the vocabulary: all of them are one to the model")
 
 
 def _short_enough(

@@ -65,8 +65,7 @@ class Texts:
         self.longest_target = longest_target
         pieces = tokenizers.target.pieces(range(tokenizers.target.size))
         self._tags = [i for i, piece in enumerate(pieces) if piece in TAGS]  # they would decode to nothing
-        words = [piece.removeprefix("\N{LOWER ONE EIGHTH BLOCK}") for piece in pieces]  # its mark of a space
-        self._reserved = [i for i, word in enumerate(words) if placeholders and word in PLACEHOLDERS]
+        self._reserved = [i for i, piece in enumerate(pieces) if placeholders and piece in PLACEHOLDERS]
 
     def forbidden(self, keeping: bool) -> list[int]:
         """What outputs never have: tags; and placeholders, if in the input there are no things for them (`keeping`)."""
@@ -100,7 +99,8 @@ class Texts:
         if unknown:
             lines = ", ".join(map(str, unknown[:_NAMED]))
             more = f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
-            warn(f"line {lines}{more}: has what this model has no pieces for, and reads all alike.")
+            s = "s" if len(unknown) > 1 else ""
+            warn(f"line{s} {lines}{more}: text that this model has no pieces for; it reads all such text alike.")
         return found
 
     def _parts(self, texts: Sequence[str]) -> list[Part]:

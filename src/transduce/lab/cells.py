@@ -23,7 +23,8 @@ def measure(
     """Every cell with its result, in order: from `path`, one JSON object a line, or computed and appended to it.
 
     A last line that a kill cut short is dropped. What was measured on another machine, with another PyTorch, or with
-    other code of layers, training or laboratory, is measured again. `progress` is told how many of how many are done.
+    other code of layers, training, data or what is measured, is measured again. `progress` is told how many of how many
+    are done.
 
     Raises:
         ConfigError: `path` holds something else.
