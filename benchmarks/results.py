@@ -105,7 +105,7 @@ def made(recipe: str, run: Path, settings: list[str], minutes: float = 0) -> dic
     changed = {k: v for k, v in flat_values(asked).items() if v != flat_values(load_recipe(recipe)).get(k)}
     what, named = f"{recipe}{sets}", {k: v for k, v in changed.items() if k != "data.root"}
     if minutes:
-        given, defaults = load_recipe(recipe, settings), flat_values(load_recipe(recipe))
+        given, defaults = load_recipe(recipe, ['data.root="data"', *settings]), flat_values(load_recipe(recipe))
         what = shlex.join(without_recipe(given, minutes))
         named = {k: v for k, v in flat_values(given).items() if v != defaults.get(k) and k != "data.root"}
         named[WITHOUT] = minutes

@@ -46,6 +46,17 @@ def dictionary(n: int = 300) -> Pairs:
     return [(word, " ".join(word.upper())) for word in words]
 
 
+def phrases() -> Pairs:
+    """Two words a line, pronounced."""
+    words = dictionary(600)
+    return [(f"{a} {b}", f"{c} {d}") for (a, c), (b, d) in zip(words[::2], words[1::2], strict=True)]
+
+
+def commands() -> Pairs:
+    """Sentences that become symbols."""
+    return [(line, f"GO {'LEFT' if i % 3 else 'RIGHT'}") for i, line in enumerate(prose(300))]
+
+
 def inflections() -> Pairs:
     return [(f"{word} V;{tag};PL", f"{word}{tag.lower()}") for word in prose(40, 1, "klmno") for tag in ("PST", "PRS")]
 
@@ -61,6 +72,8 @@ def symbols() -> Pairs:
         (dictionary, ("characters", "words"), False, "wer"),
         (inflections, ("tagged", "characters"), False, "accuracy"),
         (symbols, ("words", "words"), False, "wer"),
+        (phrases, ("characters", "words"), False, "wer"),
+        (commands, ("bpe", "words"), False, "wer"),
     ],
 )
 def test_what_each_side_is_made_of(
