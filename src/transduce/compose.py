@@ -32,7 +32,7 @@ from transduce.checkpoint import (
     saved_steps,
     step_folder,
 )
-from transduce.config import RunConfig
+from transduce.config import RunConfig, differences
 from transduce.data.prepare import Prepared, load_prepared
 from transduce.decide import decide, make_trainer, plan_ahead
 from transduce.device import choose_precision
@@ -186,7 +186,8 @@ def prepare_data(
     with alone(run):
         config, origin, continued = begin(config, run, fresh, start_from, reporter.say)
         make_data(run, config, origin, continued, reporter)
-        if load_chosen(run) is None:  # nothing was trained yet: limits may be others than before
+        other_limits = continued and load_chosen(run) is None and differences(load_asked(run), config)
+        if not continued or other_limits:
             record(run, config)
             plan_ahead(run, config, reporter)
         if list_dropped is not None:

@@ -129,6 +129,16 @@ def test_the_list_of_what_is_left_out(transduce: Transduce, tmp_path: Path) -> N
     assert (tmp_path / "again.tsv").read_text(encoding="utf-8") == dropped
 
 
+def test_data_that_is_prepared_takes_other_limits(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    options = (write_recipe(tmp_path), "--out", tmp_path / "run", "--set")
+    assert transduce("prepare", *options, "training.max_steps=9").status == 0
+    said = transduce("prepare", *options, "training.max_steps=7")
+    assert "7 updates" in said.err
+    assert "max_steps = 7" in (tmp_path / "run" / "recipe.toml").read_text()
+    assert "updates" not in transduce("prepare", *options, "training.max_steps=7").err
+
+
 def test_lists_and_reports_that_cannot_be(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     options = (write_recipe(tmp_path), "--out", tmp_path / "run", "--list-dropped")
