@@ -4,7 +4,7 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
 
 - **Pieces of a side.** At most 200 different words: symbols, one piece each (phones; SCAN, 99.98% exact). One word a
   line: characters, for nothing longer recurs among a few thousand words; a few words a line too, where symbols are on
-  the other side (Vietnamese to phones, 7 minutes: 7.3% WER in BPE, 3.3 in the recipe's characters). Lemma and tags
+  the other side (Vietnamese to phones, 7 minutes: 7.3% WER in BPE, 3.1 in characters). Lemma and tags
   (`walk V;PST`): characters, and each tag one piece; inputs are half as long, and 86 instead of 54% were right after
   300 updates of Murrinh-Patha. Else: BPE.
 - **Vocabulary.** A piece has to be seen often to be learned: one for every 75 words of text, about the 10,000 that
