@@ -131,13 +131,13 @@ def read_test_set(
 def _columns(model: Path, pairs: Path, asked: str | None) -> dict[str, Any]:
     """The columns that are asked for; else those, and the pattern, that the run `model` was trained with."""
     from transduce.cli.console import say
-    from transduce.cli.train import parse_columns
+    from transduce.cli.train import column_sides
     from transduce.data.corpus import PairsFile
     from transduce.data.formats import format_of
     from transduce.rundir import load_asked
 
     if asked is not None:
-        source, target = (tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(asked))
+        source, target = column_sides(asked)
         return {"source_columns": source, "target_columns": target}
     if not (model / "recipe.toml").is_file():
         return {}

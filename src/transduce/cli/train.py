@@ -452,8 +452,7 @@ def _data_section(files: dict[str, Path | None], columns: str | None, mix_column
 
     given = {name: str(path) for name, path in files.items() if path is not None}
     if columns is not None and "pairs" in given:
-        source, target = (tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(columns))
-        check_columns(Path(given["pairs"]), (source, target))
+        check_columns(Path(given["pairs"]), column_sides(columns))
     if ("source" in given) == ("pairs" in given):
         raise ConfigError("Give a recipe, or --source and --target, or --pairs. See `transduce train --help`.")
     for one, other in (("source", "target"), ("dev-source", "dev-target"), ("mix-source", "mix-target")):
@@ -492,6 +491,12 @@ def parse_columns(text: str) -> list[int | str | list[int | str]]:
             f"--columns {text}: write source,target, for instance 1,2 or 1+3,2; or names, for JSON lines: en,de."
         )
     return [side[0] if len(side) == 1 else side for side in sides]
+
+
+def column_sides(text: str) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
+    """The columns of both sides that `parse_columns` finds. Raises `ConfigError`."""
+    source, target = (tuple(c) if isinstance(c, list) else (c,) for c in parse_columns(text))
+    return source, target
 
 
 def _where_from(recipe: str, config: "RunConfig") -> str:
