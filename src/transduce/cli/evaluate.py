@@ -1,6 +1,7 @@
 """`transduce evaluate` and `transduce compare`."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from transduce.cli.testset import (
     same_length,
     scores_by_line,
 )
-from transduce.cli.translate import Alpha, Beam, Device, Engine, Form
+from transduce.cli.translate import Alpha, Beam, Device, Engine, Form, To
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def evaluate(
     columns: Annotated[
         str | None, typer.Option(help="Columns of --pairs: source,target; 1+3,2 joins two. Else the RUN's.")
     ] = None,
+    to: To = None,
     metric: Metric = None,
     tokenize: Tokenize = None,
     by_line: Annotated[
@@ -98,11 +100,16 @@ def evaluate(
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
         taken = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "grid": grid, "output": output}
         if against is None or against.is_file():  # no model decodes
-            taken |= {"engine": _given(engine, "torch"), "precision": _given(precision), "device": _given(device)}
+            taken |= {
+                "engine": _given(engine, "torch"),
+                "precision": _given(precision),
+                "device": _given(device),
+                "to": to,
+            }
         _refuse(taken, "hypothesis", "the outputs are there already")
         other_model = against if against is not None and not against.is_file() else None
         normal = "none" if other_model is None else load_config(bundle_folder(members(other_model)[0])).normalise
-        lines = beside_outputs(reference, source, normal)
+        lines = beside_outputs(reference, source, normal, to)
         metrics, tokenizer = _metrics("bleu" if metric is None else metric), tokenize or "13a"
     else:
         first = members(bundle)[0]
@@ -111,7 +118,7 @@ def evaluate(
         metrics = _metrics(config.metric if metric is None else metric)
         tokenizer = tokenize or config.tokenize
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
-        named = read_test_set(first, source, reference, pairs, columns, languages, config.normalise)
+        named = read_test_set(first, source, reference, pairs, columns, languages, config.normalise, to)
         lines = named or (run_dev if cells else recipe_test)(first)
         by_line = scores_by_line(first) if by_line is None else by_line
     lines = replace(lines, by_line=by_line or False)
@@ -129,12 +136,12 @@ def evaluate(
     check_place(output)
     check_place(report)
     other = None if against is None else _other(against, lines)
-    search = beam, alpha, device, precision, engine
+    searching = partial(Search, device=device, precision=precision, engine=engine, beam=beam, alpha=alpha, to=to)
     if hypothesis is not None:
         outputs = lines.read_outputs(hypothesis)
     else:
         assert bundle is not None
-        outputs = _decode(bundle, test, *search)
+        outputs = _decode(searching(bundle=bundle), test)
     if output is not None:
         with open_output(str(output)) as file:
             file.writelines(line + "\n" for line in lines.line_by_line(outputs))
@@ -143,7 +150,7 @@ def evaluate(
         _print(measure(outputs, references, metrics, tokenizer), as_json)
     else:
         if other is None:
-            other = [normalise(output, lines.normal) for output in _decode(against, test, *search)]
+            other = [normalise(output, lines.normal) for output in _decode(searching(bundle=against), test)]
         systems.append((str(against), other))
         _print_both(outputs, systems[1][1], test, as_json)
     if report is not None:
@@ -212,21 +219,12 @@ def _other(against: Path, lines: Lines) -> list[str] | None:
     return None
 
 
-def _decode(
-    bundle: Path,
-    test: "Measured",
-    beam: int | None,
-    alpha: float | None,
-    device: str,
-    precision: str,
-    engine: str,
-) -> list[str]:
+def _decode(search: Search, test: "Measured") -> list[str]:
     from rich.progress import track
 
     from transduce.cli.console import err, warn
 
     assert test.sources is not None
-    search = Search(bundle=bundle, device=device, precision=precision, engine=engine, beam=beam, alpha=alpha)
     translator = search.translator(threads())
     found = translator.translate_stream(test.sources, window=500, warn=warn)
     shown = track(

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -11,7 +10,7 @@ from transduce.errors import ConfigError, SaveError
 
 if TYPE_CHECKING:
     from transduce.decoding.engines import DecodingPrecision
-    from transduce.decoding.texts import Translation
+    from transduce.decoding.texts import Translation, Warn
     from transduce.decoding.translator import Translator
     from transduce.device import AskedPrecision, DeviceName
 
@@ -93,9 +92,7 @@ class Search:
         beam = translator.config.beam
         if self.n_best > beam:
             raise ConfigError(f"--n-best {self.n_best} needs a beam of at least {self.n_best}; it is {beam}.")
-        if self.to is not None and self.to not in translator.tokenizers.tags:
-            known = ", ".join(translator.tokenizers.tags) or "none"
-            raise ConfigError(f"--to {self.to}: the tags of this model are: {known}.")
+        _check_tag(translator, self.to)
         if self.diverse is not None:
             from transduce.decoding.diverse import check_diversity
 
@@ -116,23 +113,42 @@ class Search:
 
         def work(chunk: Chunk) -> Answer:
             warnings: list[str] = []
-            given = {} if chunk.prefixes is None else {"prefixes": chunk.prefixes}
-            found = stream(chunk.lines, window=len(chunk.lines), first=chunk.first, warn=warnings.append, **given)
-            return Answer(list(found), warnings)
+            return Answer(list(stream(chunk, warnings.append)), warnings)
 
         return work
 
-    def _stream(self, translator: "Translator") -> "Callable[..., Iterator[list[Translation]]]":
+    def _stream(self, translator: "Translator") -> "Callable[[Chunk, Warn], Iterator[list[Translation]]]":
         if self.draw is not None:
             import torch
 
             temperature, seed = self.draw
             generator = torch.Generator(translator.device).manual_seed(seed)
-            draw = partial(translator.sample_stream, generator=generator, temperature=temperature)
-            return lambda lines, **options: ([one] for one in draw(lines, **options))
-        if self.diverse is not None:
-            return partial(translator.diverse_stream, n=self.n_best, strength=self.diverse)
-        return partial(translator.translate_stream, n_best=self.n_best)
+
+            def draw(chunk: Chunk, warn: "Warn") -> "Iterator[list[Translation]]":
+                drawn = translator.sample_stream(
+                    chunk.lines, generator, temperature, window=len(chunk.lines), first=chunk.first, warn=warn
+                )
+                return ([one] for one in drawn)
+
+            return draw
+        if (strength := self.diverse) is not None:
+            return lambda chunk, warn: translator.diverse_stream(
+                chunk.lines,
+                n=self.n_best,
+                strength=strength,
+                prefixes=chunk.prefixes,
+                window=len(chunk.lines),
+                first=chunk.first,
+                warn=warn,
+            )
+        return lambda chunk, warn: translator.translate_stream(
+            chunk.lines,
+            n_best=self.n_best,
+            prefixes=chunk.prefixes,
+            window=len(chunk.lines),
+            first=chunk.first,
+            warn=warn,
+        )
 
 
 def threads() -> int:
@@ -153,15 +169,30 @@ def members(bundle: Path) -> list[Path]:
 
 
 def plain_translator(
-    bundle: Path, device: str, precision: str, beam: int | None = None, alpha: float | None = None
+    bundle: Path,
+    device: str,
+    precision: str,
+    beam: int | None = None,
+    alpha: float | None = None,
+    to: str | None = None,
 ) -> "Translator":
-    """The model, or ensemble, behind a command without --engine. Raises `ConfigError` and `BundleError`."""
+    """The model, or ensemble, behind a command without --engine. Raises `ConfigError`, also where it does not know the
+    tag `to`, and `BundleError`."""
     place, form = _chosen("device", device, DEVICES), _chosen("precision", precision, PRECISIONS)
     from transduce.decoding.translator import Translator
     from transduce.device import tune_process
 
     tune_process(threads())
-    return Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
+    translator = Translator.load(members(bundle), device=place, precision=form, beam=beam, alpha=alpha)
+    _check_tag(translator, to)
+    return translator
+
+
+def _check_tag(translator: "Translator", to: str | None) -> None:
+    """Raise `ConfigError` where `to` is a tag that the model does not know."""
+    if to is not None and to not in translator.tokenizers.tags:
+        known = ", ".join(translator.tokenizers.tags) or "none"
+        raise ConfigError(f"--to {to}: the tags of this model are: {known}.")
 
 
 def _chosen(name: str, value: str, known: Sequence[Choice]) -> Choice:

@@ -10,7 +10,7 @@ import typer
 from transduce.cli.searching import members, plain_translator
 from transduce.cli.testset import has_data
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
-from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, check_seed
+from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, To, check_seed
 from transduce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def backtranslate(
     out: Annotated[Path, typer.Option(metavar="F", help="Pairs: .jsonl, or else tab-separated.")],
     beam: Beam = None,
     alpha: Alpha = None,
+    to: To = None,
     sample: Sample = False,
     seed: Seed = None,
     fresh: Fresh = False,
@@ -127,9 +128,9 @@ def backtranslate(
     if seed is not None and not sample:
         raise ConfigError(f"--seed {seed}: it is for --sample. Leave one of them out.")
     check_seed(seed)
-    translator = plain_translator(model, device, precision, beam, alpha)
+    translator = plain_translator(model, device, precision, beam, alpha, to)
     draw = (1 if seed is None else seed) if sample else None
-    _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw)
+    _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw, to=to)
 
 
 def _make(
@@ -141,14 +142,18 @@ def _make(
     fresh: bool,
     target_is_read: bool,
     draw: int | None = None,
+    to: str | None = None,
 ) -> None:
-    """Pairs of the lines and their outputs; drawn at random from the seed `draw`, if that is given."""
+    """Pairs of the lines and their outputs; drawn at random from the seed `draw`, if that is given. The model reads the
+    lines with the tag `to`."""
     from transduce.bundle import bundle_folder
     from transduce.cli.console import err, say, warn
     from transduce.data.synthetic import forget_pairs, make_pairs
     from transduce.files import sha256
+    from transduce.text.form import put_tag
 
-    def write(lines: list[str], first: int) -> list[str]:
+    def write(texts: list[str], first: int) -> list[str]:
+        lines = [put_tag(text, to or "") for text in texts]
         if draw is None:
             found = translator.translate_stream(lines, first=first + 1, warn=warn)
             return [outputs[0].text for outputs in found]
@@ -160,6 +165,8 @@ def _make(
     weights = [bundle_folder(member) / "model.safetensors" for member in members(model)]
     search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}
     decided_by = {"models": [sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
+    if to is not None:
+        decided_by["to"] = to
     if fresh:
         forget_pairs(out)
     try:

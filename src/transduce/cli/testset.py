@@ -87,15 +87,16 @@ def scores_by_line(model: Path) -> bool:
     return (model / "recipe.toml").is_file() and load_asked(model).evaluation.by_line
 
 
-def beside_outputs(reference: Path, source: Path | None, normal: "Normal") -> Lines:
-    """References of outputs that exist, and sources where they are given, in this normal form. Raises `DataError`."""
+def beside_outputs(reference: Path, source: Path | None, normal: "Normal", to: str | None) -> Lines:
+    """References of outputs that exist, and sources where they are given, in this normal form and with the tag `to`.
+    Raises `DataError`."""
     from transduce.cli.files import read_all
-    from transduce.text.form import normalise
+    from transduce.text.form import normalise, put_tag
 
     right = [normalise(line, normal) for line in read_all(reference)]
     if source is None:
         return Lines(reference, None, right, normal)
-    inputs = [normalise(line, normal) for line in read_all(source)]
+    inputs = [put_tag(normalise(line, normal), to or "") for line in read_all(source)]
     same_length(source, inputs, reference, right)
     return Lines(reference, inputs, right, normal)
 
@@ -108,10 +109,11 @@ def read_test_set(
     columns: str | None,
     languages: tuple[str, str],
     normal: "Normal",
+    to: str | None,
 ) -> Lines | None:
-    """What these options name, in the normal form of a model's texts; None where they name nothing. A file of pairs
-    has the columns of the training pairs where `model` is a run and they are of the same format. Raises
-    `ConfigError` and `DataError`."""
+    """What these options name, in the normal form of a model's texts and with the tag `to`; None where they name
+    nothing. A file of pairs has the columns of the training pairs where `model` is a run and they are of the same
+    format. Raises `ConfigError` and `DataError`."""
     from transduce.data.corpus import AlignedFiles, PairsFile
 
     if columns is not None and pairs is None:
@@ -119,11 +121,13 @@ def read_test_set(
     if pairs is not None:
         if source is not None or reference is not None:
             raise ConfigError("--pairs holds both sides: give it, or --source and --reference.")
-        file = PairsFile(pairs=pairs, languages=languages, normalise=normal, **_columns(model, pairs, columns))
-        return _read(file, normal)
+        own = _columns(model, pairs, columns)
+        return _read(PairsFile(pairs=pairs, languages=languages, tag=to or "", normalise=normal, **own), normal)
     if source is not None and reference is not None:
-        return _read(AlignedFiles(source=source, target=reference, normalise=normal), normal)
+        return _read(AlignedFiles(source=source, target=reference, tag=to or "", normalise=normal), normal)
     if source is None and reference is None:
+        if to is not None:
+            raise ConfigError(f"--to {to}: for --source or --pairs; a run's sources have their tags. Leave it out.")
         return None
     raise ConfigError("--source and --reference belong together: one of them is missing.")
 

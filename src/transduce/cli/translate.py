@@ -24,6 +24,7 @@ Alpha = Annotated[float | None, typer.Option(help="Length penalty; the model's o
 Sample = Annotated[bool, typer.Option("--sample", help="Draw from the model instead of searching.")]
 Seed = Annotated[int | None, typer.Option(help="For --sample; 1 if not given.")]
 Form = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or int8.")]
+To = Annotated[str | None, typer.Option(metavar="TAG", help="Put the tag >>TAG<< in front of every source.")]
 Engine = Annotated[
     str, typer.Option(help="torch, ctranslate2 (extra `export`), or auto: the faster one; says which and why.")
 ]
@@ -41,7 +42,7 @@ def translate(
     output_file: Annotated[str, typer.Option("--output", metavar="F", help="Where to; - is standard output.")] = "-",
     beam: Beam = None,
     alpha: Alpha = None,
-    to: Annotated[str | None, typer.Option(metavar="TAG", help="Put the tag >>TAG<< in front of every line.")] = None,
+    to: To = None,
     n_best: Annotated[int, typer.Option(help="Outputs per line; at most --beam, where that is given.")] = 1,
     sample: Sample = False,
     temperature: Annotated[
@@ -213,6 +214,7 @@ def score(
     bundle: Bundle,
     source: Annotated[Path, typer.Option(metavar="F", help="Source sentences, one a line.")],
     target: Annotated[Path, typer.Option(metavar="F", help="Targets of --source, line by line.")],
+    to: To = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -226,8 +228,8 @@ def score(
     from transduce.cli.console import print_json
     from transduce.data.corpus import AlignedFiles, read_pairs
 
-    translator = plain_translator(bundle, device, precision)
-    pairs = read_pairs(AlignedFiles(source=source, target=target))
+    translator = plain_translator(bundle, device, precision, to=to)
+    pairs = read_pairs(AlignedFiles(source=source, target=target, tag=to or ""))
     try:
         for log_prob in translator.score_stream(pairs):
             if as_json:

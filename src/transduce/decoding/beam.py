@@ -19,25 +19,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import pad
 
+from transduce.decoding.beams import FREE, Beams, Candidates, penalty_table, start
 from transduce.decoding.search import (
     CPU,
     Hypothesis,
     StateT,
     Step,
-    check_finite,
     check_limits,
     check_prefixes,
     check_usual,
-    length_penalty,
     never_produced,
-    running_sum_dtype,
 )
 from transduce.decoding.vocabulary import best_continuations
 from transduce.errors import ConfigError
-from transduce.shapes import Bool, Float, Int, Tensor
+from transduce.shapes import Float, Int, Tensor
 from transduce.text.pieces import SpecialIds
-
-_FREE = -1  # in a table of forced pieces: anything may come here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +143,8 @@ def beam_search_alphas(
     found: list[list[list[Hypothesis]]] = [[[] for _ in limits] for _ in alphas]
     if not limits or not alphas:
         return [[] for _ in limits]
-    penalties = [_penalties(max(limits) + 1, alpha, device) for alpha in alphas]
-    beams, pool = _start(limits, usual, prefixes, beam, n_best, ids.eos, device)
+    penalties = [penalty_table(max(limits) + 1, alpha, device) for alpha in alphas]
+    beams, pool = start(limits, usual, prefixes, beam, n_best, ids.eos, device)
     pools = [pool for _ in alphas]
     over = torch.zeros(len(alphas), len(limits), dtype=torch.bool, device=device)  # sentences that are done, by alpha
     previous = torch.full((len(limits) * beam,), ids.bos, device=device)
@@ -156,17 +152,17 @@ def beam_search_alphas(
         logits, state = step(previous, state)
         candidates = _candidates(logits, beams, length, beam, ids.eos, banned)
         pools = [
-            _collect(pool, beams, replace(candidates, ends=candidates.ends & ~ended[:, None]), length, lp)
+            pool.collect(beams, replace(candidates, ends=candidates.ends & ~ended[:, None]), length, lp)
             for pool, lp, ended in zip(pools, penalties, over, strict=True)
         ]
-        beams, parents = _advance(beams, candidates)
-        over |= torch.stack([_done(pool, beams, length, lp) for pool, lp in zip(pools, penalties, strict=True)])
+        beams, parents = beams.advance(candidates)
+        over |= torch.stack([pool.certain(beams, length, lp) for pool, lp in zip(pools, penalties, strict=True)])
         done = over.all(0)
         rows = parents + beam * torch.arange(len(parents), device=device)[:, None]
         if done.any():
             ended, going = done.nonzero().squeeze(-1), (~done).nonzero().squeeze(-1)
             for pool, outputs in zip(pools, found, strict=True):
-                _harvest(pool.keep(ended), beams.sources[ended], outputs)
+                pool.keep(ended).write(beams.sources[ended], outputs)
             if not len(going):
                 break
             beams, rows, over = beams.keep(going), rows[going], over[:, going]
@@ -175,98 +171,9 @@ def beam_search_alphas(
     return [list(outputs) for outputs in zip(*found, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """The best complete outputs so far, best first; where there are fewer than P, scores are -inf."""
-
-    ids: Int[Tensor, "B P T"]
-    lengths: Int[Tensor, "B P"]
-    log_probs: Float[Tensor, "B P"]
-    scores: Float[Tensor, "B P"]
-
-    def keep(self, sentences: Int[Tensor, " M"]) -> "_Finished":
-        return _Finished(
-            self.ids[sentences], self.lengths[sentences], self.log_probs[sentences], self.scores[sentences]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Beams:
-    """The sentences still being decoded: where they come from, and their prefixes (best first)."""
-
-    sources: Int[Tensor, " B"]
-    limits: Int[Tensor, " B"]
-    usual: Int[Tensor, " B"]
-    forced: Int[Tensor, "B L"]  # the one piece that may come at each place; _FREE where any may
-    ids: Int[Tensor, "B W T"]
-    log_probs: Float[Tensor, "B W"]
-
-    def keep(self, sentences: Int[Tensor, " M"]) -> "_Beams":
-        return _Beams(
-            self.sources[sentences],
-            self.limits[sentences],
-            self.usual[sentences],
-            self.forced[sentences],
-            self.ids[sentences],
-            self.log_probs[sentences],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """The best continuations of every sentence, best first (but where a piece is forced): which prefix, which piece,
-    the log-probability of both."""
-
-    parents: Int[Tensor, "B C"]
-    pieces: Int[Tensor, "B C"]
-    log_probs: Float[Tensor, "B C"]
-    ends: Bool[Tensor, "B C"]
-
-
-def _penalties(longest: int, alpha: float, device: torch.device) -> Float[Tensor, " L"]:
-    """`length_penalty` of 0 to `longest`. Scores and bounds divide by the same numbers: rounding keeps their order."""
-    table = [length_penalty(n, alpha) for n in range(longest + 1)]
-    return torch.tensor(table, dtype=running_sum_dtype(device), device=device)
-
-
-def _forced(prefixes: Sequence[Sequence[int]], limits: Sequence[int], eos: int) -> Int[Tensor, "B L"]:
-    """What an output has to begin with, and its end at the limit."""
-    table = torch.full((len(limits), max(limits) + 1), _FREE)
-    for row, prefix, limit in zip(table, prefixes, limits, strict=True):
-        row[: len(prefix)] = torch.tensor(prefix, dtype=torch.long)
-        row[limit] = eos
-    return table
-
-
-def _start(
-    limits: Sequence[int],
-    usual: Sequence[int],
-    prefixes: Sequence[Sequence[int]],
-    beam: int,
-    n_best: int,
-    eos: int,
-    device: torch.device,
-) -> tuple[_Beams, _Finished]:
-    """One empty prefix a sentence (the other rows have probability 0: they would only repeat it), and no output."""
-    b, dtype = len(limits), running_sum_dtype(device)
-    log_probs = torch.full((b, beam), -math.inf, dtype=dtype, device=device)
-    log_probs[:, 0] = 0.0
-    nothing = torch.full((b, n_best), -math.inf, dtype=dtype, device=device)
-    beams = _Beams(
-        sources=torch.arange(b, device=device),
-        limits=torch.tensor(limits, device=device),
-        usual=torch.tensor(usual, device=device),
-        forced=_forced(prefixes, limits, eos).to(device),
-        ids=torch.empty(b, beam, 0, dtype=torch.long, device=device),
-        log_probs=log_probs,
-    )
-    none = torch.empty(b, n_best, 0, dtype=torch.long, device=device)
-    return beams, _Finished(none, torch.zeros(b, n_best, dtype=torch.long, device=device), nothing, nothing)
-
-
 def _candidates(
-    logits: Float[Tensor, "N V"], beams: _Beams, length: int, beam: int, eos: int, banned: Int[Tensor, " X"]
-) -> _Candidates:
+    logits: Float[Tensor, "N V"], beams: Beams, length: int, beam: int, eos: int, banned: Int[Tensor, " X"]
+) -> Candidates:
     """The 2 W best continuations of each sentence's prefixes; where a piece is forced, these alone.
 
     A beam of 1 looks at the best one only. With two, an end that is not the best continuation would be kept as well,
@@ -277,76 +184,7 @@ def _candidates(
     piece = beams.forced[:, length, None]  # B 1
     of_rows = piece.clamp(min=0).expand(-1, beam).reshape(-1, 1)  # B 1 -> (B W) 1
     only = beams.log_probs + (logits.gather(1, of_rows).squeeze(1).float() - normaliser).view(-1, beam)
-    log_probs = torch.where(piece == _FREE, log_probs, pad(only, (0, width - beam), value=-math.inf))
-    parents = torch.where(piece == _FREE, parents, torch.arange(width, device=piece.device).clamp(max=beam - 1))
-    pieces = torch.where(piece == _FREE, pieces, piece)
-    return _Candidates(parents, pieces, log_probs, pieces == eos)
-
-
-def _collect(
-    old: _Finished, beams: _Beams, candidates: _Candidates, length: int, penalties: Float[Tensor, " L"]
-) -> _Finished:
-    """The best outputs among those found before and the candidates that end; of equals, the one found first."""
-    n_best = old.scores.shape[1]
-    log_probs = candidates.log_probs.masked_fill(~candidates.ends, -math.inf)
-    scores = torch.cat([old.scores, log_probs / penalties[length + 1]], dim=1)
-    scores, order = scores.sort(dim=1, descending=True, stable=True)
-    order = order[:, :n_best]
-    lengths = torch.cat([old.lengths, torch.full_like(candidates.parents, length)], dim=1)
-    prefixes = torch.cat([old.ids, beams.ids], dim=1)  # B (P + W) T: an output is a prefix that ended
-    ranks = torch.arange(n_best, device=order.device).expand_as(order)
-    origin = torch.cat([ranks, candidates.parents + n_best], dim=1).gather(1, order)
-    return _Finished(
-        ids=pad(_take(prefixes, origin), (0, 1)),  # room for what is one piece longer
-        lengths=lengths.gather(1, order),
-        log_probs=torch.cat([old.log_probs, log_probs], dim=1).gather(1, order),
-        scores=scores[:, :n_best],
-    )
-
-
-def _advance(beams: _Beams, candidates: _Candidates) -> tuple[_Beams, Int[Tensor, "B W"]]:
-    """Beams whose prefixes are the best W candidates that do not end, and the prefix that each one continues."""
-    beam = beams.log_probs.shape[1]
-    others = candidates.log_probs.masked_fill(candidates.ends, -math.inf)
-    log_probs, order = others.sort(dim=1, descending=True, stable=True)
-    log_probs, order = log_probs[:, :beam], order[:, :beam]
-    parents = candidates.parents.gather(1, order)
-    pieces = candidates.pieces.gather(1, order)
-    longer = torch.cat([_take(beams.ids, parents), pieces[:, :, None]], dim=2)
-    return replace(beams, ids=longer, log_probs=log_probs), parents
-
-
-def _done(found: _Finished, beams: _Beams, length: int, penalties: Float[Tensor, " L"]) -> Bool[Tensor, " B"]:
-    """Sentences whose `n_best` outputs nothing that is waited for can change any more.
-
-    No continuation raises a prefix's log-probability, and none that is waited for has more than n pieces and the end
-    symbol, so no such output of a prefix scores above log P / lp(n + 1). Prefixes that could still equal the last
-    output lose to it. n is the usual length, and after that the prefixes' own, which is `length` + 1.
-    """
-    longest = beams.usual.clamp(min=length + 1).minimum(beams.limits)
-    bound = beams.log_probs[:, 0] / penalties[longest + 1]
-    return (found.scores[:, -1] >= bound) | (beams.limits == length)
-
-
-def _take(prefixes: Int[Tensor, "B P T"], which: Int[Tensor, "B Q"]) -> Int[Tensor, "B Q T"]:
-    """Row b, q is `prefixes[b, which[b, q]]`."""
-    return prefixes.gather(1, which[:, :, None].expand(-1, -1, prefixes.shape[2]))
-
-
-def _harvest(best: _Finished, sources: Int[Tensor, " B"], found: list[list[Hypothesis]]) -> None:
-    """Write the finished outputs of these sentences into `found`."""
-    check_finite(best.log_probs[:, 0])
-    rows = zip(
-        sources.tolist(),
-        best.ids.tolist(),
-        best.lengths.tolist(),
-        best.log_probs.tolist(),
-        best.scores.tolist(),
-        strict=True,
-    )
-    for source, ids, lengths, log_probs, scores in rows:
-        found[source] = [
-            Hypothesis(ids=tuple(ids[i][: lengths[i]]), log_prob=log_probs[i], score=scores[i])
-            for i in range(len(ids))
-            if math.isfinite(log_probs[i])
-        ]
+    log_probs = torch.where(piece == FREE, log_probs, pad(only, (0, width - beam), value=-math.inf))
+    parents = torch.where(piece == FREE, parents, torch.arange(width, device=piece.device).clamp(max=beam - 1))
+    pieces = torch.where(piece == FREE, pieces, piece)
+    return Candidates(parents, pieces, log_probs, pieces == eos)

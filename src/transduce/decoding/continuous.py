@@ -216,7 +216,7 @@ class _Sentence:
         return [parent for _, parent, _ in going]
 
     def done(self, n_best: int, penalties: Sequence[float]) -> bool:
-        """Whether nothing that is waited for can change the `n_best` outputs any more; see `beam._done`."""
+        """Whether nothing that is waited for can change the `n_best` outputs any more; see `beams.Finished.certain`."""
         if self.length > self.limit:
             return True
         longest = max(self._usual, self.length)

@@ -13,19 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from transduce.decoding.beam import (
-    _FREE,
-    BeamConfig,
-    _advance,
-    _Beams,
-    _Candidates,
-    _collect,
-    _done,
-    _Finished,
-    _harvest,
-    _penalties,
-    _start,
-)
+from transduce.decoding.beam import BeamConfig
+from transduce.decoding.beams import FREE, Beams, Candidates, Finished, penalty_table, start
 from transduce.decoding.search import CPU, Hypothesis, StateT, Step, check_limits, check_prefixes, never_produced
 from transduce.errors import ConfigError
 from transduce.shapes import Float, Int, Tensor
@@ -72,9 +61,9 @@ def diverse_beam_search(
     found: list[list[list[Hypothesis]]] = [[[] for _ in limits] for _ in range(groups)]
     if not limits:
         return []
-    penalties = _penalties(max(limits) + 1, config.alpha, device)
+    penalties = penalty_table(max(limits) + 1, config.alpha, device)
     width = config.beam // groups
-    beams, pool = _start(limits, limits, prefixes, width, groups, ids.eos, device)
+    beams, pool = start(limits, limits, prefixes, width, groups, ids.eos, device)
     each = [_Group(beams, pool, beams.log_probs)] * groups
     previous = torch.full((len(limits) * config.beam,), ids.bos, device=device)
     for length in range(max(limits) + 1):
@@ -86,13 +75,13 @@ def diverse_beam_search(
             group.advance(log_probs[:, g], taken, strength, length, ids.eos, penalties) for g, group in enumerate(each)
         ]
         each, parents = [group for group, _ in moved], [rows for _, rows in moved]
-        done = torch.stack([group.done(length, penalties) for group in each]).all(0)
+        done = torch.stack([group.certain(length, penalties) for group in each]).all(0)
         places = torch.stack(parents, dim=1) + width * torch.arange(groups, device=device)[:, None]  # B G W
         rows = places.flatten(1) + config.beam * torch.arange(len(places), device=device)[:, None]
         if done.any():
             ended, going = done.nonzero().squeeze(-1), (~done).nonzero().squeeze(-1)
             for group, outputs in zip(each, found, strict=True):
-                _harvest(group.finished.keep(ended), group.beams.sources[ended], outputs)
+                group.finished.keep(ended).write(group.beams.sources[ended], outputs)
             if not len(going):
                 break
             each, rows = [group.keep(going) for group in each], rows[going]
@@ -105,8 +94,8 @@ def diverse_beam_search(
 class _Group:
     """The prefixes of a group, ranked by `beams.log_probs`, which have the losses in them, and their own log P."""
 
-    beams: _Beams
-    finished: _Finished
+    beams: Beams
+    finished: Finished
     log_probs: Float[Tensor, "B W"]
 
     def keep(self, sentences: Int[Tensor, " M"]) -> "_Group":
@@ -123,15 +112,15 @@ class _Group:
     ) -> tuple["_Group", Int[Tensor, "B W"]]:
         """The group one piece later, and the prefix that each new one continues. Adds its pieces to `taken`."""
         forced = self.beams.forced[:, length, None, None]
-        other = (forced != _FREE) & (torch.arange(log_probs.shape[2], device=forced.device) != forced)
+        other = (forced != FREE) & (torch.arange(log_probs.shape[2], device=forced.device) != forced)
         log_probs = log_probs.masked_fill(other, -math.inf)
         ranked = self.beams.log_probs[:, :, None] + log_probs - strength * taken[:, None]
         best, order = ranked.flatten(1).topk(min(2, log_probs.shape[2]) * log_probs.shape[1])
         parents, pieces = order // log_probs.shape[2], order % log_probs.shape[2]
         own = (self.log_probs[:, :, None] + log_probs).flatten(1).gather(1, order)
-        candidates = _Candidates(parents, pieces, own, pieces == eos)
-        pool = _collect(self.finished, self.beams, candidates, length, penalties)
-        beams, chosen = _advance(self.beams, replace(candidates, log_probs=best))
+        candidates = Candidates(parents, pieces, own, pieces == eos)
+        pool = self.finished.collect(self.beams, candidates, length, penalties)
+        beams, chosen = self.beams.advance(replace(candidates, log_probs=best))
         last = beams.ids[:, :, -1]
         rows = log_probs.gather(1, chosen[:, :, None].expand_as(log_probs))
         own = self.log_probs.gather(1, chosen) + rows.gather(2, last[:, :, None]).squeeze(2)
@@ -139,10 +128,10 @@ class _Group:
         taken.scatter_add_(1, last, own.isfinite().to(taken.dtype))
         return _Group(beams, pool, own), chosen
 
-    def done(self, length: int, penalties: Float[Tensor, " L"]) -> Tensor:
-        """Sentences whose outputs nothing in this group can change any more; see `beam._done`."""
+    def certain(self, length: int, penalties: Float[Tensor, " L"]) -> Tensor:
+        """Sentences whose outputs nothing in this group can change any more; see `Finished.certain`."""
         own = replace(self.beams, log_probs=self.log_probs.sort(1, descending=True).values)
-        return _done(self.finished, own, length, penalties)
+        return self.finished.certain(own, length, penalties)
 
 
 def _one_of_each(groups: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:

@@ -242,7 +242,6 @@ class Translator:
             DataError: text that is not Unicode (lone surrogates); a tag in front that the model does not know; not as
                 many prefixes as lines, or one that is too long, cannot be written or belongs to a blank line.
         """
-        _check_window(window)
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
         if not 1 <= n_best <= search.beam:
             raise ConfigError(f"n_best = {n_best}: must be from 1 to the beam, {search.beam}. Raise the beam for more.")
@@ -261,10 +260,7 @@ class Translator:
                 usual=self._usual(sources, begins),
             )
 
-        decode = self._decoder(find, n_best)
-        _check_list(lines)
-        _check_list(prefixes)
-        return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+        return self._stream(lines, self._decoder(find, n_best), window, warn, first, prefixes)
 
     def diverse_stream(
         self,
@@ -287,7 +283,6 @@ class Translator:
         """
         step: Step[Any] = self.model.step
         search = BeamConfig(beam=self.config.beam, alpha=self.config.alpha)
-        _check_window(window)
         check_diversity(search.beam, n, strength)
 
         def find(
@@ -311,10 +306,7 @@ class Translator:
 
             return in_batches(sources, of, search.beam, self._batch_tokens, self._batch_rows)
 
-        decode = self._decoder(find)
-        _check_list(lines)
-        _check_list(prefixes)
-        return self._stream(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+        return self._stream(lines, self._decoder(find), window, warn, first, prefixes)
 
     def translate_alphas(
         self, texts: Sequence[str], alphas: Sequence[float], *, warn: Warn = warn_python
@@ -388,9 +380,6 @@ class Translator:
             ConfigError: as `sampling.sample`; a window below 1.
         """
         step: Step[Any] = self.model.step
-        _check_list(lines)
-        _check_window(window)
-
         seeds: list[int] = []  # of the parts of a window
 
         def find(
@@ -499,8 +488,23 @@ class Translator:
         decode: _Decode,
         window: int,
         warn: Warn,
-        first: int = 1,
-        prefixes: Iterator[str] | None = None,
+        first: int,
+        prefixes: Iterable[str] | None = None,
+    ) -> Iterator[list[Translation]]:
+        """What `decode` finds for every line, once the arguments are in order."""
+        _check_list(lines)
+        _check_list(prefixes)
+        _check_window(window)
+        return self._windows(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+
+    def _windows(
+        self,
+        lines: Iterable[str],
+        decode: _Decode,
+        window: int,
+        warn: Warn,
+        first: int,
+        prefixes: Iterator[str] | None,
     ) -> Iterator[list[Translation]]:
         for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
             begins = [""] * len(texts) if prefixes is None else list(islice(prefixes, len(texts)))
