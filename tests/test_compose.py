@@ -40,7 +40,7 @@ pytestmark = pytest.mark.learn
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
+    monkeypatch.setattr(compose, "_curves", lambda run, step: None)  # TensorBoard takes longer than these runs
 
 
 @pytest.fixture(scope="module")
@@ -306,13 +306,26 @@ def test_the_checkpoint_before_a_damaged_one_is_as_good(folder: Path, tmp_path: 
     train(tiny_config(folder), tmp_path / "run", stop=After(9))
     damaged = tmp_path / "run" / "checkpoints" / "step-00000009"
     (damaged / "optimizer.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=f"Delete {damaged} to go on from the checkpoint before it"):
+    with pytest.raises(CheckpointError, match=f"Delete {damaged} to go on without it"):
         train(tiny_config(folder), tmp_path / "run")
     for file in damaged.iterdir():
         file.unlink()
     damaged.rmdir()
     train(tiny_config(folder), tmp_path / "run")
     assert contents(tmp_path / "run" / "model") == contents(expected / "model")
+
+
+def test_a_damaged_one_before_the_last_is_done_without(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny_config(folder), run)
+    shutil.rmtree(run / "model")
+    damaged = run / "checkpoints" / "step-00000008"
+    (damaged / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=f"Delete {damaged} to go on without it"):
+        train(tiny_config(folder), run)
+    shutil.rmtree(damaged)
+    assert train(tiny_config(folder), run).finished
+    assert "8" not in str(load_config(run / "model").provenance["choice"])
 
 
 def test_what_nothing_needs_any_more_is_deleted(folder: Path, tmp_path: Path) -> None:
@@ -403,9 +416,13 @@ def test_more_patience_goes_on(folder: Path, tmp_path: Path) -> None:
     first = train(tiny_config(folder, *impatient), tmp_path / "run")
     assert first.finished
     assert first.step < 60
-    again = train(tiny_config(folder, *impatient), tmp_path / "run")
+    heard = Heard()
+    again = train(tiny_config(folder, *impatient, "training.max_steps=70"), tmp_path / "run", reporter=heard)
     assert again.step == first.step
-    more = train(tiny_config(folder, *impatient, "training.patience=2"), tmp_path / "run")
+    assert heard.lines[-1] == (
+        "1 validations without a better one ended it before step 70; to go on, raise training.patience (0: no limit)"
+    )
+    more = train(tiny_config(folder, *impatient, "training.max_steps=70", "training.patience=2"), tmp_path / "run")
     assert more.step > first.step
 
 
@@ -520,6 +537,16 @@ def test_data_prepared_to_start_from_a_model_is_not_trained_on_without_it(folder
     with pytest.raises(ConfigError, match=r"its data was prepared to start from .*first.model. Give --from"):
         train(tiny_config(folder), tmp_path / "run")
     assert train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first").finished
+
+
+def test_data_prepared_to_start_from_a_model_is_not_trained_on_from_other_weights(folder: Path, tmp_path: Path) -> None:
+    for name, seed in (("first", 1), ("other", 2)):
+        train(tiny_config(folder, f"training.seed={seed}", "training.max_steps=4"), tmp_path / name)
+    prepare_data(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
+    weights = tmp_path / "first" / "model" / "model.safetensors"
+    shutil.copy(tmp_path / "other" / "model" / "model.safetensors", weights)
+    with pytest.raises(ConfigError, match=f"{weights}: others than when the data of .*run was prepared"):
+        train(tiny_config(folder), tmp_path / "run", start_from=tmp_path / "first")
 
 
 def test_a_run_goes_on_from_where_it_began_only(folder: Path, tmp_path: Path) -> None:
@@ -830,7 +857,19 @@ def test_a_run_goes_on_only_on_a_device_that_there_is(folder: Path, tmp_path: Pa
     resolved.write_text(resolved.read_text().replace('device = "cpu"', 'device = "tpu"'))
     with pytest.raises(ConfigError, match="device = 'tpu': choose one of auto, cpu, cuda, mps"):
         train(tiny_config(folder), tmp_path / "run")
-    assert saved_steps(tmp_path / "run") == [4, 5]
+    before = contents(tmp_path / "run")
+    with pytest.raises(ConfigError, match="device = 'tpu'"):
+        train(tiny_config(folder, "training.max_steps=99"), tmp_path / "run")
+    assert contents(tmp_path / "run") == before  # no limit was raised
+
+
+def test_other_versions_are_said_and_those_of_the_beginning_are_kept(folder: Path, tmp_path: Path) -> None:
+    train(tiny_config(folder), tmp_path / "run", stop=After(5))
+    resolved, heard = tmp_path / "run" / "resolved.toml", Heard()
+    resolved.write_text(resolved.read_text().replace(f'torch = "{torch.__version__}"', 'torch = "0.1"'))
+    train(tiny_config(folder), tmp_path / "run", reporter=heard)
+    assert any("begun with torch 0.1, now it is" in line for line in heard.lines)
+    assert tomllib.loads(resolved.read_text())["facts"]["versions"]["torch"] == "0.1"
 
 
 def test_a_session_that_died_tells_of_what_it_saved(folder: Path, tmp_path: Path) -> None:

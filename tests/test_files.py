@@ -215,6 +215,17 @@ def test_what_a_link_stands_for_is_replaced_and_a_pipe_is_written_to(tmp_path: P
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_a_folder_is_replaced_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "x").symlink_to(tmp_path / "disk")
+    for text in ("one", "two"):
+        with atomic_folder(tmp_path / "x") as folder:
+            (folder / "a").write_text(text)
+        assert (tmp_path / "x").is_symlink()
+        assert (tmp_path / "disk" / "a").read_text() == text
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["disk", "x"]
+
+
 def test_a_file_system_that_cannot_sync_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.fsync
 

@@ -1,12 +1,23 @@
 """What the machine is and how fast: plausible numbers, the best of several measurements, and quickly."""
 
+import os
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from transduce import machine
-from transduce.machine import instructions, measure_machine, memory, peak_resident, processor, resident
+from transduce.machine import (
+    instructions,
+    measure_machine,
+    memory,
+    peak_resident,
+    processor,
+    resident,
+    usable_processors,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +64,31 @@ def test_memory_of_the_machine_and_of_this_process() -> None:
     assert resident() >= len(block)
     assert peak_resident() >= resident()
     assert peak_resident() < held["total"]
+
+
+def test_a_container_has_what_it_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, free = tmp_path / "outer" / "inner", memory()
+    own.mkdir(parents=True)
+    monkeypatch.setattr(machine, "_control_groups", lambda: [own, own.parent, tmp_path])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert (usable_processors(), memory()["total"]) == (64, free["total"])
+    (own / "cpu.max").write_text("max 100000\n")
+    (own / "memory.max").write_text("max\n")
+    assert (usable_processors(), memory()["total"]) == (64, free["total"])
+    (own.parent / "cpu.max").write_text("250000 100000\n")
+    for name, value in {"max": 2**20, "current": 2**19, "stat": "anon 7\ninactive_file 1024"}.items():
+        (own.parent / f"memory.{name}").write_text(f"{value}\n")
+    assert usable_processors() == 2
+    assert memory() == {"total": 2**20, "free": 2**19 + 1024}
+    (own / "cpu.max").write_text("50000 100000\n")
+    assert usable_processors() == 1
+
+
+def test_the_groups_of_this_process_are_looked_at(tmp_path: Path) -> None:
+    found = machine._control_groups(tmp_path)
+    assert found[-1] == tmp_path
+    assert all(outer == inner.parent for inner, outer in pairwise(found))
 
 
 def test_without_a_proc_file_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,20 @@ def test_new_data_replaces_everything_of_an_old_run(tmp_path: Path) -> None:
     assert not is_begun(tmp_path / "other")
 
 
+def test_links_in_an_old_run_go_and_what_they_stand_for_stays(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    for name in ("checkpoints", "data"):
+        (run / name).rename(tmp_path / name)
+        (run / name).symlink_to(tmp_path / name)
+    (run / "tensorboard").rename(tmp_path / "gone")
+    (run / "tensorboard").symlink_to(tmp_path / "nowhere")
+    elsewhere = contents(tmp_path / "checkpoints")
+    prepare(run)
+    assert [f.name for f in run.iterdir()] == ["data"]
+    assert not (run / "data").is_symlink()
+    assert contents(tmp_path / "checkpoints") == elsewhere
+
+
 def test_data_that_cannot_be_prepared_leaves_an_old_run_as_it_was(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     before = contents(run)

@@ -135,6 +135,8 @@ EVERYTHING = (  # that a run could lose by being stopped
     "training.average=3",
     "training.patience=6",
     "training.max_steps=2000",
+    "training.r_drop=1",
+    "training.optimizer=muon",
 )
 
 

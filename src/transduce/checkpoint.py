@@ -152,5 +152,5 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 def _broken(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path}: missing, truncated or not a checkpoint of transduce ({error}). "
-        f"Delete {path.parent} to go on from the checkpoint before it, or start over with --fresh."
+        f"Delete {path.parent} to go on without it (or from the one before), or start over with --fresh."
     )

@@ -38,12 +38,12 @@ from transduce.decide import decide, make_trainer, plan_ahead
 from transduce.device import choose_precision
 from transduce.errors import BundleError, CheckpointError, ConfigError
 from transduce.evaluation.metrics import MetricScore
+from transduce.files import sha256
 from transduce.machine import peak_resident
 from transduce.nn import Transformer
 from transduce.reporter import Reporter
 from transduce.rundata import begin, check_asked, copy_dropped, describe, load_data, make_data
 from transduce.rundir import Chosen, alone, dev_score, load_asked, load_chosen, record, resolve, truncate_events
-from transduce.text.tokenizer import TokenizerPair
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
 from transduce.training.trainer import StepResult, Trainer
@@ -100,7 +100,8 @@ def train(
             world = World.from_env(environment(), config.training.device)
             choose_precision(config.training.precision, world.device)
         make_data(run, config, origin, continued, reporter)
-        record(run, config)
+        if not continued:
+            record(run, config)
         if list_dropped is not None:
             copy_dropped(run, Path(list_dropped))
         prepared = load_data(run, config)
@@ -111,11 +112,17 @@ def train(
                 rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
                 reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
         chosen, world = decide(run, config, prepared, origin, command, why, reporter)
+        record(run, config)  # a limit may have been raised
         config = resolve(config, chosen)
         trainer = make_trainer(config, chosen, world, prepared)
         progress = _standing(run, chosen, trainer, prepared, continued)
         if progress.finished and trainer.over(progress) and _has_model(run, progress.step):
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
+            if progress.step < trainer.training.max_steps:
+                reporter.say(
+                    f"{trainer.training.patience} validations without a better one ended it before step "
+                    f"{trainer.training.max_steps}; to go on, raise training.patience (0: no limit)"
+                )
             return Outcome(step=progress.step, finished=True, dev=dev_score(run))
         return _train(run, config, chosen, trainer, progress, prepared, reporter, stop)
 
@@ -132,7 +139,7 @@ def _train(
 ) -> Outcome:
     wall, cpu = time.perf_counter(), time.process_time()
     truncate_events(run, progress.step)
-    log = EventLog(run / "events.jsonl", partial(_curves, run))
+    log = EventLog(run / "events.jsonl", partial(_curves, run, progress.step))
     dev = DevSet(config, prepared, trainer.world.device, trainer.precision)
     listeners = _Both(log, reporter, dev)
     reporter.begin(progress, config)
@@ -255,7 +262,7 @@ def _standing(run: Path, chosen: Chosen, trainer: Trainer, prepared: Prepared, c
     progress = _restore(run, trainer) if continued else None
     if progress is None:
         if chosen.start_from:
-            _start_from(Path(chosen.start_from), trainer.model, prepared.tokenizers, run)
+            _start_from(Path(chosen.start_from), trainer.model, prepared, run)
         return Progress()
     if progress.finished:  # an earlier end, perhaps
         longer = _on_schedule(progress, chosen.checkpoint_every)
@@ -277,10 +284,14 @@ def _restore(run: Path, trainer: Trainer) -> Progress | None:
     return progress
 
 
-def _start_from(origin: Path, model: Transformer, tokenizers: TokenizerPair, run: Path) -> None:
-    """Give `model` the weights of `origin`. Raises `ConfigError` where the data of `run` are other pieces."""
+def _start_from(origin: Path, model: Transformer, prepared: Prepared, run: Path) -> None:
+    """Give `model` the weights of `origin`. Raises `ConfigError` where the data of `run` are other pieces, or were
+    prepared for other weights."""
     began = load_bundle(origin, torch.device("cpu"))
-    if began.tokenizers.hashes() != tokenizers.hashes():
+    weights = origin / "model.safetensors"
+    if prepared.manifest.get("start_from_sha256") not in (None, sha256(weights)):
+        raise ConfigError(f"{weights}: others than when the data of {run} was prepared. Start over with --fresh.")
+    if began.tokenizers.hashes() != prepared.tokenizers.hashes():
         raise ConfigError(
             f"{run}: its data was prepared with another vocabulary than that of {origin}. Start over with --fresh."
         )
@@ -335,10 +346,11 @@ def _bundle_config(
     )
 
 
-def _curves(run: Path) -> Curves | None:
-    """TensorBoard's writer where the extra is installed; importing it takes as long as an update of a small model."""
+def _curves(run: Path, step: int) -> Curves | None:
+    """TensorBoard's writer, which forgets what came after `step`, where the extra is installed; importing it takes as
+    long as an update of a small model."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)

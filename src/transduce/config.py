@@ -238,7 +238,7 @@ def recipe_text(recipe: str) -> tuple[str, str]:
     path = Path(recipe)
     if recipe.endswith(".toml") or path.is_file():
         try:
-            return path.stem, path.read_text(encoding="utf-8")
+            return path.stem, path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot read this recipe ({error}).") from error
     names = recipe_names()
@@ -308,6 +308,20 @@ def derive(values: dict[str, Any]) -> dict[str, Any]:
     if tokenizer.get("joint") is False:
         model.setdefault("share_embeddings", "target")
     return values | {"model": model}
+
+
+def check_types(asked: Mapping[str, Any], where: str) -> None:
+    """Raise `ConfigError` for a value of another type than its setting has, whatever else its section lacks. What is
+    unknown, and what a section says as a whole, is left to `build_config`."""
+    sections = typing.get_type_hints(RunConfig)
+    for section, inner in asked.items():
+        kinds = typing.get_type_hints(sections[section]) if is_dataclass(sections.get(section)) else {}
+        for key, value in inner.items() if isinstance(inner, dict) else ():
+            if key in kinds and (section, key) != ("model", "layer"):
+                try:
+                    TypeAdapter(kinds[key]).validate_json(_json(value), strict=True)
+                except ValidationError as error:
+                    raise ConfigError(f"{where}: {_first_problem(error, value, f'{section}.{key}')}") from error
 
 
 def build_config(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -401,12 +415,13 @@ def _said(value: Any) -> Any:
     return value
 
 
-def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
-    """One line about the first error, unknown keys before the trouble they cause elsewhere."""
+def _first_problem(error: ValidationError, values: Any, inside: str = "") -> str:
+    """One line about the first error, unknown keys before the trouble they cause elsewhere. `values` may be those
+    `inside` a key."""
     problems = [p for p in error.errors(include_url=False) if _is_meant(p["loc"], values)]
     unknown = [p for p in problems if p["type"] in ("unexpected_keyword_argument", "extra_forbidden")]
     problem = (unknown or problems or error.errors(include_url=False))[0]
-    place = [str(part) for part in problem["loc"] if not _is_kind(part)]
+    place = [*filter(None, [inside]), *(str(part) for part in problem["loc"] if not _is_kind(part))]
     key = ".".join(place)
     if unknown:
         return f"{key}: no such field.{_nearest(place[-1], _known_keys(place[:-1]))}"
@@ -417,7 +432,7 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
     return f"{key} = {json.dumps(problem['input'], ensure_ascii=False)[:80]}: {problem['msg']}."
 
 
-def _is_meant(place: Sequence[int | str], values: Mapping[str, Any]) -> bool:
+def _is_meant(place: Sequence[int | str], values: Any) -> bool:
     """Whether an error is about the kind of data set, or layer, that was given: pydantic tells what is wrong with it as
     any of them."""
     given: Any = values

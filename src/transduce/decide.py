@@ -21,7 +21,7 @@ from transduce.nn.transformer import build
 from transduce.plan import Timing, fit, make_plan, predict
 from transduce.reporter import Reporter
 from transduce.rundata import load_data, save_plan
-from transduce.rundir import Chosen, load_chosen, load_reasons, save_resolved
+from transduce.rundir import Chosen, load_chosen, load_facts, save_resolved
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import build_optimizer
 from transduce.training.parallel import cut
@@ -52,12 +52,15 @@ def decide(
         CheckpointError: what was decided before cannot be read.
     """
     chosen = load_chosen(run)
-    said_before = {} if chosen is None else {key: text for key, (_, text) in load_reasons(run).items()}
+    begun = {} if chosen is None else load_facts(run)
     if chosen is None:
         chosen, world = _decide_first(run, config, prepared, origin, command, reporter)
     else:
         chosen, world = _decide_again(run, config, chosen, origin)
-    facts = {"versions": versions(), "train": prepared.manifest["train"], "why": dict(why) or said_before}
+    now, first = versions(), begun.get("versions", {})
+    for name in [name for name in now if first.get(name, now[name]) != now[name]]:
+        reporter.say(f"{run}: begun with {name} {first[name]}, now it is {now[name]}: no longer the same bit for bit")
+    facts = {"versions": first or now, "train": prepared.manifest["train"], "why": dict(why) or begun.get("why", {})}
     save_resolved(run, config, chosen, facts)
     return chosen, world
 

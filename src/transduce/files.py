@@ -30,6 +30,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         SaveError: the disk is full or not writable. Whatever stood at `path` before still does.
     """
+    asked, path = path, path.resolve()  # what a link stands for is replaced, not the link
     temporary, old = path.with_name(path.name + NEW), path.with_name(path.name + OLD)
     try:
         _put_back(old, path)
@@ -44,7 +45,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
         sync(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(asked, error) from error
     finally:
         _put_back(old, path)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -135,12 +135,40 @@ def instructions() -> list[str]:
     return [name for key, name in INSTRUCTIONS.items() if capabilities.get(key)]
 
 
+def usable_processors() -> int:
+    """How many processors this process may use: those it may run on, and as many as its container may keep busy."""
+    found = float(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
+    for group in _control_groups():
+        with contextlib.suppress(OSError, ValueError):  # a version without limits, or "max"
+            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
+            found = min(found, int(quota) / int(period))
+    return max(1, int(found))
+
+
 def memory() -> dict[str, int]:
-    """Bytes of memory in all, and free for a new process where the system tells (Linux)."""
+    """Bytes of memory in all, and free for a new process where the system tells (Linux); what a container may have."""
     found = {"total": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
     with contextlib.suppress(OSError, LookupError):
         found["free"] = _kilobytes("/proc/meminfo", "MemAvailable:")
+    for group in _control_groups():
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            limit, used = (int((group / f"memory.{name}").read_text(encoding="utf-8")) for name in ("max", "current"))
+            kept = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
+            found["total"] = min(found["total"], limit)
+            left = max(0, limit - used + int(kept["inactive_file"]))  # copies of files, which are given up
+            found["free"] = min(found.get("free", left), left)
     return found
+
+
+def _control_groups(root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+    """Where Linux (control groups, version 2) tells what this process and those around it may take; a container sees
+    its own limits at the root."""
+    own = ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            own = line.removeprefix("0::/") if line.startswith("0::/") else own
+    inner = root / own
+    return [inner, *(folder for folder in inner.parents if folder.is_relative_to(root))]
 
 
 def resident() -> int:

@@ -324,7 +324,7 @@ def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
 
 def counts_steps(asked: Mapping[str, Any]) -> bool:
     """Whether somebody wants so many steps, and the clock to have no say."""
-    return "training.max_steps" in asked and "training.minutes" not in asked
+    return "training.max_steps" in asked and not asked.get("training.minutes")
 
 
 def _is_raw_text(asked: Mapping[str, Any]) -> bool:

@@ -17,13 +17,13 @@ from transduce.data.preflight import reasons
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare, with_drawn_pieces
 from transduce.errors import CheckpointError, ConfigError, DataError
 from transduce.evaluation.metrics import evaluate
-from transduce.files import copy_atomically, is_special, write_json
+from transduce.files import copy_atomically, is_special, sha256, write_json
 from transduce.nn.transformer import TransformerConfig
 from transduce.plan import Plan, to_values
 from transduce.presets import PLACEHOLDERS
 from transduce.reporter import Reporter
 from transduce.rundir import check_same, is_begun, load_asked, load_chosen, new_data
-from transduce.text.tokenizer import Kind, Tokenizer, TokenizerPair
+from transduce.text.tokenizer import Kind, Tokenizer, TokenizerConfig, TokenizerPair
 
 DROPOUTS = ("p_drop", "attention_dropout", "activation_dropout")  # what fine-tuning may change of a model
 _REPORT = "data/preflight.json"
@@ -135,9 +135,9 @@ def _named(origin: str, start_from: str | Path | None) -> Path | None:
 
 def _as_begun(config: RunConfig, begun: RunConfig) -> RunConfig:
     """`config`, with what a run that began from a model has of it (`_take_over`)."""
-    tokenizer = begun.tokenizer
-    kinds = tokenizer.source, tokenizer.target
-    return _keeping(config, begun.model, tokenizer.joint, kinds, begun.data, begun.data.placeholders, begun.data.tags)
+    asked, data = config.tokenizer, begun.data
+    pieces = replace(begun.tokenizer, dropout=asked.dropout, sampling=asked.sampling)
+    return _keeping(config, begun.model, pieces, data, data.placeholders, data.tags)
 
 
 def _continues(run: Path, fresh: bool) -> bool:
@@ -177,7 +177,8 @@ def make_data(run: Path, config: RunConfig, origin: Path | None, continued: bool
             preflight = prepare(data, sources(config), tokenizer, reporter.say, reporter.tokenised)
             if origin is not None:
                 manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
-                write_json(data / "manifest.json", manifest | {"start_from": str(origin)})
+                began = {"start_from": str(origin), "start_from_sha256": sha256(origin / "model.safetensors")}
+                write_json(data / "manifest.json", manifest | began)
         reporter.surveyed(preflight)
 
 
@@ -223,27 +224,28 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """`config`, with what fine-tuning keeps of the model before; its tags come first, for they keep their pieces."""
     before, own = load_config(origin), TokenizerPair.load(origin)
-    kinds = kinds_of(own)(config.tokenizer.source, config.tokenizer.target)
+    source, target = kinds_of(own)(config.tokenizer.source, config.tokenizer.target)
+    size = max(own.source.size, own.target.size)
+    pieces = replace(config.tokenizer, source=source, target=target, joint=own.joint, size=size)
     tags = tuple(dict.fromkeys([*before.tags, *config.data.known_tags]))
-    return _keeping(config, before.model, own.joint, kinds, before, PLACEHOLDERS if before.placeholders else 0.0, tags)
+    return _keeping(config, before.model, pieces, before, PLACEHOLDERS if before.placeholders else 0.0, tags)
 
 
 def _keeping(
     config: RunConfig,
     model: TransformerConfig,
-    joint: bool,
-    kinds: tuple[Kind, Kind],
+    pieces: TokenizerConfig,
     before: DataConfig | BundleConfig,
     placeholders: float,
     tags: tuple[str, ...],
 ) -> RunConfig:
     """`config` with the architecture (but for dropout), vocabulary, tags and normal form of the model before, and its
     placeholders and languages where no others are given."""
-    data, (source, target) = config.data, kinds
+    data = config.data
     return replace(
         config,
         model=replace(model, **{name: getattr(config.model, name) for name in DROPOUTS}),
-        tokenizer=replace(config.tokenizer, joint=joint, source=source, target=target),
+        tokenizer=pieces,
         data=replace(
             data,
             pretokenised=before.pretokenised,

@@ -117,7 +117,11 @@ def new_data(run: Path) -> Iterator[Path]:
 
 def record(run: Path, config: RunConfig) -> None:
     """Write recipe.toml: from now on `run` is this recipe's. One that says so already is left as it is."""
-    path, text = run / "recipe.toml", to_toml(to_values(config)).encode()
+    _write(run / "recipe.toml", to_values(config))
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    text = to_toml(values).encode()
     if not path.is_file() or path.read_bytes() != text:
         write_atomically(path, text)
 
@@ -170,6 +174,11 @@ def load_reasons(run: Path) -> dict[str, tuple[Any, str]]:
     return _resolved(run, reasons)
 
 
+def load_facts(run: Path) -> dict[str, Any]:
+    """Versions, data and reasons when `run` was begun. Raises `CheckpointError` as `load_reasons` does."""
+    return _resolved(run, lambda values: dict(values["facts"]))
+
+
 def _resolved(run: Path, read: Callable[[dict[str, Any]], T]) -> T:
     """What `read` finds in resolved.toml."""
     path = run / "resolved.toml"
@@ -183,7 +192,7 @@ def save_resolved(run: Path, config: RunConfig, chosen: Chosen, facts: Mapping[s
     """Write resolved.toml: every value that is used, what was chosen, and facts about data and versions."""
     values = to_values(resolve(config, chosen))
     record = {name: getattr(chosen, name) for name in chosen.__slots__}
-    write_atomically(run / "resolved.toml", to_toml(values | {"chosen": record, "facts": dict(facts)}).encode())
+    _write(run / "resolved.toml", values | {"chosen": record, "facts": dict(facts)})
 
 
 def resolve(config: RunConfig, chosen: Chosen) -> RunConfig:
@@ -251,12 +260,12 @@ def _delete(path: Path) -> None:
     leavings = [path.with_name(path.name + suffix) for suffix in (NEW, OLD)]
     for leaving in leavings:
         _remove(leaving)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         _remove(path.rename(leavings[0]))
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

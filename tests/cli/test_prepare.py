@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
+    monkeypatch.setattr(compose, "_curves", lambda run, step: None)  # TensorBoard takes longer than these runs
     monkeypatch.setattr("sys.argv", ["transduce", "prepare", "--fresh", "my data"])
 
 

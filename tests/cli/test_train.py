@@ -40,7 +40,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_curves", lambda run: None)  # TensorBoard takes longer than these runs
+    monkeypatch.setattr(compose, "_curves", lambda run, step: None)  # TensorBoard takes longer than these runs
 
 
 # ---- from files
@@ -246,6 +246,11 @@ def test_what_the_model_to_start_from_decides_cannot_be_asked_for(
     message = f"model.n_layers = {n + 1} and --from: the model to start from has {n}, which stays."
     transduce("train", *tuned, "--set", f"model.n_layers={n + 1}").refused(message)
     transduce("train", *tuned, "--set", "data.normalise=nfc").refused("data.normalise = 'nfc' and --from")
+    transduce("train", *tuned, "--set", 'model.layer={kind="recurrent"}').refused("model.layer = {'kind': 'recurrent'}")
+    for setting in ("tokenizer.size=700", "tokenizer.joint=true", "tokenizer.source=unigram"):
+        transduce("train", *tuned, "--set", setting).refused(
+            setting.split("=")[0], "and --from: the model to start from"
+        )
     assert transduce("train", *tuned, "--set", f"model.n_layers={n}").status == 0
     transduce("train", *given, "--set", f"model.n_layers={n + 1}").refused(message)  # it goes on without --from too
 
@@ -266,6 +271,40 @@ def test_other_optimizers_have_their_own_rate_and_no_dropout_has_no_r_drop(
     assert chosen("model.p_drop=0") == ("muon", 0.006, 0.0)
 
 
+def test_steps_without_minutes_let_the_rate_come_down(tmp_path: Path) -> None:
+    files = write_text(tmp_path)
+    for more in ([], ["training.minutes=0"]):
+        config, why, _ = asked_for(None, files, None, None, "tiny", None, ["training.max_steps=9", *more])
+        assert (config.training.schedule, why["training.schedule"]) == (
+            "linear",
+            "down to 0 at the last of these steps",
+        )
+
+
+def test_what_a_run_from_files_is_called(tmp_path: Path) -> None:
+    """After both languages, or the pairs; or as asked. One that goes on keeps its name, whatever is left out."""
+    write_corpus(tmp_path)
+    shutil.copy(tmp_path / "train.bb", tmp_path / "target")
+
+    def called(files: dict[str, Path | None], *settings: str, langs: str | None = None) -> tuple[str, Path]:
+        config, _, run = asked_for(None, files, None, langs, "tiny", None, list(settings))
+        return config.name, run
+
+    both: dict[str, Path | None] = {"source": tmp_path / "train.aa", "target": tmp_path / "train.bb"}
+    assert called(both) == ("aa-bb", Path("runs/aa-bb"))
+    assert called(both, "name=mine") == ("mine", Path("runs/mine"))
+    assert called(both | {"target": tmp_path / "target"}) == ("model", Path("runs/model"))
+
+
+def test_languages_need_not_be_said_again(transduce: Transduce, tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    pairs = write_lines(tmp_path / "p.tsv", [f"{line}\t{mirror(line)}" for line in sentences(40, seed=3)])
+    given = ("train", "--pairs", pairs, "--out", tmp_path / "run", *SMALL, *QUICK)
+    assert transduce(*given, "--langs", "aa-bb").status == 0
+    said = transduce(*given)
+    assert (said.status, "finished at step 12" in said.err) == (0, True)
+
+
 def test_a_named_size_is_chosen_once_too(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     given = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb", "--out", tmp_path / "run")
@@ -280,15 +319,17 @@ def test_a_named_size_is_chosen_once_too(transduce: Transduce, tmp_path: Path) -
 
 def test_data_that_was_prepared_is_trained_on_as_it_was_chosen(transduce: Transduce, tmp_path: Path) -> None:
     write_corpus(tmp_path)
-    files = ("--source", tmp_path / "train.aa", "--target", tmp_path / "train.bb")
-    given = (*files, "--out", tmp_path / "run", *SMALL, *QUICK)
+    files: dict[str, Path | None] = {"source": tmp_path / "train.aa", "target": tmp_path / "train.bb"}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    given = (*options, "--out", tmp_path / "run", *SMALL, *QUICK)
     assert transduce("prepare", *given, "--minutes", 0.005).status == 0
-    said = transduce("train", *given, "--minutes", 0)
-    assert said.status == 0, said.err
-    assert load_asked(tmp_path / "run").training.schedule == "linear"
-    why = load_reasons(tmp_path / "run")
+    config, why, _ = asked_for(None, files, None, None, "auto", None, ["training.minutes=0"], tmp_path / "run")
+    assert config.training.schedule == "linear"
     assert "model.norm" in why
     assert "training.schedule" not in why  # today's reason would be another's
+    said = transduce("train", *given, "--minutes", 0)
+    assert said.status == 0, said.err
+    assert load_reasons(tmp_path / "run")["training.schedule"] == ("linear", "down to 0 at the last of these steps")
 
 
 def test_fine_tuning_goes_on_showing_placeholders(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,6 +463,9 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
             "--source S --target T --set training.minutes=abc",
             'training.minutes = "abc": Input should be a valid number.',
         ),
+        ('--pairs P --set tokenizer.source=["bpe"]', 'tokenizer.source = ["bpe"]: Input should be'),
+        ("--pairs P --set model.p_drop=high", 'model.p_drop = "high": Input should be a valid number.'),
+        ("--pairs P --list-dropped x.tsv.gz", "--list-dropped x.tsv.gz: the list is plain text. Call it x.tsv."),
         ("--source S --target T --set tokenizer=abc", "--set tokenizer=abc: which section?"),
         ("--source S --target T --minutes -1", "training.minutes = -1.0: must be finite and not negative"),
         ("--source S --target T --minutes soon", "'--minutes'"),

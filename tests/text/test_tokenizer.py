@@ -1,5 +1,7 @@
 """Laws of the tokenizers: nothing is lost, nothing special comes from text, the same data gives the same model."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -352,16 +354,29 @@ def test_unknown_kinds_are_errors_without_a_type_checker_too(side: str, monkeypa
 
 # ---- draws
 
+WORDS = LINES[0].removesuffix(".").split()
+
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_draws_follow_from_the_seed_and_decode_to_the_text(kind: Kind) -> None:
-    tokenizer, lines = raw_tokenizers[kind], LINES * 5
+    tokenizer, words = raw_tokenizers[kind], WORDS * 5
     assert tokenizer.kind_of_draws == kind
-    first = tokenizer.draw(lines, 0.3, seed=1)
-    assert tokenizer.draw(lines, 0.3, seed=1) == first
-    assert tokenizer.draw(lines, 0.3, seed=2) != first
-    assert [tokenizer.decode(row) for row in first] == lines
-    assert len({tuple(row) for row in first}) > len(set(lines))
+    first = tokenizer.draw(words, 0.3, seed=1)
+    assert tokenizer.draw(words, 0.3, seed=1) == first
+    assert tokenizer.draw(words, 0.3, seed=2) != first
+    assert [tokenizer.decode(row) for row in first] == words
+    assert len({tuple(row) for row in first}) > len(set(words))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_draws_are_the_same_in_every_process(kind: Kind, tmp_path: Path) -> None:
+    raw_tokenizers[kind].save(tmp_path / "a.model")
+    script = (
+        "import sys; from pathlib import Path; from transduce.text.tokenizer import Tokenizer\n"
+        "print(Tokenizer.load(Path(sys.argv[1])).draw(sys.argv[2:], 0.3, seed=1))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", script, tmp_path / "a.model", *WORDS], text=True)
+    assert said.strip() == str(raw_tokenizers[kind].draw(WORDS, 0.3, seed=1))
 
 
 def test_other_kinds_have_nothing_to_draw() -> None:

@@ -1,11 +1,23 @@
 """Where people read: standard error. Standard output is for results alone."""
 
 import json
-from typing import Any
+import os
+import sys
+from typing import Any, final
 
 from rich.console import Console
 
-err = Console(stderr=True, highlight=False)
+
+@final
+class _Spoken(Console):
+    """What is said to a person, who may leave: the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Say the rest to nobody, where rich would end the process."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+err = _Spoken(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:

@@ -69,8 +69,8 @@ def machine() -> dict[str, Any]:
     from transduce.card import versions
     from transduce.config import recipe_names
     from transduce.device import choose_device, choose_precision
-    from transduce.machine import instructions, measure_machine, memory, processor
-    from transduce.training.world import default_threads, usable_processors
+    from transduce.machine import instructions, measure_machine, memory, processor, usable_processors
+    from transduce.training.world import default_threads
 
     device = choose_device("auto")
     precision, why = choose_precision("auto", device)

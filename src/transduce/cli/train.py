@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +52,7 @@ ListDropped = Annotated[
     Path | None, typer.Option(metavar="F", help="Write every pair that is not trained on, and why, to this file.")
 ]
 STDOUT = Path("-")
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: delete what an earlier run left in RUN.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: delete an earlier run in RUN (not its averages).")]
 StartFrom = Annotated[Path | None, typer.Option("--from", metavar="BUNDLE", help="Fine-tune this model.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -200,10 +200,12 @@ def prepare(
 
 def _check_dropped(path: Path | None, as_json: bool) -> None:
     """Raise `ConfigError` where the list of `--list-dropped` cannot go to `path`."""
-    from transduce.cli.files import check_place
+    from transduce.cli.files import PACKED, check_place
 
     if path == STDOUT and as_json:
         raise ConfigError("--list-dropped - and --json: both go to standard output. Name a file for the list.")
+    if path is not None and path.suffix in PACKED:
+        raise ConfigError(f"--list-dropped {path}: the list is plain text. Call it {path.with_suffix('')}.")
     if path != STDOUT:
         check_place(path)
 
@@ -332,7 +334,7 @@ def _from_files(
     mix_columns: str | None,
 ) -> tuple["RunConfig", dict[str, str], Path]:
     from transduce.bundle import bundle_folder
-    from transduce.config import apply_settings, build_config, derive, flat_values
+    from transduce.config import apply_settings, build_config, check_types, derive, flat_values
     from transduce.data.cleaning import EVERY_RULE
     from transduce.data.corpus import read_pairs
     from transduce.data.survey import survey
@@ -349,16 +351,18 @@ def _from_files(
     else:
         source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
     data |= {"source_lang": source_lang, "target_lang": target_lang}
-    name = f"{source_lang}-{target_lang}" if source_lang else Path(given.get("pairs", "model")).name.split(".")[0]
-    run = out or _folder(name)
     asked = apply_settings({}, settings)
+    both = f"{source_lang}-{target_lang}" if source_lang and target_lang else ""
+    name = asked.get("name") or both or Path(given.get("pairs", "model")).name.split(".")[0]
+    run = out or _folder(name)
+    check_types(asked, "command line")
     _check_decided(start_from, run, asked, fresh)
     check_preset(preset_name)
     begun = {} if fresh else _chosen_before(run, data)
     if begun and preset_name != "auto" and start_from is None:
         _check_preset_of(run, preset_name, begun["model"], asked.get("model", {}))
     if begun and (run / "resolved.toml").is_file():
-        return build_config(derive(apply_settings(begun | {"name": name}, settings)), "command line"), {}, run
+        return build_config(derive(apply_settings(begun, settings)), "command line"), {}, run
     wanted = _flat(asked)
     training = {"minutes": 0.0 if counts_steps(wanted) else 30.0} | asked.get("training", {})
     minimal = build_config({"data": data | asked.get("data", {}), "training": training}, "command line")
@@ -369,8 +373,8 @@ def _from_files(
     choices = choose(preset_name, found, minimal.training.minutes, threads, wanted, origin)
     chosen = sections(choices)
     data |= chosen.pop("data", {})
-    values = begun or {"data": data, "cleaning": asdict(EVERY_RULE), **chosen}
-    values = apply_settings(values | {"name": name}, settings)
+    values = begun or {"name": name, "data": data, "cleaning": asdict(EVERY_RULE), **chosen}
+    values = apply_settings(values, settings)
     config = build_config(derive(values), "command line")
     used = flat_values(config)
     reasons = {c.key: c.why if used[c.key] == c.value else "as asked" for c in choices}
@@ -413,19 +417,32 @@ def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fr
     chosen = None if fresh else load_chosen(run)
     if chosen is not None and chosen.start_from:
         begun = load_asked(run)
-        model, data = begun.model, {"pretokenised": begun.data.pretokenised, "normalise": begun.data.normalise}
+        model, form = begun.model, (begun.data.pretokenised, begun.data.normalise)
+        pieces: dict[str, Any] = asdict(begun.tokenizer)
     elif start_from is not None and (is_bundle(start_from) or is_bundle(start_from / "model")):
         before = load_config(bundle_folder(start_from))
-        model, data = before.model, {"pretokenised": before.pretokenised, "normalise": before.normalise}
+        model, form = before.model, (before.pretokenised, before.normalise)
+        pieces = _pieces_of(bundle_folder(start_from), asked.get("tokenizer", {}))
     else:  # nothing was begun so; what is not there is said later
         return
-    own = {f"model.{f.name}": getattr(model, f.name) for f in fields(model) if f.name not in (*DROPOUTS, "layer")}
-    own |= {f"data.{key}": value for key, value in data.items()}
+    own = {f"model.{name}": value for name, value in asdict(model).items() if name not in DROPOUTS}
+    own |= dict(zip(("data.pretokenised", "data.normalise"), form, strict=True))
+    own |= {f"tokenizer.{name}": pieces[name] for name in ("source", "target", "joint", "size")}
     for key, value in _flat(asked).items():
-        if key in own and own[key] != value:
+        if key in own and own[key] != (own[key] | value if isinstance(value, dict) else value):
             raise ConfigError(
                 f"{key} = {value!r} and --from: the model to start from has {own[key]!r}, which stays. Leave it out."
             )
+
+
+def _pieces_of(bundle: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The vocabulary of a model as settings have it; of the kinds `asked` for where it cannot tell its own."""
+    from transduce.rundata import kinds_of
+    from transduce.text.tokenizer import TokenizerPair
+
+    own = TokenizerPair.load(bundle)
+    source, target = kinds_of(own)(asked.get("source", "bpe"), asked.get("target", "bpe"))
+    return {"source": source, "target": target, "joint": own.joint, "size": max(own.source.size, own.target.size)}
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,16 +11,18 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from operator import index
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, Self, SupportsIndex, assert_never, final, get_args
 
 import sentencepiece
 
 from transduce.errors import BundleError, ConfigError, DataError
 from transduce.files import write_atomically
+from transduce.text.draws import by_probability, without_merges
 from transduce.text.form import check_tags, split_tag
 from transduce.text.pieces import IDS, PLACEHOLDERS, TAGS
 
@@ -180,22 +182,20 @@ class Tokenizer:
             return "bpe"
         return "unigram" if found else "bpe"  # some versions say nothing instead
 
-    def draw(self, texts: Sequence[str], strength: float, seed: int) -> list[list[int]]:
-        """A random segmentation of each text, the same for the same texts and seed.
+    def draw(self, words: Sequence[str], strength: float, seed: int) -> list[list[int]]:
+        """A random segmentation of each word, whose letters all have pieces; the same for the same words and seed.
 
         `strength` is the probability of leaving out a merge for bpe, the exponent of probabilities for unigram.
         """
-
-        def drawn() -> list[list[int]]:
-            sentencepiece.set_random_generator_seed(seed)
-            rows: list[list[int]] = self._processor.encode(
-                [_utf8(text) for text in texts], enable_sampling=True, nbest_size=-1, alpha=strength, num_threads=1
-            )
-            return rows
-
-        # the library's generators are a thread's own, and take the seed when the thread first draws
-        with ThreadPoolExecutor(1) as fresh:
-            return fresh.submit(drawn).result()
+        random, by = Random(seed), by_probability if self.kind_of_draws == "unigram" else without_merges
+        listed = zip(self.pieces(range(self.size)), self.are_parts_of_words(), strict=True)
+        ids = {piece: i for i, (piece, is_part) in enumerate(listed) if is_part}
+        scores = {piece: self._processor.get_score(i) for piece, i in ids.items()}
+        found: list[list[int]] = []
+        for word, same in groupby(words):
+            drawn = by(_SPACE + word, scores, strength, random)
+            found += [[ids[piece] for piece in next(drawn)] for _ in same]
+        return found
 
     def are_parts_of_words(self) -> list[bool]:
         """For each id whether it is an ordinary piece: not special, not a placeholder, not a byte."""

@@ -1,7 +1,6 @@
 """What runs where. The only file of the library that reads the process environment."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -10,6 +9,7 @@ import torch
 
 from transduce.device import choose_device
 from transduce.errors import ConfigError
+from transduce.machine import usable_processors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +39,6 @@ def default_threads(env: Mapping[str, str]) -> int:
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     return usable_processors()
-
-
-def usable_processors() -> int:
-    """How many processors this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def environment() -> Mapping[str, str]:
