@@ -225,6 +225,15 @@ def model_of(**changes: Any) -> Callable[[dict[str, Any]], Any]:
         model_of(norm="sandwich"),
         model_of(share_embeddings="target", d_model=7),
         fields_of(source_size="many"),
+        fields_of(beam="4"),
+        fields_of(alpha=None),
+        fields_of(extra_length=1.5),
+        fields_of(max_length=0),
+        fields_of(usual_extra="x"),
+        fields_of(normalise="nfd"),
+        fields_of(placeholders=1),
+        fields_of(beam=True),
+        fields_of(tokenizers=None),
     ],
 )
 def test_foreign_configs_are_noticed(tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -232,6 +241,14 @@ def test_foreign_configs_are_noticed(tmp_path: Path, change: Callable[[dict[str,
     path = tmp_path / "m" / "config.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(BundleError, match="config.json: "):
+        load_bundle(tmp_path / "m", CPU)
+
+
+def test_a_newer_version_is_told_from_damage(tmp_path: Path) -> None:
+    save(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"smell": "of roses"}))
+    with pytest.raises(BundleError, match="made by a newer version of transduce, with smell. Update this one"):
         load_bundle(tmp_path / "m", CPU)
 
 

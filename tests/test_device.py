@@ -1,10 +1,12 @@
 """Devices and number formats: what is chosen, why, and what is refused."""
 
 import ctypes
+from typing import cast
 
 import pytest
 import torch
 
+from tests.conftest import run_time_checks
 from transduce import device
 from transduce.device import autocast, choose_device, choose_precision, has_fast_bf16, tune_process
 from transduce.errors import ConfigError
@@ -83,6 +85,11 @@ def test_precision_follows_the_hardware_or_the_wish(monkeypatch: pytest.MonkeyPa
     assert choose_precision("auto", CPU)[0] == "bf16"
     assert choose_precision("bf16", CPU) == ("bf16", "bf16 as asked")
     assert choose_precision("fp32", CPU) == ("fp32", "fp32 as asked")
+
+
+def test_an_unknown_precision_is_an_error_that_lists_the_known() -> None:
+    with run_time_checks(on=False), pytest.raises(ConfigError, match="'int4': choose one of auto, fp32, bf16"):
+        device.choose_precision(cast(device.AskedPrecision, "int4"), CPU)
 
 
 def test_bf16_is_refused_where_it_cannot_be() -> None:

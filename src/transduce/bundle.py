@@ -1,11 +1,13 @@
 """The model directory that people ship: config.json, model.safetensors, tokenizer, model card. Never pickle."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -28,8 +30,9 @@ class BundleConfig:
 
     `max_length` is the longest source the model was trained on, in pieces. At most one in a thousand targets that it
     was trained on has over `usual_extra` pieces more than the source (None: nobody counted). `metric` and `tokenize`
-    are the ones its quality is quoted in; `pretokenised` says that its text has spaces between tokens, `normalise`
-    which normal form of Unicode it reads and writes. `tags` may stand in front of a source, as `>>de<<`.
+    are the ones its quality is quoted in, `by_line` whether each line of a test set is then an input of its own.
+    `pretokenised` says that its text has spaces between tokens, `normalise` which normal form of Unicode it reads and
+    writes. `tags` may stand in front of a source, as `>>de<<`.
     `placeholders` says that the model was shown them, so that numbers, addresses and the like can go through it as
     such. `tokenizers` are the SHA-256 of the tokenizer files of source and target, which `save_bundle` fills in: a
     truncated one may still look whole.
@@ -51,6 +54,7 @@ class BundleConfig:
     placeholders: bool = False
     metric: str = "bleu"
     tokenize: str = "13a"
+    by_line: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tokenizers: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,9 +152,27 @@ def load_config(folder: Path) -> BundleConfig:
         model: dict[str, Any] = fields.pop("model")
         layer = layer_from(model.pop("layer", {"kind": "self-attention"}))
         tags = tuple(fields.pop("tags", ()))
+        if unknown := fields.keys() - {field.name for field in dataclasses.fields(BundleConfig)}:
+            raise BundleError(
+                f"{path}: made by a newer version of transduce, with {', '.join(sorted(unknown))}. Update this one."
+            )
+        _check_kinds(fields)
         return BundleConfig(model=TransformerConfig(**model, layer=layer), tags=tags, **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise BundleError(f"{path}: truncated, or not a model of transduce ({error}).") from error
+
+
+def _check_kinds(fields: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a value that is not of its setting's kind."""
+    kinds: dict[str, tuple[type, ...]] = {"alpha": (int, float), "usual_extra": (int, NoneType)}
+    kinds |= dict.fromkeys(("source_size", "target_size", "max_length", "beam", "extra_length"), (int,))
+    kinds |= dict.fromkeys(("source_lang", "target_lang", "normalise", "metric", "tokenize"), (str,))
+    kinds |= dict.fromkeys(("pretokenised", "placeholders", "by_line"), (bool,))
+    kinds |= dict.fromkeys(("provenance", "tokenizers"), (dict,))
+    for name, value in fields.items():
+        is_other = not isinstance(value, kinds[name]) or (isinstance(value, bool) and bool not in kinds[name])
+        if is_other or (name == "max_length" and value < 1) or (name == "normalise" and value not in get_args(Normal)):
+            raise ValueError(f"{name} = {value!r}")
 
 
 def load_bundle(path: Path, device: torch.device) -> Bundle:

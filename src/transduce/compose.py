@@ -342,6 +342,7 @@ def _bundle_config(
         placeholders=config.data.placeholders > 0,
         metric=config.evaluation.metric,
         tokenize=config.evaluation.tokenize,
+        by_line=config.evaluation.by_line,
         provenance={"recipe": config.name, "seed": config.training.seed, "command": chosen.command, **facts},
     )
 

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -60,8 +60,12 @@ def choose_precision(asked: AskedPrecision, device: torch.device) -> tuple[Preci
     bf16 means autocast: weights, their gradients' sums and the optimizer stay float32.
 
     Raises:
-        ConfigError: bf16 on a device whose library cannot compute in it at all (mps).
+        ConfigError: no such format; bf16 on a device whose library cannot compute in it at all (mps).
     """
+    if asked not in get_args(AskedPrecision):
+        raise ConfigError(
+            f"precision = {asked!r}: choose one of {', '.join(get_args(AskedPrecision))} (for decoding, also int8)."
+        )
     if asked == "fp32":
         return "fp32", "fp32 as asked"
     fast = has_fast_bf16(device)

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import sacrebleu
@@ -122,6 +123,13 @@ def test_a_recipe_may_score_by_line(transduce: Transduce, run: Path, tmp_path: P
     assert len(set((tmp_path / "out.bb").read_text().splitlines())) == 1
     (other / "recipe.toml").write_text(recipe.replace("by_line = true", "by_line = false"))
     assert "nrefs:3|" in transduce("evaluate", other, "--json").out
+    config = json.loads((other / "model" / "config.json").read_text())
+    assert config["by_line"] is False
+    (other / "model" / "config.json").write_text(json.dumps(config | {"by_line": True}))
+    given = ("--pairs", tmp_path / "twice.tsv", "--json")  # a model that has left its run knows it too
+    for model in (other, other / "model"):
+        assert "nrefs:1|" in transduce("evaluate", model, *given).out
+    assert "nrefs:3|" in transduce("evaluate", other / "model", *given, "--no-by-line").out
 
 
 @pytest.mark.parametrize("options", [(), ("--by-line",)])
@@ -214,7 +222,13 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("RUN --reference REF", TOGETHER),
         ("RUN --pairs REF --source SRC", "--pairs holds both sides"),
         ("RUN --source SRC --reference REF --columns 2,1", "--columns: there is no --pairs to take columns from."),
-        ("RUN --output - --json", "--output - and --json: both go to standard output."),
+        ("RUN --output -", "--output -: the scores go to standard output. Name a file for the outputs."),
+        ("RUN --source SRC --reference REF --output SRC", "this file is read, or is the report. Give another name."),
+        ("RUN --output x.html --report x.html", "--output x.html: this file is read, or is the report."),
+        (
+            "RUN --grid beam=1 --precision int8",
+            "--precision and --grid: it measures many searches of its own",
+        ),
         ("RUN --metric blue", "metric 'blue': no such metric. Did you mean 'bleu'?"),
         ("RUN --metric ,", "--metric ',': name at least one"),
         ("RUN --metric bleu --tokenize 14a", "tokenize = '14a'"),
@@ -302,6 +316,18 @@ def test_against_a_model(transduce: Transduce, run: Path, corpus: Path, tmp_path
     files = ("--hypothesis", outputs, "--reference", corpus / "test.bb")
     transduce("evaluate", *files, "--against", run).refused("a model needs inputs. Give --source")
     assert transduce("evaluate", *files, "--source", corpus / "test.aa", "--against", run).status == 0
+
+
+def test_scores_are_printed_before_outputs_are_written(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, kind: str) -> TextIO:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transduce.cli.files._opened", denied)
+    said = transduce("evaluate", run, "--output", tmp_path / "out.bb", "--json")
+    assert said.status == 1
+    assert "accuracy" in json.loads(said.out)
 
 
 def test_a_grid_is_what_each_search_gives(transduce: Transduce, run: Path, corpus: Path) -> None:

@@ -53,6 +53,12 @@ def test_made_pairs_have_the_text_on_the_right(transduce: Transduce, run: Path, 
     bare = write_lines(tmp_path / "bare.aa", lines)
     assert found == list(zip(transduce("translate", run, "--input", bare).out.splitlines(), lines, strict=True))
     assert "was made already" in transduce("backtranslate", run, text, "--out", tmp_path / "made.tsv").err
+    given = ("backtranslate", run, text, "--out", tmp_path / "exact.tsv")
+    assert transduce(*given, "--precision", "fp32").status == 0
+    transduce(*given, "--precision", "bf16").failed("begun with precision = 'fp32', now it is 'bf16'")
+    blank = write_lines(tmp_path / "blank.bb", ["", "  "])
+    transduce("backtranslate", run, blank, "--out", tmp_path / "none.tsv").refused("there is no line with text")
+    assert not (tmp_path / "none.tsv").exists()
 
     files = ("--source", corpus / "train.bb", "--target", corpus / "train.aa", "--mix-pairs", tmp_path / "made.tsv")
     assert transduce("train", *files, "--out", tmp_path / "run", *SETTINGS).status == 0

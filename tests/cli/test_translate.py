@@ -252,6 +252,10 @@ def test_the_engines_agree(
     made = (conversion / "model.bin").stat().st_mtime_ns
     assert transduce("translate", run, "--engine", "ctranslate2", stdin=lines).status == 0
     assert (conversion / "model.bin").stat().st_mtime_ns == made
+    for damaged in ("model.bin", "shared_vocabulary.json", "source_vocabulary.json"):
+        if (conversion / damaged).exists():
+            (conversion / damaged).write_bytes((conversion / damaged).read_bytes()[:20])
+            assert transduce("translate", run, "--engine", "ctranslate2", stdin=lines).out == said.out
 
 
 def test_auto_says_which_engine_it_took_and_why(
@@ -387,7 +391,8 @@ def test_prefixes_that_do_not_fit(
 ) -> None:
     begun, out = write_lines(tmp_path / "begun.bb", prefixes), tmp_path / "out.bb"
     said = transduce("translate", run, "--prefix", begun, "--output", out, stdin="the dog\nthe cat\n")
-    said.refused(message)
+    said.failed(message)
+    assert (said.status, said.out) == (2, "")
     assert not out.exists()
 
 
@@ -445,12 +450,19 @@ def test_bad_input_leaves_no_output(
     if content is not None:
         (tmp_path / "in.aa").write_bytes(content)
     said = transduce("translate", run, "--input", tmp_path / "in.aa", "--output", tmp_path / "out.bb")
-    said.refused(message)
-    assert not [f for f in tmp_path.iterdir() if f.name != "in.aa"]
+    said.failed(message)
+    assert (said.status, said.out) == (2, "")
+    assert not (tmp_path / "out.bb").exists()
+    part = tmp_path / "out.part.bb"  # of what was good
+    assert part.exists() == (f"{part}: what was written before\n" in said.err) == bool(content)
+    if content:
+        assert part.read_text() == transduce("translate", run, "dog").out
 
 
-def test_standard_input_that_is_not_utf_8(transduce: Transduce, run: Path) -> None:
-    transduce("translate", run, stdin=b"dog\nd\xf6g\n").refused("standard input:2: not UTF-8")
+def test_standard_input_that_is_not_utf_8(transduce: Transduce, run: Path, outputs: list[str]) -> None:
+    said = transduce("translate", run, stdin=f"{LINES[0]}\n".encode() + b"d\xf6g\n")
+    assert (said.status, said.out) == (2, outputs[0] + "\n")
+    said.failed("standard input:2: not UTF-8")
 
 
 def test_an_output_that_cannot_be_written_is_a_failure(
@@ -467,7 +479,7 @@ def test_an_output_that_cannot_be_written_is_a_failure(
 
 def test_an_output_that_exists_is_replaced_only_by_a_whole_one(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     out = write_lines(tmp_path / "out.bb", ["old"])
-    transduce("translate", run, "--output", out, stdin=b"dog\n\xff\n").refused("not UTF-8")
+    transduce("translate", run, "--output", out, stdin=b"dog\n\xff\n").failed("not UTF-8")
     assert out.read_text() == "old\n"
     assert transduce("translate", run, "--output", out, stdin="dog\n").status == 0
     assert out.read_text() != "old\n"
@@ -530,6 +542,27 @@ def test_who_writes_slowly_gets_every_answer_at_once(run: Path, outputs: list[st
         running.stdin.close()
         assert running.stdout.read() == ""
     assert running.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_whoever_ends_it_leaves_no_process(run: Path, tmp_path: Path, workers: int, by: signal.Signals) -> None:
+    """Nor a file under a name that nobody knows, where it could do something about it."""
+    lines, out = write_lines(tmp_path / "in.aa", ["the dog runs"] * 200_000), tmp_path / "out.bb"
+    with program(run, "--input", lines, "--output", out, "--workers", workers, threads=2) as running:
+        deadline = time.monotonic() + 60
+        while not any(f.stat().st_size for f in tmp_path.glob("out*")) and time.monotonic() < deadline:
+            time.sleep(0.05)  # until it is at work
+        started = children(running.pid)
+        os.kill(running.pid, by)
+    assert running.returncode == (130 if by == signal.SIGTERM else -by)
+    deadline = time.monotonic() + 10
+    while (left := [child for child in started if runs(child)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+    if by == signal.SIGTERM:
+        assert sorted(f.name for f in tmp_path.iterdir()) == ["in.aa", "out.part.bb"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

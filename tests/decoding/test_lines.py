@@ -32,6 +32,17 @@ def test_windows_read_no_further_than_needed() -> None:
     assert read == [0, 1, 2, 3]
 
 
+def test_lines_before_an_error_come_before_it() -> None:
+    def lines() -> Iterator[str]:
+        yield from "abc"
+        raise ValueError("a broken line")
+
+    found = windows(lines(), most_lines=2, most_characters=100)
+    assert [next(found), next(found)] == [["a", "b"], ["c"]]
+    with pytest.raises(ValueError, match="a broken line"):
+        next(found)
+
+
 @given(st.lists(st.integers(0, 60)), st.integers(1, 200), st.integers(1, 9))
 def test_batches_hold_every_row_once_within_their_budget(lengths: list[int], tokens: int, rows: int) -> None:
     found = batches(lengths, most_tokens=tokens, most_rows=rows)

@@ -122,7 +122,7 @@ def test_one_model_learns_what_every_tag_asks_for(tmp_path: Path) -> None:
     said.refused("--to fr: the tags of this model are: copy, mirror.")
     said = run([*PROGRAM, "translate", "run", ">>fr<< the dog"], tmp_path)
     assert said.status == 2
-    said.failed("Line 1 begins with the tag >>fr<<, but the tags of this model are >>copy<<, >>mirror<<.")
+    said.failed("line 1 begins with the tag >>fr<<, but the tags of this model are >>copy<<, >>mirror<<.")
 
 
 # ---- stopping

@@ -92,8 +92,11 @@ def evaluate(
     from transduce.text.form import normalise
 
     bundle, cells = parse_grid(bundle, more, grid)
-    if as_json and output == Path("-"):
-        raise ConfigError("--output - and --json: both go to standard output. Name a file for the outputs.")
+    if output == Path("-"):
+        raise ConfigError("--output -: the scores go to standard output. Name a file for the outputs.")
+    for path in (source, reference, pairs, hypothesis, against, report):
+        if output is not None and path is not None and output.resolve() == path.resolve():
+            raise ConfigError(f"--output {output}: this file is read, or is the report. Give another name.")
     languages = "", ""
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
@@ -120,7 +123,7 @@ def evaluate(
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
         named = read_test_set(first, source, reference, pairs, columns, languages, config.normalise, to)
         lines = named or (run_dev if cells else recipe_test)(first)
-        by_line = scores_by_line(first) if by_line is None else by_line
+        by_line = config.by_line or scores_by_line(first) if by_line is None else by_line
     lines = replace(lines, by_line=by_line or False)
     sources, references = lines.inputs()
     if lines.blank:
@@ -130,7 +133,8 @@ def evaluate(
         assert bundle is not None
         taken = {"beam": beam, "alpha": alpha, "against": against, "report": report, "output": output}
         taken["engine"] = _given(engine, "torch")
-        _refuse(taken, "grid", "it measures many searches of its own and keeps no outputs")
+        taken["precision"] = "int8" if precision == "int8" else None
+        _refuse(taken, "grid", "it measures many searches of its own, of the plain model, and keeps no outputs")
         show_grid(bundle, cells, test, device, precision, as_json)
         return
     check_place(output)
@@ -142,9 +146,6 @@ def evaluate(
     else:
         assert bundle is not None
         outputs = _decode(searching(bundle=bundle), test)
-    if output is not None:
-        with open_output(str(output)) as file:
-            file.writelines(line + "\n" for line in lines.line_by_line(outputs))
     systems = [(str(bundle or hypothesis), outputs)]
     if against is None:
         _print(measure(outputs, references, metrics, tokenizer), as_json)
@@ -153,6 +154,9 @@ def evaluate(
             other = [normalise(output, lines.normal) for output in _decode(searching(bundle=against), test)]
         systems.append((str(against), other))
         _print_both(outputs, systems[1][1], test, as_json)
+    if output is not None:
+        with open_output(str(output)) as file:
+            file.writelines(line + "\n" for line in lines.line_by_line(outputs))
     if report is not None:
         _write_report(report, test, systems, None if bundle is None else members(bundle)[0])
 

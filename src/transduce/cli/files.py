@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO, final, runtime_checkable
 
+from transduce.cli.console import say
 from transduce.errors import ConfigError, DataError, SaveError
 from transduce.files import NEW, is_special
 
@@ -156,14 +157,17 @@ def check_place(path: Path | None) -> None:
     """Raise `ConfigError` where no file can come to `path`, so that it is known before the work and not after."""
     if path is not None and not path.parent.is_dir():
         raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
+    if path is not None and not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: {path.parent} cannot be written to. Choose another place.")
     if path is not None and path.is_dir():
         raise ConfigError(f"{path}: this is a folder. Name a file in it.")
 
 
 @contextmanager
-def open_output(path: str) -> Iterator[TextIO]:
+def open_output(path: str, *, keep: bool = False) -> Iterator[TextIO]:
     """Standard output for `-`; else a file that takes its name only when everything was written, `.gz` and `.xz`
-    packed. A pipe or a device is written to as it is.
+    packed. A pipe or a device is written to as it is. What was written before an error or an interruption is gone; or,
+    with `keep`, it becomes a file of that name with `.part` in it, and that is said.
 
     Raises:
         ConfigError: as `check_place`.
@@ -191,7 +195,12 @@ def open_output(path: str) -> Iterator[TextIO]:
         raise SaveError(f"{target}: cannot be written ({error.strerror or error}). Choose another --output.") from error
     finally:
         if not special and written.is_file():
-            written.unlink()
+            if keep and written.stat().st_size:
+                part = target.with_name(f"{target.stem}.part{target.suffix}")
+                written.replace(part)
+                say(f"{part}: what was written before")
+            else:
+                written.unlink()
 
 
 def _opened(path: Path, kind: str) -> TextIO:

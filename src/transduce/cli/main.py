@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -68,6 +69,7 @@ def options(
 
 def main() -> None:
     """Run one command and exit: 0 done, 1 the work failed, 2 wrong usage or input (one line, no traceback)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left lying about
     sys.exit(run(sys.argv[1:]))
 
 

@@ -65,6 +65,7 @@ def distil(
         f"data.tags={json.dumps(list(config.tags))}",
         f"evaluation.metric={json.dumps(config.metric)}",
         f"evaluation.tokenize={json.dumps(config.tokenize)}",
+        f"evaluation.by_line={json.dumps(config.by_line)}",
         *(settings or []),
     ]
     _check_settings(more_settings(asked, minutes, None, None), preset)
@@ -162,9 +163,11 @@ def _make(
         generator = torch.Generator(translator.device).manual_seed(draw + first)
         return [drawn.text for drawn in translator.sample_stream(lines, generator, first=first + 1, warn=warn)]
 
-    weights = [bundle_folder(member) / "model.safetensors" for member in members(model)]
+    folders = [bundle_folder(member) for member in members(model)]
     search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}
-    decided_by = {"models": [sha256(path) for path in weights], **(search if draw is None else {"seed": draw})}
+    decided_by: dict[str, Any] = {"models": [sha256(folder / "model.safetensors") for folder in folders]}
+    decided_by |= {"settings": [sha256(folder / "config.json") for folder in folders]}
+    decided_by |= {"precision": translator.precision, **(search if draw is None else {"seed": draw})}
     if to is not None:
         decided_by["to"] = to
     if fresh:

@@ -81,7 +81,7 @@ class Lines:
 
 
 def scores_by_line(model: Path) -> bool:
-    """Whether the recipe of a run says that each line of a test set is an input of its own."""
+    """Whether the recipe of a run says that each line of a test set is an input of its own; an older model does not."""
     from transduce.rundir import load_asked
 
     return (model / "recipe.toml").is_file() and load_asked(model).evaluation.by_line

@@ -150,7 +150,7 @@ def translate(
         and not _typed(input_file)
     )
     with (
-        open_output(output_file) as out,
+        open_output(output_file, keep=True) as out,
         closing(found),
         counting(0 if given is None else given.size, shown) as count,
     ):

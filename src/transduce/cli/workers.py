@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -159,6 +161,7 @@ class _Failure:
 
 def _serve(connection: Connection, load: Load[Task, Result], number: int) -> None:
     """The life of a process: answers until nobody asks any more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Callable[[Task], Result] | None = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
@@ -171,6 +174,14 @@ def _serve(connection: Connection, load: Load[Task, Result], number: int) -> Non
             except Exception as error:  # whatever it is, the other side tells of it
                 answer = _Failure(error)
             connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    """A process that is killed cannot end those that work for it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager

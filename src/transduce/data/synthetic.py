@@ -14,7 +14,7 @@ from typing import Any
 
 from transduce.data.formats import format_of
 from transduce.errors import DataError, cannot_write
-from transduce.files import locked, write_json
+from transduce.files import locked, sync, write_json
 
 WINDOW = 2000  # lines: so much is lost at most
 _TAB = str.maketrans("\t", " ")
@@ -49,6 +49,8 @@ def make_pairs(
         SaveError: the disk is full.
     """
     lines, digest = _identity(read())
+    if not lines:
+        raise DataError(f"{out}: there is no line with text to make pairs of. Give other text.")
     record = {**decided_by, "lines": lines, "sha256": digest}
     part, beside = (out.with_name(out.name + suffix) for suffix in (".part", ".json"))
     known = _known(out, beside) or record
@@ -71,7 +73,9 @@ def make_pairs(
                 pairs = zip(chunk, write(chunk, first), strict=True)
                 file.write("".join(row(s, t) for s, t in _turned(pairs, target_is_read)).encode())
                 file.flush()
+            sync(part)
             part.replace(out)
+            sync(out.parent)
     except OSError as error:
         raise cannot_write(part, error) from error
     return True

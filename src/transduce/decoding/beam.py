@@ -48,7 +48,7 @@ class BeamConfig:
     alpha: float = 0.6
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
+        if type(self.beam) is not int or self.beam < 1:
             raise ConfigError(f"beam = {self.beam}: must be at least 1 (1 is greedy search).")
         if not 0.0 <= self.alpha <= 10.0:
             raise ConfigError(f"alpha = {self.alpha}: must be from 0 (no length penalty) to 10; the paper uses 0.6.")

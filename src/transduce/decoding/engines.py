@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal, Protocol, final, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 
@@ -24,6 +24,7 @@ from transduce.nn.inference import PackedTransformer, check_packed
 from transduce.nn.packed import Format
 from transduce.text.pieces import IDS
 
+Found = TypeVar("Found")
 DecodingPrecision = Literal["auto", "fp32", "bf16", "int8"]
 
 _TOKENS = 8192  # source tokens, with padding, whose keys and values are in memory at once
@@ -118,13 +119,13 @@ class PlainEngine:
 
 def in_batches(
     sources: Sequence[Sequence[int]],
-    decode: Callable[[Sequence[int]], list[list[Hypothesis]]],
+    decode: Callable[[Sequence[int]], list[list[Found]]],
     copies: int,
     batch_tokens: int,
     batch_rows: int,
-) -> list[list[Hypothesis]]:
+) -> list[list[Found]]:
     """What `decode` finds for the numbers of some sources, for all of them, in batches of sentences of like length."""
-    found: list[list[Hypothesis]] = [[] for _ in sources]
+    found: list[list[Found]] = [[] for _ in sources]
     lengths = [(len(ids) + 1) * copies for ids in sources]
     for rows in batches(lengths, most_tokens=batch_tokens, most_rows=max(1, batch_rows // copies)):
         for i, hypotheses in zip(rows, decode(rows), strict=True):

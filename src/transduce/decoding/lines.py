@@ -17,11 +17,20 @@ def windows(
     """Consecutive lines in lists that are bounded both ways, read only as far as needed.
 
     A list holds at least one line, so a line beyond `most_characters` stands alone or ends its list. Where the next
-    line is not `ready`, nothing waits for it: a list is what has come.
+    line is not `ready`, nothing waits for it: a list is what has come. Lines before an error come before it.
     """
     window: list[str] = []
     characters = 0
-    for line in lines:
+    coming = iter(lines)
+    while True:
+        try:
+            line = next(coming)
+        except StopIteration:
+            break
+        except Exception:
+            if window:
+                yield window
+            raise
         window.append(line)
         characters += len(line)
         if len(window) >= most_lines or characters >= most_characters or not ready():

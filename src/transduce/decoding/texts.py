@@ -81,7 +81,7 @@ class Texts:
         found: list[list[Part]] = []
         unknown: list[int] = []
         for number, text in enumerate(texts if self._tokenizers.tags else (), start=first):
-            self._tokenizers.check_tag(text, f"Line {number}")
+            self._tokenizers.check_tag(text, f"line {number}")
         for number, (text, part) in enumerate(zip(texts, self._parts(texts), strict=True), start=first):
             if IDS.unk in part.ids:
                 unknown.append(number)
@@ -152,15 +152,16 @@ class Texts:
     def outputs(
         self, hypotheses: Sequence[Hypothesis], things: Sequence[str] = (), n: int | None = None
     ) -> list[Translation]:
-        """At most `n` outputs as text, each text once, at its best score; those first in which the fewest of `things`
-        had to be put right (`restore`).
+        """At most `n` outputs as text, each text once (spaces apart), at its best score; those first in which the
+        fewest of `things` had to be put right (`restore`).
         """
         found: dict[str, tuple[int, Translation]] = {}
         for h in hypotheses:
             text = one_line(self._tokenizers.target.decode(h.ids))  # bytes may spell anything, a line break too
             text, wrong = restore(text, things) if self._placeholders else (text, 0)
-            fewest, best = found.get(text, (wrong, Translation(text=text, score=h.score, log_prob=h.log_prob)))
-            found[text] = min(fewest, wrong), best
+            words = " ".join(text.split())
+            fewest, best = found.get(words, (wrong, Translation(text=text, score=h.score, log_prob=h.log_prob)))
+            found[words] = min(fewest, wrong), best
         return [output for _, output in sorted(found.values(), key=lambda each: each[0])][:n]
 
     def _cut(self, text: str) -> list[str]:

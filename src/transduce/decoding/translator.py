@@ -23,7 +23,7 @@ from transduce.decoding.sampling import sample
 from transduce.decoding.scores import score_pairs
 from transduce.decoding.search import CPU, Hypothesis, Step
 from transduce.decoding.texts import Part, Texts, Translation, Warn, join
-from transduce.device import DeviceName, Precision, choose_device
+from transduce.device import DeviceName, Precision, autocast, choose_device
 from transduce.errors import ConfigError, DataError
 from transduce.nn import Transformer
 from transduce.nn.inference import runs_packed
@@ -322,15 +322,16 @@ class Translator:
         flat = [part for line in parts for part in line]
         found: list[list[str]] = [[] for _ in flat]
         for keeping, numbers in _kept_apart(flat):
-            lengths = [(len(flat[i].ids) + 1) * beam for i in numbers]
-            for batch in batches(lengths, most_tokens=self._batch_tokens, most_rows=max(1, self._batch_rows // beam)):
-                rows = [numbers[i] for i in batch]
-                sources = [flat[i].ids for i in rows]
+            inputs = [flat[i].ids for i in numbers]
+
+            def search(
+                rows: Sequence[int], inputs: Sequence[list[int]] = inputs, keeping: bool = keeping
+            ) -> list[list[list[Hypothesis]]]:
+                sources = [inputs[i] for i in rows]
                 with self._computing():
-                    state = self.model.start(self._batch(sources), beam)
-                    best = beam_search_alphas(
+                    return beam_search_alphas(
                         step,
-                        state,
+                        self.model.start(self._batch(sources), beam),
                         self._limits(sources),
                         beam=beam,
                         alphas=alphas,
@@ -340,8 +341,10 @@ class Translator:
                         usual=self._usual(sources),
                         device=self.device,
                     )
-                for i, each in zip(rows, best, strict=True):
-                    found[i] = [self._texts.outputs(outputs, flat[i].things)[0].text for outputs in each]
+
+            best = in_batches(inputs, search, beam, self._batch_tokens, self._batch_rows)
+            for i, each in zip(numbers, best, strict=True):
+                found[i] = [self._texts.outputs(outputs, flat[i].things)[0].text for outputs in each]
         remaining = iter(found)
         lines = [list(islice(remaining, len(line))) for line in parts]
         return [[" ".join(part[i] for part in line) for line in lines] for i in range(len(alphas))]
@@ -464,6 +467,8 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
+        for number, (source, _) in enumerate(pairs, start=first):
+            self.tokenizers.check_tag(source, f"line {number}")
         encoded = self.tokenizers.encode_pairs([self._texts.pair(source, target) for source, target in pairs])
         limits = self._texts.longest_source, self._texts.longest_target
         for i, pair in enumerate(encoded):
@@ -564,9 +569,8 @@ class Translator:
         """No gradients, no dropout, the precision asked for; and the model's mode restored."""
         training = self.model.training
         self.model.eval()
-        bf16 = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
         try:
-            with torch.no_grad(), bf16:
+            with torch.no_grad(), autocast(self.precision, self.device):
                 yield
         finally:
             self.model.train(training)

@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from transduce.bundle import Bundle
+from transduce.bundle import load_bundle
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
 from transduce.errors import ConfigError, SaveError
@@ -145,13 +145,15 @@ def weights_hash(folder: Path) -> str:
     return found.hexdigest()
 
 
-def cached_conversion(folder: Path, bundle: Bundle, cache: Path) -> Path:
-    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` does.
+def cached_conversion(folder: Path, cache: Path) -> Path:
+    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` and
+    `load_bundle` do.
 
     Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
     """
     path = cache / weights_hash(folder)
     if not (path / "model.bin").is_file():
+        bundle = load_bundle(folder, torch.device("cpu"))
         sides = bundle.tokenizers.source, bundle.tokenizers.target
         source, target = (side.pieces(range(side.size)) for side in sides)
         own = path.with_name(f"{path.name}.{os.getpid()}")
@@ -178,6 +180,7 @@ class CTranslate2Engine:
 
     Raises:
         ConfigError: not installed; a precision that it has not on this processor.
+        RuntimeError: what is at `path` is damaged.
     """
 
     def __init__(self, path: Path, precision: Format, threads: int) -> None:

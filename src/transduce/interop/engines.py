@@ -1,20 +1,21 @@
 """Which engine decodes: ours, or CTranslate2 with a conversion of the same weights."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, assert_never, get_args
 
 import torch
 
-from transduce.bundle import bundle_folder, load_bundle, load_config
+from transduce.bundle import bundle_folder, load_config
 from transduce.decoding.engines import DecodingPrecision, choose_form
 from transduce.decoding.translator import Translator
 from transduce.device import DeviceName, choose_device, has_amx
 from transduce.errors import ConfigError, SaveError
 from transduce.interop.ctranslate2 import CTranslate2Engine, cached_conversion, has_form, library, refusal
 from transduce.nn import TransformerConfig
-from transduce.nn.packed import has_int8
+from transduce.nn.packed import Format, has_int8
 
 EngineName = Literal["auto", "torch", "ctranslate2"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -97,8 +98,7 @@ def load_translator(
         if precision == "auto" and not has_form(form):
             form = "fp32"
         try:
-            converted = cached_conversion(folder, load_bundle(folder, place), cache())
-            other = CTranslate2Engine(converted, form, torch.get_num_threads())
+            other = _converted(folder, cache(), form)
         except SaveError as error:
             if engine != "auto":
                 raise SaveError(f"{error} XDG_CACHE_HOME says where; --engine torch needs none.") from error
@@ -107,3 +107,13 @@ def load_translator(
         paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other, shortlist=shortlist
     )
     return translator, f"{name}: {why}"
+
+
+def _converted(folder: Path, cache: Path, form: Format) -> CTranslate2Engine:
+    """CTranslate2 with the conversion of a bundle; where the one in `cache` is damaged, with a new one."""
+    path = cached_conversion(folder, cache)
+    try:
+        return CTranslate2Engine(path, form, torch.get_num_threads())
+    except (RuntimeError, OSError, ValueError):
+        shutil.rmtree(path, ignore_errors=True)
+        return CTranslate2Engine(cached_conversion(folder, cache), form, torch.get_num_threads())

@@ -276,7 +276,7 @@ class TokenizerPair:
         if not self.tags:
             return self.source.encode_batch(texts)
         for text in texts:
-            self.check_tag(text, "A line")
+            self.check_tag(text, "a line")
         parts = [split_tag(text) for text in texts]
         rows = self.source.encode_batch([rest for _, rest in parts])
         return [
