@@ -129,4 +129,7 @@ def test_without_glibc_it_is_only_slower(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(f"{name}: no such library")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
+    torch.set_flush_denormal(False)
     tune_process(1)
+    assert torch.get_num_threads() == 1
+    assert (torch.tensor([1e-38]) * 1e-2).item() == 0

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transduce.cli.grid import parse_grid, show_grid
-from transduce.cli.searching import Search, members, threads
+from transduce.cli.searching import Search, members, refuse, threads
 from transduce.cli.testset import (
     Lines,
     beside_outputs,
@@ -109,7 +109,7 @@ def evaluate(
                 "device": _given(device),
                 "to": to,
             }
-        _refuse(taken, "hypothesis", "the outputs are there already")
+        refuse(taken, "the outputs are there already", beside="hypothesis")
         other_model = against if against is not None and not against.is_file() else None
         normal = "none" if other_model is None else load_config(bundle_folder(members(other_model)[0])).normalise
         lines = beside_outputs(reference, source, normal, to)
@@ -134,7 +134,7 @@ def evaluate(
         taken = {"beam": beam, "alpha": alpha, "against": against, "report": report, "output": output}
         taken["engine"] = _given(engine, "torch")
         taken["precision"] = "int8" if precision == "int8" else None
-        _refuse(taken, "grid", "it measures many searches of its own, of the plain model, and keeps no outputs")
+        refuse(taken, "it measures many searches of its own, of the plain model, and keeps no outputs", beside="grid")
         show_grid(bundle, cells, test, device, precision, as_json)
         return
     check_place(output)
@@ -201,13 +201,6 @@ def _metrics(text: str) -> list[str]:
 
 def _given(value: str, default: str = "auto") -> str | None:
     return None if value == default else value
-
-
-def _refuse(options: dict[str, Any], taken: str, why: str) -> None:
-    """`ConfigError` where an option is given beside `taken`."""
-    for name, value in options.items():
-        if value is not None:
-            raise ConfigError(f"--{name} and --{taken}: {why}. Leave one of them out.")
 
 
 def _other(against: Path, lines: Lines) -> list[str] | None:

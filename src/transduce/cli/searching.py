@@ -1,7 +1,7 @@
 """From options to a model that searches: the part of a command that other processes can do as well."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -156,6 +156,14 @@ def threads() -> int:
     from transduce.training.world import default_threads, environment
 
     return default_threads(environment())
+
+
+def refuse(options: Mapping[str, object], why: str, beside: str = "") -> None:
+    """Raise `ConfigError` where one of `options` is given: `beside` the option of that name, or at all."""
+    for name, value in options.items():
+        if value is not None:
+            taken = f"--{name} and --{beside}" if beside else f"--{name} {value}"
+            raise ConfigError(f"{taken}: {why}. Leave one of them out.")
 
 
 def members(bundle: Path) -> list[Path]:

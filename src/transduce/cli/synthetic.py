@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.searching import members, plain_translator
+from transduce.cli.searching import members, plain_translator, refuse
 from transduce.cli.testset import has_data
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
 from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, To, check_seed
@@ -124,10 +124,10 @@ def backtranslate(
     check_name(out)
     if out.suffix in PACKED or format_of(out) not in ("text", "jsonl"):
         raise ConfigError(f"--out {out}: pairs are written as plain .jsonl or tab-separated text. Call it .tsv.")
-    if sample and (beam, alpha) != (None, None):
-        raise ConfigError("--sample draws one output a line and searches nothing. Leave out --beam and --alpha.")
-    if seed is not None and not sample:
-        raise ConfigError(f"--seed {seed}: it is for --sample. Leave one of them out.")
+    if sample:
+        refuse({"beam": beam, "alpha": alpha}, "--sample draws one output a line and searches nothing")
+    else:
+        refuse({"seed": seed}, "it is for --sample")
     check_seed(seed)
     translator = plain_translator(model, device, precision, beam, alpha, to)
     draw = (1 if seed is None else seed) if sample else None

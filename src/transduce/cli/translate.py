@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transduce.cli.searching import Chunk, Search, members, plain_translator, threads
+from transduce.cli.searching import Chunk, Search, members, plain_translator, refuse, threads
 from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -101,12 +101,12 @@ def translate(
     if sample:
         searching: dict[str, object] = {"n-best": None if n_best == 1 else n_best, "beam": beam, "alpha": alpha}
         searching |= {"prefix": prefix, "diverse": diverse}
-        _refuse(searching, "--sample draws one output a line and searches nothing")
+        refuse(searching, "--sample draws one output a line and searches nothing")
         _check_plain("--sample", "only the plain model draws", engine, precision)
         if shortlist:
             raise ConfigError("--shortlist: it is for searching, and --sample draws. Leave one of them out.")
     else:
-        _refuse({"temperature": temperature, "seed": seed}, "it is for --sample")
+        refuse({"temperature": temperature, "seed": seed}, "it is for --sample")
     if diverse is not None:
         _check_plain("--diverse", "only the plain model searches so", engine, precision)
         if shortlist:
@@ -171,13 +171,6 @@ def check_seed(seed: int | None) -> None:
     """Raise `ConfigError` for one that no generator takes."""
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed}: must be at least 0 and below 2^63.")
-
-
-def _refuse(options: dict[str, object], why: str) -> None:
-    """Raise `ConfigError` where one of `options` is given."""
-    for name, value in options.items():
-        if value is not None:
-            raise ConfigError(f"--{name} {value}: {why}. Leave one of them out.")
 
 
 def _check_plain(option: str, why: str, engine: str, precision: str) -> None:
