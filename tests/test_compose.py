@@ -419,9 +419,7 @@ def test_more_patience_goes_on(folder: Path, tmp_path: Path) -> None:
     heard = Heard()
     again = train(tiny_config(folder, *impatient, "training.max_steps=70"), tmp_path / "run", reporter=heard)
     assert again.step == first.step
-    assert heard.lines[-1] == (
-        "1 validations without a better one ended it before step 70; to go on, raise training.patience (0: no limit)"
-    )
+    assert heard.lines[-1] == "training.patience = 1 ended it before step 70; raise it to go on (0: no limit)"
     more = train(tiny_config(folder, *impatient, "training.max_steps=70", "training.patience=2"), tmp_path / "run")
     assert more.step > first.step
 

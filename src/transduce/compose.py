@@ -120,8 +120,8 @@ def train(
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
             if progress.step < trainer.training.max_steps:
                 reporter.say(
-                    f"{trainer.training.patience} validations without a better one ended it before step "
-                    f"{trainer.training.max_steps}; to go on, raise training.patience (0: no limit)"
+                    f"training.patience = {trainer.training.patience} ended it before step "
+                    f"{trainer.training.max_steps}; raise it to go on (0: no limit)"
                 )
             return Outcome(step=progress.step, finished=True, dev=dev_score(run))
         return _train(run, config, chosen, trainer, progress, prepared, reporter, stop)

@@ -313,15 +313,20 @@ def derive(values: dict[str, Any]) -> dict[str, Any]:
 def check_types(asked: Mapping[str, Any], where: str) -> None:
     """Raise `ConfigError` for a value of another type than its setting has, whatever else its section lacks. What is
     unknown, and what a section says as a whole, is left to `build_config`."""
-    sections = typing.get_type_hints(RunConfig)
-    for section, inner in asked.items():
-        kinds = typing.get_type_hints(sections[section]) if is_dataclass(sections.get(section)) else {}
-        for key, value in inner.items() if isinstance(inner, dict) else ():
-            if key in kinds and (section, key) != ("model", "layer"):
-                try:
-                    TypeAdapter(kinds[key]).validate_json(_json(value), strict=True)
-                except ValidationError as error:
-                    raise ConfigError(f"{where}: {_first_problem(error, value, f'{section}.{key}')}") from error
+    kinds = typing.get_type_hints(RunConfig)
+    values: dict[str, Any] = {}
+    for key, value in asked.items():
+        if isinstance(value, dict) and is_dataclass(kinds.get(key)):
+            kinds |= {f"{key}.{name}": kind for name, kind in typing.get_type_hints(kinds[key]).items()}
+            values |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            values[key] = value
+    for key, value in values.items():
+        if key in kinds and key != "model.layer":
+            try:
+                TypeAdapter(kinds[key]).validate_json(_json(value), strict=True)
+            except ValidationError as error:
+                raise ConfigError(f"{where}: {_first_problem(error, value, key)}") from error
 
 
 def build_config(values: Mapping[str, Any], where: str) -> RunConfig:

@@ -59,7 +59,7 @@ def decide(
         chosen, world = _decide_again(run, config, chosen, origin)
     now, first = versions(), begun.get("versions", {})
     for name in [name for name in now if first.get(name, now[name]) != now[name]]:
-        reporter.say(f"{run}: begun with {name} {first[name]}, now it is {now[name]}: no longer the same bit for bit")
+        reporter.say(f"{run}: begun with {name} {first[name]}, now it is {now[name]}: the last bits may differ")
     facts = {"versions": first or now, "train": prepared.manifest["train"], "why": dict(why) or begun.get("why", {})}
     save_resolved(run, config, chosen, facts)
     return chosen, world

@@ -225,8 +225,7 @@ def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """`config`, with what fine-tuning keeps of the model before; its tags come first, for they keep their pieces."""
     before, own = load_config(origin), TokenizerPair.load(origin)
     source, target = kinds_of(own)(config.tokenizer.source, config.tokenizer.target)
-    size = max(own.source.size, own.target.size)
-    pieces = replace(config.tokenizer, source=source, target=target, joint=own.joint, size=size)
+    pieces = replace(config.tokenizer, source=source, target=target, joint=own.joint)
     tags = tuple(dict.fromkeys([*before.tags, *config.data.known_tags]))
     return _keeping(config, before.model, pieces, before, PLACEHOLDERS if before.placeholders else 0.0, tags)
 

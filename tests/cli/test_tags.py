@@ -57,9 +57,10 @@ def test_it_is_as_if_the_files_had_the_tag(transduce: Transduce, tagged: Path, t
 
 def test_one_tag_is_enough(transduce: Transduce, tagged: Path, tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "s.aa", ["the dog", ">>aa<< the dog", ">>fr<< the dog"])
-    twice = "'>>aa<< the dog' has the tag >>aa<< in front, where >>bb<< is to be put. Leave one out."
-    transduce("translate", tagged, ">>aa<< the dog", "--to", "bb").refused(twice)
-    transduce("score", tagged, "--source", lines, "--target", lines, "--to", "bb").refused(twice)
+    twice = "line {} begins with two tags, >>bb<< and >>aa<<. Leave one out."
+    transduce("translate", tagged, ">>aa<< the dog", "--to", "bb").refused(twice.format(1))
+    assert transduce("translate", tagged, ">>fr<< the dog", "--to", "bb").status == 0  # it is text then
+    transduce("score", tagged, "--source", lines, "--target", lines, "--to", "bb").refused(twice.format(2))
     said = transduce("score", tagged, "--source", lines, "--target", lines)
     said.refused(
         f"{lines} and {lines}, line 3 begins with the tag >>fr<<, but the tags of this model are >>aa<<, >>bb<<."

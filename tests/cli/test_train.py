@@ -464,6 +464,7 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
             'training.minutes = "abc": Input should be a valid number.',
         ),
         ('--pairs P --set tokenizer.source=["bpe"]', 'tokenizer.source = ["bpe"]: Input should be'),
+        ("--pairs P --set name=3", "name = 3: Input should be a valid string."),
         ("--pairs P --set model.p_drop=high", 'model.p_drop = "high": Input should be a valid number.'),
         ("--pairs P --list-dropped x.tsv.gz", "--list-dropped x.tsv.gz: the list is plain text. Call it x.tsv."),
         ("--source S --target T --set tokenizer=abc", "--set tokenizer=abc: which section?"),

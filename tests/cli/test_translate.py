@@ -454,9 +454,29 @@ def test_bad_input_leaves_no_output(
     assert (said.status, said.out) == (2, "")
     assert not (tmp_path / "out.bb").exists()
     part = tmp_path / "out.part.bb"  # of what was good
-    assert part.exists() == (f"{part}: what was written before\n" in said.err) == bool(content)
+    assert part.exists() == (f"{part}: the lines before the error or interruption\n" in said.err) == bool(content)
     if content:
         assert part.read_text() == transduce("translate", run, "dog").out
+
+
+def test_what_is_kept_replaces_nothing(transduce: Transduce, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "d.part.de").write_bytes(b"dog\nd\xf6g\n")
+    said = transduce("translate", run, "--input", tmp_path / "d.part.de", "--output", tmp_path / "d.de")
+    said.failed("not UTF-8")
+    assert (tmp_path / "d.part.de").read_bytes() == b"dog\nd\xf6g\n"
+    assert (tmp_path / f"d.part{os.getpid()}.de").exists()
+    for name in ("e.de.gz", "e.de.xz"):
+        transduce("translate", run, "--output", tmp_path / name, stdin=b"\xff\n").failed("not UTF-8")
+    assert not list(tmp_path.glob("e*"))
+
+
+def test_an_output_that_is_no_file_needs_no_folder_to_write_to(
+    transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert transduce("translate", run, "dog", "--output", "/dev/null").status == 0
+    said = transduce("translate", run, "dog", "--output", tmp_path / "x")
+    said.refused(f"x: {tmp_path} cannot be written to. Choose another place.")
 
 
 def test_standard_input_that_is_not_utf_8(transduce: Transduce, run: Path, outputs: list[str]) -> None:

@@ -89,14 +89,12 @@ def evaluate(
     from transduce.cli.files import check_place, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
+    from transduce.files import is_special
     from transduce.text.form import normalise
 
     bundle, cells = parse_grid(bundle, more, grid)
     if output == Path("-"):
         raise ConfigError("--output -: the scores go to standard output. Name a file for the outputs.")
-    for path in (source, reference, pairs, hypothesis, against, report):
-        if output is not None and path is not None and output.resolve() == path.resolve():
-            raise ConfigError(f"--output {output}: this file is read, or is the report. Give another name.")
     languages = "", ""
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
@@ -123,7 +121,7 @@ def evaluate(
         measure(["a"], [["a"]], metrics, tokenizer)  # a bad metric is known before the decoding, not after
         named = read_test_set(first, source, reference, pairs, columns, languages, config.normalise, to)
         lines = named or (run_dev if cells else recipe_test)(first)
-        by_line = config.by_line or scores_by_line(first) if by_line is None else by_line
+        by_line = scores_by_line(first) if by_line is None else by_line
     lines = replace(lines, by_line=by_line or False)
     sources, references = lines.inputs()
     if lines.blank:
@@ -135,8 +133,11 @@ def evaluate(
         taken["engine"] = _given(engine, "torch")
         taken["precision"] = "int8" if precision == "int8" else None
         refuse(taken, "it measures many searches of its own, of the plain model, and keeps no outputs", beside="grid")
-        show_grid(bundle, cells, test, device, precision, as_json)
+        show_grid(bundle, cells, test, device, precision, to, as_json)
         return
+    for path in (source, reference, pairs, hypothesis, against, report, lines.where):
+        if output is not None and path is not None and output.resolve() == path.resolve() and not is_special(output):
+            raise ConfigError(f"--output {output}: this file is read, or is the report. Give another name.")
     check_place(output)
     check_place(report)
     other = None if against is None else _other(against, lines)

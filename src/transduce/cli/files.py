@@ -157,8 +157,8 @@ def check_place(path: Path | None) -> None:
     """Raise `ConfigError` where no file can come to `path`, so that it is known before the work and not after."""
     if path is not None and not path.parent.is_dir():
         raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
-    if path is not None and not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{path}: {path.parent} cannot be written to. Choose another place.")
+    if path is not None and not is_special(path) and not os.access(folder := path.resolve().parent, os.W_OK):
+        raise ConfigError(f"{path}: {folder} cannot be written to. Choose another place.")
     if path is not None and path.is_dir():
         raise ConfigError(f"{path}: this is a folder. Name a file in it.")
 
@@ -195,12 +195,26 @@ def open_output(path: str, *, keep: bool = False) -> Iterator[TextIO]:
         raise SaveError(f"{target}: cannot be written ({error.strerror or error}). Choose another --output.") from error
     finally:
         if not special and written.is_file():
-            if keep and written.stat().st_size:
-                part = target.with_name(f"{target.stem}.part{target.suffix}")
-                written.replace(part)
-                say(f"{part}: what was written before")
+            if keep and not _is_empty(written, target.suffix.lower()):
+                _keep(written, target)
             else:
                 written.unlink()
+
+
+def _is_empty(path: Path, kind: str) -> bool:
+    """Whether there is no text in a file that `_opened` made."""
+    with gzip.open(path) if kind == ".gz" else lzma.open(path) if kind == ".xz" else path.open("rb") as file:
+        return not file.read(1)
+
+
+def _keep(written: Path, target: Path) -> None:
+    """Give what was written, of what was to become `target`, a name that tells it from that."""
+    part = target.with_name(f"{target.stem}.part{target.suffix}")
+    if part.exists():
+        part = target.with_name(f"{target.stem}.part{os.getpid()}{target.suffix}")
+    with contextlib.suppress(OSError):
+        written.replace(part)
+        say(f"{part}: the lines before the error or interruption")
 
 
 def _opened(path: Path, kind: str) -> TextIO:

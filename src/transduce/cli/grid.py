@@ -41,7 +41,9 @@ def parse_grid(bundle: Path | None, more: list[str] | None, grid: list[str] | No
     return Path(rest[0]) if rest else None, found if grid else None
 
 
-def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precision: str, as_json: bool) -> None:
+def show_grid(
+    bundle: Path, cells: Cells, test: "Measured", device: str, precision: str, to: str | None, as_json: bool
+) -> None:
     """Score every beam with every alpha in the metric of `test`, and print all, the best one marked.
 
     Raises `ConfigError` on several metrics, which may not agree, or a search that cannot be.
@@ -56,7 +58,7 @@ def show_grid(bundle: Path, cells: Cells, test: "Measured", device: str, precisi
     if len(test.metrics) > 1:
         raise ConfigError(f"--metric {','.join(test.metrics)} and --grid: one metric has to choose. Give one.")
     assert test.sources is not None
-    translator = plain_translator(bundle, device, precision, None, None)
+    translator = plain_translator(bundle, device, precision, to=to)
     own = translator.config
     beams = [int(beam) for beam in cells.get("beam", [own.beam])]
     alphas = cells.get("alpha", [own.alpha])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.searching import members, plain_translator, refuse
-from transduce.cli.testset import has_data
+from transduce.cli.testset import has_data, scores_by_line
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
 from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, To, check_seed
 from transduce.errors import ConfigError
@@ -65,7 +65,7 @@ def distil(
         f"data.tags={json.dumps(list(config.tags))}",
         f"evaluation.metric={json.dumps(config.metric)}",
         f"evaluation.tokenize={json.dumps(config.tokenize)}",
-        f"evaluation.by_line={json.dumps(config.by_line)}",
+        f"evaluation.by_line={json.dumps(scores_by_line(first))}",
         *(settings or []),
     ]
     _check_settings(more_settings(asked, minutes, None, None), preset)
@@ -78,7 +78,7 @@ def distil(
     def unseen() -> Iterator[str]:
         return (line for line in read() if normalise(line, config.normalise) not in dev_sources)
 
-    _make(made / "train.jsonl", teacher, unseen, translator, fresh=fresh, target_is_read=False)
+    _make(made / "train.jsonl", teacher, unseen, translator, fresh=fresh, target_is_read=False, precision=precision)
     dev = [json.dumps({"source": s, "target": t}, ensure_ascii=False) + "\n" for s, t in prepared.dev]
     write_atomically(made / "dev.jsonl", "".join(dev).encode())
     langs = f"{config.source_lang},{config.target_lang}" if config.source_lang and config.target_lang else None
@@ -131,7 +131,7 @@ def backtranslate(
     check_seed(seed)
     translator = plain_translator(model, device, precision, beam, alpha, to)
     draw = (1 if seed is None else seed) if sample else None
-    _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, draw=draw, to=to)
+    _make(out, model, _lines(text), translator, fresh=fresh, target_is_read=True, precision=precision, draw=draw, to=to)
 
 
 def _make(
@@ -142,6 +142,7 @@ def _make(
     *,
     fresh: bool,
     target_is_read: bool,
+    precision: str,
     draw: int | None = None,
     to: str | None = None,
 ) -> None:
@@ -167,7 +168,7 @@ def _make(
     search: dict[str, Any] = {"beam": translator.config.beam, "alpha": translator.config.alpha}
     decided_by: dict[str, Any] = {"models": [sha256(folder / "model.safetensors") for folder in folders]}
     decided_by |= {"settings": [sha256(folder / "config.json") for folder in folders]}
-    decided_by |= {"precision": translator.precision, **(search if draw is None else {"seed": draw})}
+    decided_by |= {"precision": precision, **(search if draw is None else {"seed": draw})}
     if to is not None:
         decided_by["to"] = to
     if fresh:

@@ -81,9 +81,12 @@ class Lines:
 
 
 def scores_by_line(model: Path) -> bool:
-    """Whether the recipe of a run says that each line of a test set is an input of its own; an older model does not."""
+    """Whether each line of a test set is an input of its own: what the model says, or, where it is older, its run."""
+    from transduce.bundle import bundle_folder, load_config
     from transduce.rundir import load_asked
 
+    if load_config(bundle_folder(model)).by_line:
+        return True
     return (model / "recipe.toml").is_file() and load_asked(model).evaluation.by_line
 
 

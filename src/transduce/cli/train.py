@@ -204,7 +204,7 @@ def _check_dropped(path: Path | None, as_json: bool) -> None:
 
     if path == STDOUT and as_json:
         raise ConfigError("--list-dropped - and --json: both go to standard output. Name a file for the list.")
-    if path is not None and path.suffix in PACKED:
+    if path is not None and path.suffix.lower() in PACKED:
         raise ConfigError(f"--list-dropped {path}: the list is plain text. Call it {path.with_suffix('')}.")
     if path != STDOUT:
         check_place(path)
@@ -352,10 +352,10 @@ def _from_files(
         source_lang, target_lang = languages(given["source"], given["target"]) if "source" in given else ("", "")
     data |= {"source_lang": source_lang, "target_lang": target_lang}
     asked = apply_settings({}, settings)
+    check_types(asked, "command line")
     both = f"{source_lang}-{target_lang}" if source_lang and target_lang else ""
     name = asked.get("name") or both or Path(given.get("pairs", "model")).name.split(".")[0]
     run = out or _folder(name)
-    check_types(asked, "command line")
     _check_decided(start_from, run, asked, fresh)
     check_preset(preset_name)
     begun = {} if fresh else _chosen_before(run, data)

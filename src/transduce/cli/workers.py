@@ -133,9 +133,10 @@ class _Worker(Generic[Task, Result]):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._load, self._number), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self._load, self._number), daemon=True)
         with _deaf():
-            self._process.start()
+            process.start()
+        self._process = process
         theirs.close()
 
     def _where(self) -> str:

@@ -17,6 +17,7 @@ from transduce.errors import DataError, cannot_write
 from transduce.files import locked, sync, write_json
 
 WINDOW = 2000  # lines: so much is lost at most
+LATER = ("settings", "precision")  # what decides, and was not written down before 2026-11-30
 _TAB = str.maketrans("\t", " ")
 
 
@@ -55,7 +56,7 @@ def make_pairs(
     part, beside = (out.with_name(out.name + suffix) for suffix in (".part", ".json"))
     known = _known(out, beside) or record
     for key in known | record:
-        if known.get(key) != record.get(key):
+        if (key in known or key not in LATER) and known.get(key) != record.get(key):
             raise DataError(
                 f"{out}: begun with {key} = {known.get(key)!r}, now it is {record.get(key)!r}. "
                 "Use another --out, or --fresh to start over."

@@ -40,13 +40,15 @@ def without_merges(word: str, scores: Mapping[str, float], dropout: float, rando
         yield [piece for piece in pieces if piece]
 
 
-def by_probability(word: str, scores: Mapping[str, float], sampling: float, random: Random) -> Iterator[list[str]]:
+def by_probability(
+    word: str, scores: Mapping[str, float], sampling: float, random: Random, longest: int
+) -> Iterator[list[str]]:
     """Segmentations of `word`, one after the other, each with probability proportional to P(segmentation)^`sampling`.
 
-    `scores` are log-probabilities of all pieces; every letter of the word is one. Forward filtering, backward sampling:
-    the last piece is drawn first, among those that end the word, then the one before it.
+    `scores` are log-probabilities of all pieces, which have at most `longest` letters; every letter of the word is one.
+    Forward filtering, backward sampling: the last piece is drawn first, among those that end the word, then the one
+    before it.
     """
-    longest = max(map(len, scores))
     total = [0.0]  # log of the sum over segmentations up to each place
     ways = [([0.0], [0])]  # where the last piece of one may begin, and the sum of their shares up to there
     for end in range(1, len(word) + 1):

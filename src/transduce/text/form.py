@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Literal, assert_never
 
-from transduce.errors import ConfigError, DataError
+from transduce.errors import ConfigError
 from transduce.text.pieces import TAGS
 
 Normal = Literal["none", "nfc", "nfkc"]
@@ -47,15 +47,8 @@ def check_tags(tags: tuple[str, ...]) -> None:
 
 
 def put_tag(text: str, tag: str) -> str:
-    """`text` with `>>tag<<` in front; as it is when it is blank or the tag is empty.
-
-    Raises `DataError` where it has one of its own.
-    """
-    if not tag or not text.strip():
-        return text
-    if own := split_tag(text)[0]:
-        raise DataError(f"{text[:40]!r} has the tag >>{own}<< in front, where >>{tag}<< is to be put. Leave one out.")
-    return f">>{tag}<< {text}"
+    """`text` with `>>tag<<` in front; as it is when it is blank or the tag is empty."""
+    return f">>{tag}<< {text}" if tag and text.strip() else text
 
 
 def split_tag(text: str) -> tuple[str, str]:

@@ -10,8 +10,9 @@ pieces of the same text (BPE-dropout, Provilkov et al., 2020; subword regularisa
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import index
 from pathlib import Path
@@ -187,10 +188,13 @@ class Tokenizer:
 
         `strength` is the probability of leaving out a merge for bpe, the exponent of probabilities for unigram.
         """
-        random, by = Random(seed), by_probability if self.kind_of_draws == "unigram" else without_merges
+        random = Random(seed)
         listed = zip(self.pieces(range(self.size)), self.are_parts_of_words(), strict=True)
         ids = {piece: i for i, (piece, is_part) in enumerate(listed) if is_part}
         scores = {piece: self._processor.get_score(i) for piece, i in ids.items()}
+        by: Callable[..., Iterator[list[str]]] = without_merges
+        if self.kind_of_draws == "unigram":
+            by = partial(by_probability, longest=max(map(len, scores)))
         found: list[list[int]] = []
         for word, same in groupby(words):
             drawn = by(_SPACE + word, scores, strength, random)
@@ -296,12 +300,14 @@ class TokenizerPair:
         return text[: len(text) - len(rest)], rest
 
     def check_tag(self, text: str, where: str) -> None:
-        """Raise `DataError`, which names `where`, if `text` begins with a tag that is not one of `tags`; without `tags`
-        nothing is a tag."""
-        tag = split_tag(text)[0] if self.tags else ""
+        """Raise `DataError`, which names `where`, if `text` begins with a tag that is not one of `tags`, or with two of
+        them; without `tags` nothing is a tag."""
+        tag, rest = split_tag(text) if self.tags else ("", text)
         if tag and tag not in self.tags:
             known = ", ".join(f">>{known}<<" for known in self.tags)
             raise DataError(f"{where} begins with the tag >>{tag}<<, but the tags of this model are {known}.")
+        if tag and (second := split_tag(rest)[0]) in self.tags:
+            raise DataError(f"{where} begins with two tags, >>{tag}<< and >>{second}<<. Leave one out.")
 
     def _tag_id(self, tag: str) -> int:
         return self.source.piece_to_id(TAGS[self.tags.index(tag)])
