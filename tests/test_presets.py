@@ -298,7 +298,7 @@ def test_what_was_asked_for_decides_other_settings(asked: dict[str, Any], gone: 
     ("asked", "expected"),
     [
         ({"training.max_steps": 9}, "linear"),
-        ({"training.max_steps": 9, "training.minutes": 0}, "inverse_sqrt"),
+        ({"training.max_steps": 9, "training.minutes": 0}, "linear"),
         ({}, "inverse_sqrt"),
     ],
 )

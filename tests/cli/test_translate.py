@@ -473,7 +473,7 @@ def test_what_is_kept_replaces_nothing(transduce: Transduce, run: Path, tmp_path
 def test_an_output_that_is_no_file_needs_no_folder_to_write_to(
     transduce: Transduce, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
     assert transduce("translate", run, "dog", "--output", "/dev/null").status == 0
     said = transduce("translate", run, "dog", "--output", tmp_path / "x")
     said.refused(f"x: {tmp_path} cannot be written to. Choose another place.")
