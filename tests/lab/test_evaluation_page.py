@@ -142,3 +142,9 @@ def test_spaces_are_symbols_too() -> None:
     page = evaluation_page("x", spaced, [("it", ["isbeen", "abc", "abd"])], "")
     assert "2 (66.7%)" in page  # outputs that need no edit
     assert "\u2423" in page
+
+
+def test_marks_on_letters_are_seen() -> None:
+    test = Measured(["a"] * 3, [["s\u0325x"]] * 3, ["accuracy"], "none")
+    page = evaluation_page("t", test, [("a", ["sx"] * 3)], "transduce")
+    assert '<th scope="row">\N{DOTTED CIRCLE}\u0325</th>' in page

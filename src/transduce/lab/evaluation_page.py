@@ -2,6 +2,7 @@
 side by side."""
 
 import html
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -215,7 +216,9 @@ def _symbols(seen: _Seen) -> str:
 
 
 def _seen(symbol: str) -> str:
-    return symbol.replace(" ", "\N{OPEN BOX}")
+    """A symbol that can be seen: a space, or a mark that stands on the letter before."""
+    on = "\N{DOTTED CIRCLE}" if symbol and unicodedata.combining(symbol[0]) else ""
+    return on + symbol.replace(" ", "\N{OPEN BOX}")
 
 
 def _lengths(seen: _Seen) -> str:
