@@ -500,25 +500,23 @@ class Translator:
         _check_list(lines)
         _check_list(prefixes)
         _check_window(window)
-        return self._windows(lines, decode, window, warn, first, None if prefixes is None else iter(prefixes))
+        coming = None if prefixes is None else iter(prefixes)
 
-    def _windows(
-        self,
-        lines: Iterable[str],
-        decode: _Decode,
-        window: int,
-        warn: Warn,
-        first: int,
-        prefixes: Iterator[str] | None,
-    ) -> Iterator[list[Translation]]:
-        for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
-            begins = [""] * len(texts) if prefixes is None else list(islice(prefixes, len(texts)))
-            if len(begins) < len(texts):
-                raise DataError(f"line {first + len(begins)}: no prefix. Give one for every line; it may be blank.")
-            yield from self._translate_window([self._texts.line(text) for text in texts], begins, first, decode, warn)
-            first += len(texts)
-        if prefixes is not None and next(prefixes, None) is not None:
-            raise DataError(f"line {first}: a prefix, but no line. Give one prefix for every line.")
+        def found(number: int) -> Iterator[list[Translation]]:
+            for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
+                begins = [""] * len(texts) if coming is None else list(islice(coming, len(texts)))
+                if len(begins) < len(texts):
+                    raise DataError(
+                        f"line {number + len(begins)}: no prefix. Give one for every line; it may be blank."
+                    )
+                yield from self._translate_window(
+                    [self._texts.line(text) for text in texts], begins, number, decode, warn
+                )
+                number += len(texts)
+            if coming is not None and next(coming, None) is not None:
+                raise DataError(f"line {number}: a prefix, but no line. Give one prefix for every line.")
+
+        return found(first)
 
     def _translate_window(
         self, texts: Sequence[str], prefixes: Sequence[str], first: int, decode: _Decode, warn: Warn
