@@ -112,7 +112,8 @@ def train(
                 rate = "of noam" if t.schedule == "noam" else f"at most {t.learning_rate:g}"
                 reporter.say(f"fine-tuning {origin}: learning rate {rate}, warm-up {t.warmup} steps")
         chosen, world = decide(run, config, prepared, origin, command, why, reporter)
-        record(run, config)  # a limit may have been raised
+        if continued:  # a limit may have been raised
+            record(run, config)
         config = resolve(config, chosen)
         trainer = make_trainer(config, chosen, world, prepared)
         progress = _standing(run, chosen, trainer, prepared, continued)

@@ -223,9 +223,8 @@ def describe(config: RunConfig, prepared: Prepared) -> str:
 
 def _take_over(config: RunConfig, origin: Path) -> RunConfig:
     """`config`, with what fine-tuning keeps of the model before; its tags come first, for they keep their pieces."""
-    before, own = load_config(origin), TokenizerPair.load(origin)
-    source, target = kinds_of(own)(config.tokenizer.source, config.tokenizer.target)
-    pieces = replace(config.tokenizer, source=source, target=target, joint=own.joint)
+    before, asked = load_config(origin), config.tokenizer
+    pieces = replace(asked, **own_pieces(origin, asked.source, asked.target))
     tags = tuple(dict.fromkeys([*before.tags, *config.data.known_tags]))
     return _keeping(config, before.model, pieces, before, PLACEHOLDERS if before.placeholders else 0.0, tags)
 
@@ -255,6 +254,14 @@ def _keeping(
             tags=tags,
         ),
     )
+
+
+def own_pieces(origin: Path, source: Kind, target: Kind) -> dict[str, Any]:
+    """Of which kinds the vocabulary of a model is, and whether both sides share it, as settings have it; of the kinds
+    asked for where it cannot tell."""
+    own = TokenizerPair.load(origin)
+    source, target = kinds_of(own)(source, target)
+    return {"source": source, "target": target, "joint": own.joint}
 
 
 def kinds_of(own: TokenizerPair) -> Callable[[Kind, Kind], tuple[Kind, Kind]]:

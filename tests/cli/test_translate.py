@@ -536,18 +536,25 @@ def heed_interruptions() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def processes() -> list[tuple[int, int, str]]:
+    """Number, parent and state of every process."""
+    said = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,stat="], text=True)
+    return [(int(pid), int(parent), state) for pid, parent, state in map(str.split, said.splitlines())]
+
+
 def children(process: int) -> list[int]:
-    """Processes that a process has started, as the kernel lists them."""
-    found = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
-    return [int(child) for child in found]
+    """Processes that a process has started."""
+    return [pid for pid, parent, _ in processes() if parent == process]
 
 
-def runs(process: int) -> bool:
-    """Whether a process is there and has not ended, waiting for somebody to take note."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def left(started: list[int]) -> list[int]:
+    """Those of `started` that have not ended ten seconds later: one that looks after others ends when it notices."""
+    deadline = time.monotonic() + 10
+    while found := [p for p, _, state in processes() if p in started and not state.startswith("Z")]:
+        if time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+    return []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -564,7 +571,6 @@ def test_who_writes_slowly_gets_every_answer_at_once(run: Path, outputs: list[st
     assert running.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
 def test_whoever_ends_it_leaves_no_process(run: Path, tmp_path: Path, workers: int, by: signal.Signals) -> None:
@@ -577,15 +583,11 @@ def test_whoever_ends_it_leaves_no_process(run: Path, tmp_path: Path, workers: i
         started = children(running.pid)
         os.kill(running.pid, by)
     assert running.returncode == (130 if by == signal.SIGTERM else -by)
-    deadline = time.monotonic() + 10
-    while (left := [child for child in started if runs(child)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
+    assert not left(started)
     if by == signal.SIGTERM:
         assert sorted(f.name for f in tmp_path.iterdir()) == ["in.aa", "out.part.bb"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interruption_leaves_whole_lines_and_no_process(run: Path, tmp_path: Path, workers: int) -> None:
     lines = write_lines(tmp_path / "in.aa", ["the dog runs"] * 200_000)
@@ -601,10 +603,7 @@ def test_an_interruption_leaves_whole_lines_and_no_process(run: Path, tmp_path: 
     assert running.returncode == 130
     assert written.endswith("\n")
     assert set(written.splitlines()) == {written.splitlines()[0]}
-    deadline = time.monotonic() + 10  # one that only looks after the others ends by itself when it notices
-    while (left := [child for child in started if runs(child)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
+    assert not left(started)
 
 
 def test_a_reader_that_goes_away_ends_all_processes(run: Path, tmp_path: Path) -> None:

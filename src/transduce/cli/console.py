@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Any, final
+from typing import Any, TextIO, final
 
 from rich.console import Console
 
@@ -14,7 +14,12 @@ class _Spoken(Console):
 
     def on_broken_pipe(self) -> None:
         """Say the rest to nobody, where rich would end the process."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        to_nobody(sys.stderr)
+
+
+def to_nobody(stream: TextIO) -> None:
+    """Let go nowhere what is still to be written to a stream whose reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 err = _Spoken(stderr=True, highlight=False)

@@ -1,6 +1,5 @@
 """Errors become one line on standard error and an exit status."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -50,7 +49,9 @@ def report(error: BaseException, debug: bool) -> int:
             print("interrupted", file=sys.stderr)
             return 130
         case BrokenPipeError():  # whoever read our output has gone, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            from transduce.cli.console import to_nobody  # rich takes time to import
+
+            to_nobody(sys.stdout)
             return 0
         case OSError():  # where nobody expected one; the layers below name the cause better
             print(f"error: {error}. Check the path and the disk.", file=sys.stderr)

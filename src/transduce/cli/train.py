@@ -411,7 +411,7 @@ def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fr
     """Raise `ConfigError` where a setting is asked for that the model to start from decides otherwise, or the one that
     a `run` which goes on began from."""
     from transduce.bundle import bundle_folder, is_bundle, load_config
-    from transduce.rundata import DROPOUTS
+    from transduce.rundata import DROPOUTS, own_pieces
     from transduce.rundir import load_asked, load_chosen
 
     chosen = None if fresh else load_chosen(run)
@@ -422,7 +422,9 @@ def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fr
     elif start_from is not None and (is_bundle(start_from) or is_bundle(start_from / "model")):
         before = load_config(bundle_folder(start_from))
         model, form = before.model, (before.pretokenised, before.normalise)
-        pieces = _pieces_of(bundle_folder(start_from), asked.get("tokenizer", {}))
+        wanted = asked.get("tokenizer", {})
+        pieces = own_pieces(bundle_folder(start_from), wanted.get("source", "bpe"), wanted.get("target", "bpe"))
+        pieces["size"] = max(before.source_size, before.target_size)
     else:  # nothing was begun so; what is not there is said later
         return
     own = {f"model.{name}": value for name, value in asdict(model).items() if name not in DROPOUTS}
@@ -433,16 +435,6 @@ def _check_decided(start_from: Path | None, run: Path, asked: dict[str, Any], fr
             raise ConfigError(
                 f"{key} = {value!r} and --from: the model to start from has {own[key]!r}, which stays. Leave it out."
             )
-
-
-def _pieces_of(bundle: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """The vocabulary of a model as settings have it; of the kinds `asked` for where it cannot tell its own."""
-    from transduce.rundata import kinds_of
-    from transduce.text.tokenizer import TokenizerPair
-
-    own = TokenizerPair.load(bundle)
-    source, target = kinds_of(own)(asked.get("source", "bpe"), asked.get("target", "bpe"))
-    return {"source": source, "target": target, "joint": own.joint, "size": max(own.source.size, own.target.size)}
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ word's segmentations by their probabilities. Both show a model that a word is ma
 
 Pieces of text never cross a space, so a sentence's segmentation is that of its words. The words are found once, in the
 ids on disk; an epoch draws up to `DRAWS` segmentations of each different word, and its occurrences take them in turn:
-each occurrence has the distribution that drawing for it alone would give. Multi30k, 29,000 pairs: some 60,000 draws a
-side and epoch, in 0.7 s of one thread for bpe and 0.8 s for unigram; drawing for each of 738,000 words would take six
-times as long. What is no word (a tag, a placeholder, bytes, the unknown) stays as it is.
+each occurrence has the distribution that drawing for it alone would give. Multi30k, 29,000 pairs: 1.3 s of one thread
+to draw an epoch in bpe; there are some 120,000 draws, where each of 738,000 words by itself would be six times as many.
+What is no word (a tag, a placeholder, bytes, the unknown) stays as it is.
 
 A merge that was left out is not tried again, as it is in the paper: 0.1 makes 1.4 times as many pieces of Multi30k,
 0.05 makes 1.2 times.
