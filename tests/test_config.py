@@ -240,6 +240,7 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("evaluation.sentences=0", "evaluation.sentences = 0: must be at least 1."),
         ("data.max_length=0", "data.max_length = 0: must be at least 1."),
         ("data.augment=101", "data.augment = 101.0: how many to make of a pair"),
+        ("data.augment_below=-1", "data.augment_below = -1: a number of training pairs"),
         ("data.placeholders=-1", "data.placeholders = -1.0: how many to make of a pair"),
         ("data.columns=[0,1]", "the first column is number 1"),
         ("data.columns=[1,2,3]", "data.columns = [1, 2, 3]: "),

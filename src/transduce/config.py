@@ -65,7 +65,8 @@ class DataConfig:
     JSON lines), each one or several to be joined; `pattern` is a regular expression whose groups are the columns,
     instead of tabs. Pairs with a side over `max_length` pieces are left out of training. For a share `augment` of the
     training pairs one more is made: of raw text, so that the model also takes single words, capitals, addresses; of
-    lemmas with tags, with other stems. For a share `placeholders` one is made in which words are placeholders; where it
+    lemmas with tags, with other stems. If `augment_below` is above 0, only where there are fewer pairs than that in the
+    training files, copies not counted. For a share `placeholders` one is made in which words are placeholders; where it
     is above 0, the model translates addresses, numbers and the like by them, so that they are kept.
     `mix` is older data, which `mix_share` of the training pairs are taken from. `tags` are those that stand in front
     of sources in the files, beside those that sets put there.
@@ -85,6 +86,7 @@ class DataConfig:
     normalise: Normal = "none"
     max_length: int = 256
     augment: float = 0.0
+    augment_below: int = 0
     placeholders: float = 0.0
     source_lang: str = ""
     target_lang: str = ""
@@ -95,6 +97,8 @@ class DataConfig:
         for key, made in (("augment", self.augment), ("placeholders", self.placeholders)):
             if not 0.0 <= made <= 100.0:
                 raise ConfigError(f"data.{key} = {made}: how many to make of a pair on average, from 0 to 100.")
+        if self.augment_below < 0:
+            raise ConfigError(f"data.augment_below = {self.augment_below}: a number of training pairs, or 0 for any.")
         if not 0 < self.mix_share < 1:
             raise ConfigError(f"data.mix_share = {self.mix_share}: must be above 0 and below 1.")
         check_tags(self.known_tags)

@@ -204,6 +204,7 @@ def sources(config: RunConfig) -> Sources:
         cleaning=config.cleaning,
         tags=d.known_tags,
         augment=d.augment,
+        augment_below=d.augment_below,
         placeholders=d.placeholders,
         inflected=config.tokenizer.source == "tagged",
     )

@@ -104,6 +104,17 @@ def test_pairs_are_made_of_training_pairs_alone(tmp_path: Path) -> None:
     assert not held & {s for s, _ in left}
 
 
+@pytest.mark.parametrize(("below", "more"), [(0, True), (4, True), (3, False), (1, False)])
+def test_pairs_are_made_only_where_there_are_few(tmp_path: Path, below: int, more: bool) -> None:
+    given = ["walk V;PST", "talk V;PST", "walk V;PST", "bark V;PST"]
+    train = aligned(tmp_path, "train", given, [f"{line.split()[0]}ed" for line in given])
+    dev = aligned(tmp_path, "dev", ["park V;PST"], ["parked"])
+    sources = replace(inputs(train, dev), inflected=True, augment=3.0, augment_below=below)
+    characters = TokenizerConfig(source="tagged", target="characters", joint=False)
+    prepared = made(tmp_path / "data", sources, characters)
+    assert (prepared.manifest["train"]["made"] > 0) == more
+
+
 def test_nothing_is_learned_from_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither pieces nor the words that pairs are made with."""
     known: list[Pair] = []

@@ -48,8 +48,8 @@ class Sources:
 
     What of `test` is in the training data is counted, where its files are there; the rule `in_dev` needs them to be.
     `tags` may stand in front of sources; a `TokenizerPair` that is given knows them. For a share `augment` of the pairs
-    that are trained on one more is made, and for a share `placeholders` one with these; those that are `inflected` are
-    lemmas with tags, and forms.
+    that are trained on one more is made, but not if `augment_below` is above 0 and there are so many distinct pairs;
+    for a share `placeholders` one with these. Those that are `inflected` are lemmas with tags, and forms.
     """
 
     train: Files
@@ -61,6 +61,7 @@ class Sources:
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     tags: tuple[str, ...] = ()
     augment: float = 0.0
+    augment_below: int = 0
     placeholders: float = 0.0
     inflected: bool = False
 
@@ -248,12 +249,14 @@ def _with_more(
 ) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
     """What puts the pairs that are made from pairs among them; `pairs` are what is known of the language."""
     rules: list[tuple[float, Rules]] = []
-    if sources.augment and sources.inflected:
-        rules.append((sources.augment, inflection_rules(pairs)))
-    elif sources.augment or sources.placeholders:
+    enough = 0 < sources.augment_below <= survey.pairs - survey.empty - survey.duplicates
+    augment = 0.0 if enough else sources.augment
+    if augment and sources.inflected:
+        rules.append((augment, inflection_rules(pairs)))
+    elif augment or sources.placeholders:
         words = lexicon(pairs)
         dotless = survey.source.dotless_i, survey.target.dotless_i
-        rules += [(sources.augment, text_rules(words, dotless)), (sources.placeholders, placeholder_rules(words))]
+        rules += [(augment, text_rules(words, dotless)), (sources.placeholders, placeholder_rules(words))]
 
     def with_more(given: Iterable[Numbered]) -> Iterable[Numbered]:
         for i, (share, made) in enumerate(rules):
