@@ -84,6 +84,7 @@ def main() -> None:
     options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON line a case")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--shortlist", action="store_true", help="for both: the bundle's, or a random one")
     parser.add_argument("--hide-amx", action="store_true", help="and AVX512, from all but MKL")
     parser.add_argument("--batches", default="1,16,64", help="sizes for --mode throughput")
     parser.add_argument("--huggingface", type=Path, metavar="VENV", help="its `generate` too; only random weights")
@@ -91,11 +92,14 @@ def main() -> None:
     a = parser.parse_args()
     if a.huggingface is not None and a.bundle is not None:
         parser.error("--huggingface: it cannot load a bundle. Leave one of the two out.")
+    if a.huggingface is not None and a.shortlist:
+        parser.error("--huggingface: it has no shortlist. Leave one of the two out.")
     if a.huggingface is not None and a.alpha is not None:
         parser.error("--huggingface: it has a length penalty of its own. Leave --alpha out.")
     names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference", "alpha")
     given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
     rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    rest += ["--shortlist"] if a.shortlist else []
     best: dict[str, dict[str, Any]] = {}
     exact: dict[str, dict[str, Any]] = {}
     by = "cpu_ms_per_sentence" if a.cpu else "p50_ms" if a.mode == "latency" else "sentences_per_second"

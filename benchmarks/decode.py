@@ -119,6 +119,7 @@ def theirs(
             max_input_length=0,
             max_decoding_length=longest(max(map(len, sources))) + 1,
             min_decoding_length=least,
+            use_vmap=a.shortlist,
         )
         return [[ids[piece] for piece in result.hypotheses[0]] for result in results]
 
@@ -171,7 +172,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
             decode = ours(model, a, steps, listed, usual)
         else:
             if not (folder / "model.bin").is_file():
-                convert(folder, config, model, pieces, pieces)
+                convert(folder, config, model, pieces, pieces, shortlist=listed)
             decode = theirs(folder, pieces, a, steps, least, statistics.mean(map(len, sources)) + 1)
         record = {
             "mode": a.mode,
@@ -207,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--shortlist", action="store_true", help="the bundle's, or a random one; torch only")
+    parser.add_argument("--shortlist", action="store_true", help="the bundle's, or a random one")
     parser.add_argument("--conversion", type=Path, help="where CTranslate2's model is, or is put")
     parser.add_argument("--outputs", type=Path, help="write the outputs there, as JSON")
     return parser
@@ -221,8 +222,6 @@ def main() -> None:
         command.error("--bundle needs --source")
     if a.reference is not None and a.bundle is None:
         command.error("--reference needs --bundle")
-    if a.shortlist and a.engine != "torch":
-        command.error("--shortlist is for --engine torch")
     if a.mode == "latency":
         a.batch = 1
     report(run(a), a.outputs)

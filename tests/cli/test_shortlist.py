@@ -37,16 +37,28 @@ def test_it_travels_with_the_model(transduce: Transduce, run: Path, model: Path,
         assert other["outputs"][0]["log_prob"] > one["outputs"][0]["log_prob"] or not one["source"]
 
 
-def test_auto_takes_the_engine_that_has_it(transduce: Transduce, run: Path, model: Path) -> None:
+@pytest.mark.parametrize("engine", ["auto", "ctranslate2"])
+def test_ctranslate2_has_it_too(
+    transduce: Transduce, run: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = ("translate", model, "--shortlist", "--engine", engine)
+    if engine == "ctranslate2":
+        transduce(*command, stdin=LINES).refused(f"{model / FILE}: this model has no shortlist.")
+    plain = transduce("translate", model, "--engine", engine, stdin=LINES)
     transduce("shortlist", run, "--out", model)
-    said = transduce("translate", model, "the dog", "--shortlist", "--engine", "auto")
-    assert (said.status, said.err) == (0, "engine torch: the shortlist is for it\n")
+    listed = transduce(*command, stdin=LINES)
+    assert (listed.status, listed.out, listed.err) == (0, plain.out, plain.err)
+    transduce("shortlist", run, "--out", model, "--frequent", 1, "--translations", 1)
+    assert transduce(*command, stdin=LINES).status == 0
+    kept = [folder / "vmap.txt" for folder in tmp_path.rglob("model.bin") for folder in [folder.parent]]
+    assert sorted(path.is_file() for path in kept) == [False, True, True]
+    assert len({path.read_bytes() for path in kept if path.is_file()}) == 2
 
 
 def test_where_it_cannot_be_honoured(transduce: Transduce, run: Path, model: Path) -> None:
     transduce("shortlist", run, "--out", model)
     for options, message in (
-        (("--engine", "ctranslate2"), "--shortlist is for our own engine. Use --engine torch, or leave it out."),
         (("--sample",), "--shortlist: it is for searching, and --sample draws. Leave one of them out."),
     ):
         transduce("translate", model, "the dog", "--shortlist", *options).refused(message)

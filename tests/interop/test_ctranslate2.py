@@ -5,15 +5,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.decoding.tiny import penalty
 from transduce.data.collate import collate
+from transduce.data.shortlist import Shortlist
 from transduce.decoding import BeamConfig, score_pairs
+from transduce.decoding.continuous import continuous_beam_search
 from transduce.errors import ConfigError
 from transduce.interop.ctranslate2 import CTranslate2Engine, convert, library, refusal
 from transduce.nn import Transformer, TransformerConfig, build
+from transduce.nn.inference import PackedTransformer
 from transduce.nn.packed import Format
 from transduce.nn.recurrence import Recurrence
 from transduce.text.pieces import IDS
@@ -88,6 +92,34 @@ def test_its_outputs_are_ranked_by_the_papers_penalty(alpha: float, tmp_path: Pa
     assert len(found) >= 3
     for h in found:
         assert (h.log_prob, h.score) == pytest.approx(expected[h.ids], abs=1e-4)
+
+
+def test_a_shortlist_is_searched_as_by_our_own_engine(tmp_path: Path) -> None:
+    config = replace(TINY, share_embeddings="none")
+    ours = model(config)
+    rows = [[IDS.eos] * 3] * 4 + [[IDS.eos, 4 + i % 8, 4 + i * 5 % 8] for i in range(4, SIZE)]
+    listed = Shortlist(np.array([4], np.int32), np.array(rows, np.int32))
+    convert(tmp_path / "converted", config, ours, pieces(), pieces(), 0, listed)
+    theirs = CTranslate2Engine(tmp_path / "converted", "fp32", 1, shortlist=True)
+    search = BeamConfig(beam=64, alpha=0.6)
+    for source, _ in random_pairs(6):
+        [found] = theirs.search([source], [3], config=search, n_best=3, forbidden=[])
+        [expected] = continuous_beam_search(
+            PackedTransformer(ours, "fp32"), [[*source, IDS.eos]], [3], config=search, n_best=3, shortlist=listed
+        )
+        assert {i for h in found for i in h.ids} <= {4, *listed.translations[source].ravel().tolist()}
+        assert [h.ids for h in found] == [h.ids for h in expected]
+        assert [h.log_prob for h in found] == pytest.approx([h.log_prob for h in expected], abs=1e-4)
+
+
+def test_pieces_that_lists_cannot_hold(tmp_path: Path) -> None:
+    names = [*pieces()[:-2], "a b", "c\t"]
+    listed = Shortlist(np.array([4, 10], np.int32), np.array([[i, 11, 5] for i in range(SIZE)], np.int32))
+    convert(tmp_path / "converted", TINY, model(TINY), names, names, 0, listed)
+    lines = (tmp_path / "converted" / "vmap.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "\t<pad> w4"
+    assert lines[5:8] == ["w4\tw4 w5", "w5\tw5", "w6\tw6 w5"]
+    assert len(lines) == 1 + SIZE - 2
 
 
 def test_what_is_forbidden_is_not_given(tmp_path: Path) -> None:

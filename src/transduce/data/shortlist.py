@@ -89,15 +89,21 @@ def save_shortlist(folder: Path, shortlist: Shortlist, tokenizers: TokenizerPair
     write_atomically(folder / FILE, content)
 
 
+def shortlist_file(folder: Path) -> Path:
+    """Where the bundle `folder` has its list. Raises `DataError` if it has none."""
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: this model has no shortlist. Make one from its run: `transduce shortlist RUN`.")
+    return path
+
+
 def load_shortlist(folder: Path, tokenizers: TokenizerPair) -> Shortlist:
     """The one of the bundle `folder`.
 
     Raises:
         DataError: there is none, or it is broken, or of other pieces than these tokenizers'.
     """
-    path = folder / FILE
-    if not path.is_file():
-        raise DataError(f"{path}: this model has no shortlist. Make one from its run: `transduce shortlist RUN`.")
+    path = shortlist_file(folder)
     try:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from transduce.bundle import load_bundle
+from transduce.data.shortlist import Shortlist, load_shortlist, shortlist_file
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
 from transduce.errors import ConfigError, SaveError
@@ -29,6 +30,9 @@ from transduce.text.pieces import IDS
 _CONVERSION = 2  # changes when `convert` writes something else for the same weights
 COMPUTE_TYPES: dict[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _BATCH = 32
+_LISTED_BATCH = 16  # of the sizes from 8 to 64 the fastest with a shortlist: more sentences have more pieces together
+_LISTS = "vmap.txt"  # CTranslate2's name for it
+_DIVIDERS = frozenset(" \t\r\n")  # in it
 _POSITIONS = 2048  # sinusoids are written out for so many positions, if not more are wanted
 
 
@@ -58,11 +62,13 @@ def convert(
     source_pieces: Sequence[str],
     target_pieces: Sequence[str],
     longest: int = 0,
+    shortlist: Shortlist | None = None,
 ) -> None:
     """Write `model` as a folder that `ctranslate2.Translator` takes, in float32 (it rounds on loading).
 
     Pieces are the vocabularies in the order of their ids, each piece once. The end symbol is put behind sources by
-    CTranslate2. A model whose positions are sinusoids takes `longest` of them, or 2,048 if that is more.
+    CTranslate2. A model whose positions are sinusoids takes `longest` of them, or 2,048 if that is more. With a
+    `shortlist` there is a vmap.txt too, for `use_vmap`.
 
     Raises:
         ConfigError: CTranslate2 is missing, or cannot run such a model.
@@ -106,6 +112,25 @@ def convert(
     spec.optimize()
     with atomic_folder(path) as folder:
         spec.save(str(folder))
+        if shortlist is not None:
+            lists = _lists(shortlist, source_pieces, target_pieces)
+            (folder / _LISTS).write_text(lists, encoding="utf-8", newline="\n")
+
+
+def _lists(shortlist: Shortlist, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> str:
+    """A line for each source piece, a tab before its translations; first, for no piece, those that are always there.
+
+    Padding is one of these, so that it has its share of the probability, as in our own search. Pieces that hold what
+    divides others cannot stand there.
+    """
+    rows = [("", [IDS.pad, *shortlist.frequent.tolist()])]
+    rows += zip(source_pieces, shortlist.translations.tolist(), strict=True)
+    lines = []
+    for piece, ids in rows:
+        translations = [target_pieces[i] for i in dict.fromkeys(ids)]
+        if _DIVIDERS.isdisjoint(piece):
+            lines.append(f"{piece}\t{' '.join(one for one in translations if _DIVIDERS.isdisjoint(one))}\n")
+    return "".join(lines)
 
 
 def _layer(theirs: Any, ours: EncoderLayer | DecoderLayer) -> None:
@@ -135,30 +160,34 @@ def _norm(theirs: Any, ours: nn.Module) -> None:
     theirs.gamma, theirs.beta = ours.weight.numpy(), ours.bias.numpy()
 
 
-def weights_hash(folder: Path) -> str:
-    """What a conversion of the bundle in `folder` is filed under: it changes with weights, settings and converter."""
+def weights_hash(folder: Path, shortlist: bool = False) -> str:
+    """What a conversion of the bundle in `folder` is filed under: it changes with weights, settings and converter, and
+    with the `shortlist`. Raises `DataError` where there is none."""
     found = hashlib.sha256(f"{_CONVERSION} {library().__version__}".encode())
     found.update((folder / "config.json").read_bytes())
+    if shortlist:
+        found.update(shortlist_file(folder).read_bytes())
     with (folder / "model.safetensors").open("rb") as file:
         while block := file.read(2**20):
             found.update(block)
     return found.hexdigest()
 
 
-def cached_conversion(folder: Path, cache: Path) -> Path:
-    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet. Raises as `convert` and
-    `load_bundle` do.
+def cached_conversion(folder: Path, cache: Path, shortlist: bool = False) -> Path:
+    """The conversion of the bundle in `folder`, made now if it is not in `cache` yet; with its `shortlist`, another
+    one. Raises as `convert`, `load_bundle` and `load_shortlist` do.
 
     Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
     """
-    path = cache / weights_hash(folder)
+    path = cache / weights_hash(folder, shortlist)
     if not (path / "model.bin").is_file():
         bundle = load_bundle(folder, torch.device("cpu"))
         sides = bundle.tokenizers.source, bundle.tokenizers.target
         source, target = (side.pieces(range(side.size)) for side in sides)
         own = path.with_name(f"{path.name}.{os.getpid()}")
         longest = bundle.config.max_length + bundle.config.extra_length + 1  # and the symbol at one end
-        convert(own, bundle.config.model, bundle.model, source, target, longest)
+        listed = load_shortlist(folder, bundle.tokenizers) if shortlist else None
+        convert(own, bundle.config.model, bundle.model, source, target, longest, listed)
         try:
             own.rename(path)
         except OSError as error:
@@ -178,17 +207,21 @@ class CTranslate2Engine:
     is searched again without these pieces, whose share of the probability the others then get. An output that was
     broken off at its limit is given only where there is no other.
 
+    With the conversion's `shortlist` outputs are made of what it has for all sentences of a batch, so they depend on
+    which these are; the probability of a prefix is one among all pieces.
+
     Raises:
         ConfigError: not installed; a precision that it has not on this processor.
         RuntimeError: what is at `path` is damaged.
     """
 
-    def __init__(self, path: Path, precision: Format, threads: int) -> None:
+    def __init__(self, path: Path, precision: Format, threads: int, shortlist: bool = False) -> None:
         ctranslate2 = library()
         compute = COMPUTE_TYPES[precision]
         if not has_form(precision):
             raise ConfigError(f"CTranslate2 has no {compute} on this processor. Use --precision int8 or fp32.")
         self._ahead = 2 * threads  # batches that are under way at a time
+        self._shortlist = shortlist
         self._translator = ctranslate2.Translator(
             str(path), device="cpu", compute_type=compute, intra_threads=1, inter_threads=threads
         )
@@ -260,9 +293,11 @@ class CTranslate2Engine:
                 suppress_sequences=suppressed,
                 return_scores=True,
                 return_end_token=True,
+                use_vmap=self._shortlist,
             )
 
-        batches = map(begin, (order[i : i + _BATCH] for i in range(0, len(order), _BATCH)))
+        size = _LISTED_BATCH if self._shortlist else _BATCH
+        batches = map(begin, (order[i : i + size] for i in range(0, len(order), size)))
         running = deque(islice(batches, self._ahead))  # all at once could not be interrupted
         while running:
             rows, results = running.popleft()

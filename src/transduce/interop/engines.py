@@ -77,7 +77,7 @@ def load_translator(
 
     Raises:
         BundleError: one of `paths` is not a whole model of ours.
-        ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`; a shortlist for CTranslate2.
+        ConfigError: as `choose_engine`, `Translator.load` and `CTranslate2Engine`.
         DataError: as `Translator.load`.
         SaveError: the conversion cannot be written.
     """
@@ -88,32 +88,34 @@ def load_translator(
         if engine == "ctranslate2":
             raise ConfigError("--engine ctranslate2 runs one model, not an ensemble. Use --engine torch.")
         name, why = "torch", "CTranslate2 runs no ensembles"
-    if shortlist:
-        if engine == "ctranslate2":
-            raise ConfigError("--shortlist is for our own engine. Use --engine torch, or leave it out.")
-        name, why = "torch", "the shortlist is for it"
     other = None
     if name == "ctranslate2":
         form, _ = choose_form(precision, place)
         if precision == "auto" and not has_form(form):
             form = "fp32"
         try:
-            other = _converted(folder, cache(), form)
+            other = _converted(folder, cache(), form, shortlist)
         except SaveError as error:
             if engine != "auto":
                 raise SaveError(f"{error} XDG_CACHE_HOME says where; --engine torch needs none.") from error
             name, why = "torch", f"a model for CTranslate2 cannot be kept ({error})"
     translator = Translator.load(
-        paths, device=device, precision=precision, beam=beam, alpha=alpha, engine=other, shortlist=shortlist
+        paths,
+        device=device,
+        precision=precision,
+        beam=beam,
+        alpha=alpha,
+        engine=other,
+        shortlist=shortlist and other is None,
     )
     return translator, f"{name}: {why}"
 
 
-def _converted(folder: Path, cache: Path, form: Format) -> CTranslate2Engine:
+def _converted(folder: Path, cache: Path, form: Format, shortlist: bool) -> CTranslate2Engine:
     """CTranslate2 with the conversion of a bundle; where the one in `cache` is damaged, with a new one."""
-    path = cached_conversion(folder, cache)
+    path = cached_conversion(folder, cache, shortlist)
     try:
-        return CTranslate2Engine(path, form, torch.get_num_threads())
+        return CTranslate2Engine(path, form, torch.get_num_threads(), shortlist)
     except (RuntimeError, OSError, ValueError):
         shutil.rmtree(path, ignore_errors=True)
-        return CTranslate2Engine(cached_conversion(folder, cache), form, torch.get_num_threads())
+        return CTranslate2Engine(cached_conversion(folder, cache, shortlist), form, torch.get_num_threads(), shortlist)
