@@ -65,6 +65,13 @@ def torch_nn(shape: Shape) -> Peer:
     return Peer(model=net, prepare=prepare, loss=loss, optimizer=optimizer, note=note)
 
 
+def torch_nn_compiled(shape: Shape) -> Peer:
+    """The same with model and loss through torch.compile, once for batches of all shapes; needs a C++ compiler."""
+    peer = torch_nn(shape)
+    compiled: Callable[[Any], Tensor] = torch.compile(peer.loss, dynamic=True)
+    return dataclasses.replace(peer, loss=compiled, note=f"{peer.note}, torch.compile(dynamic=True)")
+
+
 class _TorchNet(nn.Module):
     def __init__(self, shape: Shape, pad: int) -> None:
         super().__init__()
@@ -368,6 +375,7 @@ class Toolkit:
 
 PEERS = {
     "torch-nn": Toolkit(build=torch_nn, module="torch", distribution="torch"),
+    "torch-nn-compiled": Toolkit(build=torch_nn_compiled, module="torch", distribution="torch"),
     "hf-marian": Toolkit(build=hf_marian, module="transformers", distribution="transformers"),
     "fairseq": Toolkit(build=fairseq, module="fairseq", distribution="fairseq"),
     "opennmt-py": Toolkit(build=opennmt_py, module="onmt", distribution="OpenNMT-py"),

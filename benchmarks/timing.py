@@ -60,7 +60,9 @@ def spread_logits(matrix: torch.Tensor) -> None:
 
 def passes(step: Callable[[BatchT], float], batches: Sequence[BatchT], warm_up: int, repeats: int) -> Record:
     """Time `repeats` passes over `batches` after `warm_up` untimed ones; `step` does an update and returns its loss."""
+    start = time.perf_counter()
     losses = [step(batch) for _ in range(warm_up) for batch in batches]
+    warmed_up = time.perf_counter() - start
     wall, cpu = [], []
     for _ in range(repeats):
         start, start_cpu = time.perf_counter(), time.process_time()
@@ -68,6 +70,7 @@ def passes(step: Callable[[BatchT], float], batches: Sequence[BatchT], warm_up: 
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
     return {
+        "warm_up_seconds": round(warmed_up, 2),
         "pass_seconds": [round(seconds, 4) for seconds in wall],
         "cpu_seconds_per_step": round(statistics.median(cpu) / len(batches), 4),
         "losses": [round(losses[0], 3), round(losses[-1], 3)],
