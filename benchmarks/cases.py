@@ -119,6 +119,7 @@ def merged(records: Sequence[Record]) -> Record:
     return whole | {
         "tokens_per_second": round(rate, 1),
         "seconds_per_step": round(median / steps, 4),
+        "warm_up_seconds": max(r["warm_up_seconds"] for r in records),
         "cpu_seconds_per_step": statistics.median(r["cpu_seconds_per_step"] for r in records),
         "spread": round((max(passes) - min(passes)) / median, 3),
         "peak_rss_mib": max(r["peak_rss_mib"] for r in records),

@@ -171,7 +171,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         if a.engine == "torch":
             decode = ours(model, a, steps, listed, usual)
         else:
-            if not (folder / "model.bin").is_file():
+            if not (folder / "model.bin").is_file() or (folder / "vmap.txt").is_file() != a.shortlist:
                 convert(folder, config, model, pieces, pieces, shortlist=listed)
             decode = theirs(folder, pieces, a, steps, least, statistics.mean(map(len, sources)) + 1)
         record = {

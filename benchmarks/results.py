@@ -169,6 +169,10 @@ def page(records: list[dict[str, Any]]) -> str:
             lines += [
                 f"| {scores} | {r['dev']:.2f} | {r['seed']} | {r['steps']} | {time} | {r['commit']} | {r['date']} |"
             ]
+        by_input = [r["commit"] for r in rows if not r.get("by_line")]
+        if by_input and load_recipe(recipe).evaluation.by_line:
+            why = "any of several forms of an input was right there, and each input counted once"
+            lines += ["", f"Rows of {', '.join(by_input)} are not by line: {why}."]
         last = rows[-1]
         lines += [
             "",

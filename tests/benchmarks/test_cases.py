@@ -65,6 +65,7 @@ def record(passes: list[float], **more: object) -> Record:
         "pass_seconds": passes,
         "target_tokens": 100,
         "steps": 2,
+        "warm_up_seconds": 2.0,
         "cpu_seconds_per_step": 1.0,
         "gemm_peak_gflops": 50.0,
         "mfu": 0.2,
@@ -74,7 +75,7 @@ def record(passes: list[float], **more: object) -> Record:
 
 
 def test_rounds_become_medians_of_all_passes() -> None:
-    one = merged([record([4.0, 2.0]), record([1.0, 2.0, 8.0], peak_rss_mib=301, mfu=0.4)])
+    one = merged([record([4.0, 2.0]), record([1.0, 2.0, 8.0], peak_rss_mib=301, mfu=0.4, warm_up_seconds=3.0)])
     assert one["tokens_per_second"] == 50.0
     assert one["seconds_per_step"] == 1.0
     assert one["spread"] == 3.5

@@ -22,6 +22,7 @@ def record(seconds: float, tool: str, cpu: float = 1.0, mib: int = 100) -> Recor
         "tokens_per_second": 100 / seconds,
         "target_tokens": 100,
         "steps": 1,
+        "warm_up_seconds": 1.0,
         "cpu_seconds_per_step": cpu,
         "gemm_peak_gflops": 10.0,
         "mfu": 0.1,

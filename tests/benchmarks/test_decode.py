@@ -26,6 +26,19 @@ def test_both_engines_decode_the_same_weights_for_as_many_steps(tmp_path: Path) 
     assert found["torch", "latency"] == found["ctranslate2", "latency"]
 
 
+def test_either_engine_decodes_with_a_shortlist(tmp_path: Path) -> None:
+    words = ["--model", "tiny", "--sentences", "3", "--out-len", "4", "--repeats", "1", "--batch", "1"]
+    words += ["--conversion", str(tmp_path / "converted")]
+    run(parser().parse_args([*words, "--engine", "ctranslate2"]))
+    found = {}
+    for engine in ("torch", "ctranslate2"):
+        record = run(parser().parse_args([*words, "--engine", engine, "--shortlist"]))
+        assert record["shortlist"]
+        found[engine] = [output[:3] for output in record["outputs"]]
+    assert found["torch"] == found["ctranslate2"]
+    assert (tmp_path / "converted" / "vmap.txt").is_file()
+
+
 def test_the_engines_take_turns_and_have_the_same_shapes() -> None:
     for mode in ("throughput", "latency"):
         every = list(cases(mode, 2, ["1", "16"]))

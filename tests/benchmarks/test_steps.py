@@ -77,6 +77,7 @@ def test_passes_are_timed_in_turn_after_the_warm_up() -> None:
     timed = passes(step, ["a", "b"], warm_up=1, repeats=2)
     assert seen == ["a", "b"] * 3
     assert (len(timed["pass_seconds"]), timed["losses"]) == (2, [1.0, 6.0])
+    assert timed["warm_up_seconds"] >= 0
 
 
 def test_the_peak_is_the_best_of_several() -> None:

@@ -42,6 +42,7 @@ def test_ctranslate2_has_it_too(
     transduce: Transduce, run: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("transduce.interop.engines.has_amx", lambda: False)
     command = ("translate", model, "--shortlist", "--engine", engine)
     if engine == "ctranslate2":
         transduce(*command, stdin=LINES).refused(f"{model / FILE}: this model has no shortlist.")
@@ -51,23 +52,21 @@ def test_ctranslate2_has_it_too(
     assert (listed.status, listed.out, listed.err) == (0, plain.out, plain.err)
     transduce("shortlist", run, "--out", model, "--frequent", 1, "--translations", 1)
     assert transduce(*command, stdin=LINES).status == 0
-    kept = [folder / "vmap.txt" for folder in tmp_path.rglob("model.bin") for folder in [folder.parent]]
+    kept = [path.parent / "vmap.txt" for path in tmp_path.rglob("model.bin")]
     assert sorted(path.is_file() for path in kept) == [False, True, True]
     assert len({path.read_bytes() for path in kept if path.is_file()}) == 2
 
 
 def test_where_it_cannot_be_honoured(transduce: Transduce, run: Path, model: Path) -> None:
     transduce("shortlist", run, "--out", model)
-    for options, message in (
-        (("--sample",), "--shortlist: it is for searching, and --sample draws. Leave one of them out."),
-    ):
-        transduce("translate", model, "the dog", "--shortlist", *options).refused(message)
-    transduce("translate", f"{model},{run}", "the dog", "--shortlist").refused("shortlist: only packed weights")
+    sampled = transduce("translate", model, "the dog", "--shortlist", "--sample")
+    sampled.refused("--shortlist: it is for searching, and --sample draws. Leave one of them out.")
+    transduce("translate", f"{model},{run}", "the dog", "--shortlist").refused("shortlist: it is for one Transformer")
 
 
 def test_models_that_cannot_be_packed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transduce.decoding.translator.runs_packed", lambda model: False)
-    with pytest.raises(ConfigError, match="only packed weights search with one"):
+    with pytest.raises(ConfigError, match="shortlist: it is for one Transformer"):
         Translator.load(model, precision="fp32", shortlist=True)
 
 

@@ -308,7 +308,10 @@ def test_auto_says_which_engine_it_took_and_why(
         (["--diverse", -1, "--n-best", 2], "strength = -1.0: must be from 0"),
         (["--diverse", 0.5, "--n-best", 2, "--beam", 3], "beam = 3 for 2 diverse outputs"),
         (["--diverse", 0.5, "--n-best", 2, "--precision", "int8"], "--diverse and --precision int8: only the plain"),
-        (["--diverse", 1, "--n-best", 2, "--shortlist"], "--shortlist and --diverse: only packed weights search with"),
+        (
+            ["--diverse", 1, "--n-best", 2, "--shortlist"],
+            "--shortlist and --diverse: diverse search is over all pieces",
+        ),
         (["--diverse", 1, "--n-best", 2, "--engine", "ctranslate2"], "--diverse and --engine ctranslate2: only the"),
         (["--workers", 0], "--workers 0: must be at least 1."),
         (["--workers", 2], "--workers 2: they are for many lines. Leave it out, or give --input."),

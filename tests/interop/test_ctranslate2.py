@@ -112,14 +112,32 @@ def test_a_shortlist_is_searched_as_by_our_own_engine(tmp_path: Path) -> None:
         assert [h.log_prob for h in found] == pytest.approx([h.log_prob for h in expected], abs=1e-4)
 
 
-def test_pieces_that_lists_cannot_hold(tmp_path: Path) -> None:
-    names = [*pieces()[:-2], "a b", "c\t"]
-    listed = Shortlist(np.array([4, 10], np.int32), np.array([[i, 11, 5] for i in range(SIZE)], np.int32))
-    convert(tmp_path / "converted", TINY, model(TINY), names, names, 0, listed)
-    lines = (tmp_path / "converted" / "vmap.txt").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "\t<pad> w4"
-    assert lines[5:8] == ["w4\tw4 w5", "w5\tw5", "w6\tw6 w5"]
-    assert len(lines) == 1 + SIZE - 2
+@pytest.mark.parametrize("beam", [1, 4])
+def test_lists_of_one_batch_do_not_reach_into_another(tmp_path: Path, beam: int) -> None:
+    """Prefixes, and pieces that are forbidden, among many sentences whose lists have little in common."""
+    size = 60
+    config = replace(TINY, share_embeddings="none")
+    ours = model(config, size)
+    rows = [[IDS.eos] * 3] * 4 + [[i, 4 + i * 7 % 56, 4 + i * 11 % 56] for i in range(4, size)]
+    listed = Shortlist(np.array([4], np.int32), np.array(rows, np.int32))
+    convert(tmp_path / "converted", config, ours, pieces(size), pieces(size), 0, listed)
+    theirs = CTranslate2Engine(tmp_path / "converted", "fp32", 1, shortlist=True)
+    sources = [[4 + i % 56, 4 + i * 3 % 56] for i in range(80)]
+    prefixes = [[4 + i * 5 % 56] if i % 3 == 0 else [] for i in range(80)]
+    forbidden = [*range(10, 60, 2)]
+    search = BeamConfig(beam=beam, alpha=0.6)
+    theirs.search(sources, [6] * 80, config=search, n_best=1, forbidden=[])
+    found = theirs.search(sources, [6] * 80, config=search, n_best=1, forbidden=[], prefixes=prefixes)
+    assert all(best.ids[: len(p)] == tuple(p) for (best,), p in zip(found, prefixes, strict=True))
+    found = theirs.search(sources, [6] * 80, config=search, n_best=1, forbidden=forbidden)
+    assert all(found)
+    assert not {i for (best,) in found for i in best.ids} & {*forbidden}
+
+
+def test_a_conversion_without_a_list_is_not_taken_for_one_with_it(tmp_path: Path) -> None:
+    engine(tmp_path / "converted", model(TINY), TINY)
+    with pytest.raises(ConfigError, match="converted without a shortlist"):
+        CTranslate2Engine(tmp_path / "converted", "fp32", 1, shortlist=True)
 
 
 def test_what_is_forbidden_is_not_given(tmp_path: Path) -> None:

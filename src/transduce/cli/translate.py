@@ -110,7 +110,7 @@ def translate(
     if diverse is not None:
         _check_plain("--diverse", "only the plain model searches so", engine, precision)
         if shortlist:
-            raise ConfigError("--shortlist and --diverse: only packed weights search with one. Leave one of them out.")
+            raise ConfigError("--shortlist and --diverse: diverse search is over all pieces. Leave one of them out.")
         if n_best < 2:
             raise ConfigError(f"--diverse {diverse}: one output has nothing to differ from. Give --n-best 2 or more.")
     check_seed(seed)

@@ -102,7 +102,9 @@ def prepare(
             why = "no dev pair with text on both sides" if dev else "a rule leaves out all that was held out for dev"
             raise DataError(f"{paths(sources.dev or sources.train)[0]}: {why}. Give more data, or another dev set.")
         kept = ((n, p) for n, p in numbered() if not is_dev(p[0]) and not cleaner.reason(n, p))
-        with_more = _with_more(sources, survey, (pair for _, pair in kept))
+        if enough := _enough(sources, survey):
+            say(f"no pairs are made from the {survey.pairs:,}: data.augment_below is {sources.augment_below:,}")
+        with_more = _with_more(replace(sources, augment=0.0) if enough else sources, survey, (pair for _, pair in kept))
 
         is_given = isinstance(tokenizer, TokenizerPair)
         if isinstance(tokenizer, TokenizerConfig):
@@ -244,19 +246,23 @@ def _identity(path: Path) -> dict[str, Any]:
     return {"path": str(path)}  # reading it will say why
 
 
+def _enough(sources: Sources, survey: Survey) -> bool:
+    """Whether there are too many pairs for more to be made of them."""
+    distinct = survey.pairs - survey.empty - survey.duplicates
+    return sources.augment > 0 and 0 < sources.augment_below <= distinct
+
+
 def _with_more(
     sources: Sources, survey: Survey, pairs: Iterable[Pair]
 ) -> Callable[[Iterable[Numbered]], Iterable[Numbered]]:
     """What puts the pairs that are made from pairs among them; `pairs` are what is known of the language."""
     rules: list[tuple[float, Rules]] = []
-    enough = 0 < sources.augment_below <= survey.pairs - survey.empty - survey.duplicates
-    augment = 0.0 if enough else sources.augment
-    if augment and sources.inflected:
-        rules.append((augment, inflection_rules(pairs)))
-    elif augment or sources.placeholders:
+    if sources.augment and sources.inflected:
+        rules.append((sources.augment, inflection_rules(pairs)))
+    elif sources.augment or sources.placeholders:
         words = lexicon(pairs)
         dotless = survey.source.dotless_i, survey.target.dotless_i
-        rules += [(augment, text_rules(words, dotless)), (sources.placeholders, placeholder_rules(words))]
+        rules += [(sources.augment, text_rules(words, dotless)), (sources.placeholders, placeholder_rules(words))]
 
     def with_more(given: Iterable[Numbered]) -> Iterable[Numbered]:
         for i, (share, made) in enumerate(rules):

@@ -154,8 +154,8 @@ class Translator:
         unless given.
 
         Unless there is an `engine`, outputs are searched for with packed weights where that is possible
-        (`PackedEngine`). int8 and the bundle's `shortlist` are for these searches: what else is computed is then
-        computed in float32, and over the whole vocabulary.
+        (`PackedEngine`). int8 and the bundle's `shortlist` are for these searches (another `engine` has its own list
+        or none): what else is computed is then computed in float32, and over the whole vocabulary.
 
         Raises:
             BundleError: `path` is missing, truncated or not a model of transduce.
@@ -184,8 +184,8 @@ class Translator:
         packed = engine is None and len(bundles) == 1 and (form == "int8" or runs_packed(bundle.model))
         if shortlist and not packed:
             raise ConfigError(
-                "shortlist: only packed weights search with one: one Transformer of self-attention layers, on the "
-                "processor, by our own engine. Leave it out."
+                "shortlist: it is for one Transformer of self-attention layers on the processor, searched with packed "
+                "weights or by CTranslate2. Leave it out."
             )
         if packed:
             listed = load_shortlist(bundle_folder(Path(paths[0])), bundle.tokenizers) if shortlist else None

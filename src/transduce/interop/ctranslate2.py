@@ -30,9 +30,8 @@ from transduce.text.pieces import IDS
 _CONVERSION = 2  # changes when `convert` writes something else for the same weights
 COMPUTE_TYPES: dict[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _BATCH = 32
-_LISTED_BATCH = 16  # of the sizes from 8 to 64 the fastest with a shortlist: more sentences have more pieces together
-_LISTS = "vmap.txt"  # CTranslate2's name for it
-_DIVIDERS = frozenset(" \t\r\n")  # in it
+_LISTED_BATCH = 16  # with a shortlist; of 8 to 64 the fastest for d_model = 128 and 6,000 pieces (docs/performance.md)
+_LISTS = "vmap.txt"  # CTranslate2's name for a shortlist
 _POSITIONS = 2048  # sinusoids are written out for so many positions, if not more are wanted
 
 
@@ -120,17 +119,12 @@ def convert(
 def _lists(shortlist: Shortlist, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> str:
     """A line for each source piece, a tab before its translations; first, for no piece, those that are always there.
 
-    Padding is one of these, so that it has its share of the probability, as in our own search. Pieces that hold what
-    divides others cannot stand there.
+    Padding is one of these, as the unknown symbol and the two ends are for CTranslate2: what is never produced has its
+    share of the probability. No piece holds a space, a tab or a line's end (`text.tokenizer`).
     """
     rows = [("", [IDS.pad, *shortlist.frequent.tolist()])]
     rows += zip(source_pieces, shortlist.translations.tolist(), strict=True)
-    lines = []
-    for piece, ids in rows:
-        translations = [target_pieces[i] for i in dict.fromkeys(ids)]
-        if _DIVIDERS.isdisjoint(piece):
-            lines.append(f"{piece}\t{' '.join(one for one in translations if _DIVIDERS.isdisjoint(one))}\n")
-    return "".join(lines)
+    return "".join(f"{piece}\t{' '.join(target_pieces[i] for i in dict.fromkeys(ids))}\n" for piece, ids in rows)
 
 
 def _layer(theirs: Any, ours: EncoderLayer | DecoderLayer) -> None:
@@ -175,7 +169,7 @@ def weights_hash(folder: Path, shortlist: bool = False) -> str:
 
 def cached_conversion(folder: Path, cache: Path, shortlist: bool = False) -> Path:
     """The conversion of the bundle in `folder`, made now if it is not in `cache` yet; with its `shortlist`, another
-    one. Raises as `convert`, `load_bundle` and `load_shortlist` do.
+    one. Raises as `convert`, `load_bundle` and `load_shortlist` do, and `SaveError` where the bundle changes meanwhile.
 
     Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
     """
@@ -188,6 +182,9 @@ def cached_conversion(folder: Path, cache: Path, shortlist: bool = False) -> Pat
         longest = bundle.config.max_length + bundle.config.extra_length + 1  # and the symbol at one end
         listed = load_shortlist(folder, bundle.tokenizers) if shortlist else None
         convert(own, bundle.config.model, bundle.model, source, target, longest, listed)
+        if weights_hash(folder, shortlist) != path.name:
+            shutil.rmtree(own, ignore_errors=True)
+            raise SaveError(f"{folder}: changed while it was converted for CTranslate2. Run the same command again.")
         try:
             own.rename(path)
         except OSError as error:
@@ -208,10 +205,11 @@ class CTranslate2Engine:
     broken off at its limit is given only where there is no other.
 
     With the conversion's `shortlist` outputs are made of what it has for all sentences of a batch, so they depend on
-    which these are; the probability of a prefix is one among all pieces.
+    which these are. A batch with prefixes, and a second search, are over all pieces: there CTranslate2 (4.8) takes the
+    columns of an earlier batch's list for those of this one, so that other pieces are forced or forbidden.
 
     Raises:
-        ConfigError: not installed; a precision that it has not on this processor.
+        ConfigError: not installed; a precision that it has not on this processor; a conversion without shortlist.
         RuntimeError: what is at `path` is damaged.
     """
 
@@ -220,6 +218,8 @@ class CTranslate2Engine:
         compute = COMPUTE_TYPES[precision]
         if not has_form(precision):
             raise ConfigError(f"CTranslate2 has no {compute} on this processor. Use --precision int8 or fp32.")
+        if shortlist and not (path / _LISTS).is_file():
+            raise ConfigError(f"{path}: converted without a shortlist. Convert it again, with one.")
         self._ahead = 2 * threads  # batches that are under way at a time
         self._shortlist = shortlist
         self._translator = ctranslate2.Translator(
@@ -293,7 +293,7 @@ class CTranslate2Engine:
                 suppress_sequences=suppressed,
                 return_scores=True,
                 return_end_token=True,
-                use_vmap=self._shortlist,
+                use_vmap=self._shortlist and not suppressed and not any(prefixes[i] for i in rows),
             )
 
         size = _LISTED_BATCH if self._shortlist else _BATCH
