@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Transduce
-from transduce.data.shortlist import FILE
+from transduce.data.shortlist import FILE, Shortlist, load_shortlist
 from transduce.decoding.translator import Translator
 from transduce.errors import ConfigError
+from transduce.text.tokenizer import TokenizerPair
 
 pytestmark = pytest.mark.unit
 
@@ -55,6 +56,23 @@ def test_ctranslate2_has_it_too(
     kept = [path.parent / "vmap.txt" for path in tmp_path.rglob("model.bin")]
     assert sorted(path.is_file() for path in kept) == [False, True, True]
     assert len({path.read_bytes() for path in kept if path.is_file()}) == 2
+
+
+def test_a_list_that_is_replaced_while_the_model_is_converted(
+    transduce: Transduce, run: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not kept under the name of the one before."""
+    transduce("shortlist", run, "--out", model)
+
+    def replaced(folder: Path, tokenizers: TokenizerPair) -> Shortlist:
+        transduce("shortlist", run, "--out", model, "--frequent", 1)
+        return load_shortlist(folder, tokenizers)
+
+    monkeypatch.setattr("transduce.interop.ctranslate2.load_shortlist", replaced)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = transduce("translate", model, "the dog", "--shortlist", "--engine", "ctranslate2")
+    said.refused(f"{model}: changed while it was converted for CTranslate2. Run the same command again.")
+    assert not [*tmp_path.rglob("model.bin")]
 
 
 def test_where_it_cannot_be_honoured(transduce: Transduce, run: Path, model: Path) -> None:

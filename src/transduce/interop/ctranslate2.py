@@ -17,7 +17,7 @@ from transduce.bundle import load_bundle
 from transduce.data.shortlist import Shortlist, load_shortlist, shortlist_file
 from transduce.decoding.beam import BeamConfig
 from transduce.decoding.search import Hypothesis, check_prefixes, length_penalty
-from transduce.errors import ConfigError, SaveError
+from transduce.errors import ConfigError, DataError, SaveError
 from transduce.files import atomic_folder
 from transduce.interop.rules import refusals
 from transduce.nn import Transformer, TransformerConfig
@@ -169,7 +169,7 @@ def weights_hash(folder: Path, shortlist: bool = False) -> str:
 
 def cached_conversion(folder: Path, cache: Path, shortlist: bool = False) -> Path:
     """The conversion of the bundle in `folder`, made now if it is not in `cache` yet; with its `shortlist`, another
-    one. Raises as `convert`, `load_bundle` and `load_shortlist` do, and `SaveError` where the bundle changes meanwhile.
+    one. Raises as `convert`, `load_bundle` and `load_shortlist` do, and `DataError` where the bundle changes meanwhile.
 
     Several processes may make it at once: each has a place of its own for that, and the first one's is kept.
     """
@@ -184,7 +184,7 @@ def cached_conversion(folder: Path, cache: Path, shortlist: bool = False) -> Pat
         convert(own, bundle.config.model, bundle.model, source, target, longest, listed)
         if weights_hash(folder, shortlist) != path.name:
             shutil.rmtree(own, ignore_errors=True)
-            raise SaveError(f"{folder}: changed while it was converted for CTranslate2. Run the same command again.")
+            raise DataError(f"{folder}: changed while it was converted for CTranslate2. Run the same command again.")
         try:
             own.rename(path)
         except OSError as error:
