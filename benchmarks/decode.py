@@ -33,7 +33,7 @@ from transduce.decoding.beam import BeamConfig
 from transduce.decoding.continuous import continuous_beam_search
 from transduce.decoding.engines import share
 from transduce.device import tune_process
-from transduce.interop.ctranslate2 import COMPUTE_TYPES, convert, library
+from transduce.interop.ctranslate2 import COMPUTE_TYPES, LISTS, convert, library
 from transduce.nn import Transformer, TransformerConfig, build
 from transduce.nn.inference import PackedTransformer
 from transduce.text.form import normalise
@@ -171,7 +171,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         if a.engine == "torch":
             decode = ours(model, a, steps, listed, usual)
         else:
-            if not (folder / "model.bin").is_file() or (folder / "vmap.txt").is_file() != a.shortlist:
+            if not (folder / "model.bin").is_file() or (folder / LISTS).is_file() != a.shortlist:
                 convert(folder, config, model, pieces, pieces, shortlist=listed)
             decode = theirs(folder, pieces, a, steps, least, statistics.mean(map(len, sources)) + 1)
         record = {

@@ -31,7 +31,7 @@ _CONVERSION = 2  # changes when `convert` writes something else for the same wei
 COMPUTE_TYPES: dict[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _BATCH = 32
 _LISTED_BATCH = 16  # with a shortlist; of 8 to 64 the fastest for d_model = 128 and 6,000 pieces (docs/performance.md)
-_LISTS = "vmap.txt"  # CTranslate2's name for a shortlist
+LISTS = "vmap.txt"  # CTranslate2's name for a shortlist
 _POSITIONS = 2048  # sinusoids are written out for so many positions, if not more are wanted
 
 
@@ -113,7 +113,7 @@ def convert(
         spec.save(str(folder))
         if shortlist is not None:
             lists = _lists(shortlist, source_pieces, target_pieces)
-            (folder / _LISTS).write_text(lists, encoding="utf-8", newline="\n")
+            (folder / LISTS).write_text(lists, encoding="utf-8", newline="\n")
 
 
 def _lists(shortlist: Shortlist, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> str:
@@ -218,7 +218,7 @@ class CTranslate2Engine:
         compute = COMPUTE_TYPES[precision]
         if not has_form(precision):
             raise ConfigError(f"CTranslate2 has no {compute} on this processor. Use --precision int8 or fp32.")
-        if shortlist and not (path / _LISTS).is_file():
+        if shortlist and not (path / LISTS).is_file():
             raise ConfigError(f"{path}: converted without a shortlist. Convert it again, with one.")
         self._ahead = 2 * threads  # batches that are under way at a time
         self._shortlist = shortlist
