@@ -10,9 +10,10 @@ import pytest
 
 from tests.tiny import mirror, sentences
 from transduce.config import RunConfig, build_config, derive
-from transduce.data.survey import survey
+from transduce.data.survey import SYMBOLS, survey
 from transduce.errors import ConfigError
 from transduce.presets import FEW_PAIRS, RATES, SIZES, Origin, Preset, choose, languages, sections
+from transduce.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.unit
 
@@ -330,3 +331,54 @@ def test_unknown_sizes() -> None:
 )
 def test_languages_are_the_suffixes(source: str, target: str, expected: tuple[str, str]) -> None:
     assert languages(source, target) == expected
+
+
+def test_values_behind_semicolons_are_no_tags() -> None:
+    rows = [(f"Anna Smith;{i};Town{i}", f"Town{i} {i} Anna Smith") for i in range(300)]
+    chosen = sections(choose("auto", survey(rows), 3.0))
+    assert chosen["tokenizer"]["source"] != "tagged"
+
+
+def test_a_phrase_book_is_no_alphabet_of_symbols() -> None:
+    few = captions(12)
+    assert survey(few).source.distinct_words <= SYMBOLS
+    chosen = sections(choose("auto", survey(few), 3.0))["tokenizer"]
+    assert (chosen["source"], chosen["target"]) == ("bpe", "bpe")
+
+
+def test_every_character_that_is_spelled_has_a_piece() -> None:
+    letters = [chr(0x4E00 + i) for i in range(3000)]
+    words = ["".join(letters[i : i + 2]) for i in range(0, 2998, 2)]
+    to_text = list(zip(words, prose(len(words)), strict=True))
+    for pairs in ([(word, word[::-1]) for word in words], to_text):
+        chosen = built(pairs).tokenizer
+        assert chosen.source == "characters"
+        learned = Tokenizer.train(words, "characters", chosen.size, False)
+        assert len(learned.encode("".join(letters[:2998]))) == 2998
+
+
+@pytest.mark.parametrize(("steps", "warmup", "every"), [(500, 100, 25), (3, 1, 1), (30_000, 1000, None)])
+def test_so_many_steps_have_a_warm_up_and_validations_among_them(steps: int, warmup: int, every: int | None) -> None:
+    training = sections(choose("tiny", survey(captions()), 0.0, asked={"training.max_steps": steps}))["training"]
+    assert (training["warmup"], training.get("checkpoint_every")) == (warmup, every)
+
+
+@pytest.mark.parametrize(("steps", "size"), [(100, "tiny"), (1_000_000, "base")])
+def test_the_model_grows_with_the_steps_too(steps: int, size: str) -> None:
+    data = replace(survey(captions()), pairs=1_200_000, duplicates=0, empty=0)
+    data = replace(data, target=replace(data.target, words=12_000_000))
+    chosen = sections(choose("auto", data, 0.0, asked={"training.max_steps": steps}))
+    assert {key: chosen["model"][key] for key in SIZES[size]} == SIZES[size]
+
+
+def test_kinds_that_were_asked_for_have_a_vocabulary_and_room_of_their_own() -> None:
+    long = list(zip(prose(200, words=60), prose(200, words=60)[::-1], strict=True))
+    plain = sections(choose("auto", survey(long), 3.0))
+    one = sections(choose("auto", survey(long), 3.0, asked={"tokenizer.source": "characters"}))
+    assert (plain["tokenizer"]["joint"], one["tokenizer"]["joint"]) == (True, False)
+    assert one["data"]["max_length"] > 360
+    assert one["evaluation"]["metric"] == "bleu"
+
+
+def test_no_number_of_steps_is_in_the_way_of_the_minutes() -> None:
+    assert built(captions(), minutes=600.0).training.max_steps > 600 * 60 / 0.001

@@ -118,13 +118,16 @@ def fit(training: TrainingConfig, timing: Timing, alphas: bool) -> tuple[int, in
         number = next((n for n in numbers if n + choosing(n, average, alphas) <= paid), 1)
         left = seconds - (number + choosing(number, average, alphas)) * timing.validation
         every = min(every, max(1, math.ceil(left / timing.update / number)))
+        most = max(number, int(paid) - choosing(average + 1, average, alphas))  # where updates are fast
+        every = max(every, math.ceil(left / timing.update / most))
     for taken in (choosing(validations, average, alphas) for validations in (1, average, average + 1)):
         left = seconds - taken * timing.validation
         fitting = max(1, int(left / (timing.update + timing.validation / every)))
         if choosing(-(-fitting // every), average, alphas) <= taken:
             break
     steps = min(training.max_steps, fitting)
-    return steps, min(every, steps), seconds / fitting
+    paid_each = seconds / fitting if left > 0 else timing.update + timing.validation / every
+    return steps, min(every, steps), paid_each
 
 
 def predict(

@@ -2,11 +2,11 @@
 
 The rules, and the experiments behind them (docs/log.md and the recipes have the numbers):
 
-- **Pieces of a side.** At most 200 different words: symbols, one piece each (phones; SCAN, 99.98% exact). One word a
-  line: characters, for nothing longer recurs among a few thousand words; a few words a line too, where symbols are on
-  the other side (Vietnamese to phones, 7 minutes: 7.3% WER in BPE, 3.1 in characters). Lemma and tags
-  (`walk V;PST`): characters, and each tag one piece; inputs are half as long, and 86 instead of 54% were right after
-  300 updates of Murrinh-Patha. Else: BPE.
+- **Pieces of a side.** At most 200 different words, each seen four times or more: symbols, one piece each (phones;
+  SCAN, 99.98% exact). One word a line: characters, for nothing longer recurs among a few thousand words; a few words a
+  line too, where symbols are on the other side (Vietnamese to phones, 7 minutes: 7.3% WER in BPE, 3.1 in characters).
+  Lemma and tags (`walk V;PST`): characters, and each tag one piece; inputs are half as long, and 86 instead of 54% were
+  right after 300 updates of Murrinh-Patha. Else: BPE.
 - **Vocabulary.** A piece has to be seen often to be learned: one for every 75 words of text, about the 10,000 that
   published models of Multi30k's 29,000 captions have (with 6,000, 0.5 BLEU less after 2,000 updates), at
   least 1,000, and at most 10,000 below a million pairs, 32,000 (the paper's) above; for Chinese and Japanese, up to
@@ -39,6 +39,7 @@ The rules, and the experiments behind them (docs/log.md and the recipes have the
 - **Stopping.** The minutes decide, or 15 validations without a better one.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,9 @@ RATES: dict[str, tuple[float, int, int, int]] = {
 }
 FEW_PAIRS = 20_000
 PHRASE = 4  # words of a line that is not a sentence yet
+FEW_TAGS = 30  # different ones of a small set; more only if there are ten lines for each
+RESERVED = 600  # pieces that no text needs to have: special ones, bytes, tags, with room to spare
+OFTEN = 4  # times that a symbol is seen on average; in a hundred lines of prose a word is not
 FINE_TUNING_RATE = 0.2  # of the preset's peak: what is learned should move, not be learned again
 FINE_TUNING_WARMUP = 200  # steps; the moments of Adam start from nothing
 ENOUGH_PAIRS = {"small": 100_000, "base": 1_000_000, "big": 10_000_000}
@@ -80,6 +84,7 @@ AUGMENT = 0.25  # of the pairs
 PLACEHOLDERS = 0.1
 ALPHAS = [1.0, 1.4]
 LENGTH = 256  # pieces: the default of data.max_length
+CHECKPOINT_EVERY = 1000  # the default of training.checkpoint_every
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,21 +136,27 @@ def choose(
         source, target = (
             replace(c, value=kind, why="the model's") for c, kind in zip((source, target), own, strict=True)
         )
+    kinds = _asked(source, asked), _asked(target, asked)
     certain = source.value == target.value == "words" and not data.ambiguous_sources
     thread_minutes = minutes * min(threads, MOST_THREADS)
-    size, why = _size(data, pairs, thread_minutes) if name == "auto" else (name, "as asked")
+    steps = asked["training.max_steps"] if counts_steps(asked) else 0
+
+    def passes(size: str) -> float:
+        return _passes(data, size, thread_minutes, steps)
+
+    size, why = _size(pairs, passes) if name == "auto" else (name, "as asked")
     muon = asked.get("training.optimizer", "muon") == "muon" and _wants_muon(size, pairs, certain)
     twice = muon and target.value == "bpe" and asked.get("model.p_drop", 1) > 0  # dropout is what makes them differ
     return [
         source,
         target,
-        *_vocabulary(data, pairs, source.value, target.value),
+        *_vocabulary(data, pairs, *kinds),
         *_model(size, why, target.value),
         _dropout(size, pairs, certain),
         *_optimisation(size, pairs, target.value, certain, muon),
-        *(_r_drop(_passes(data, size, thread_minutes)) if twice else []),
-        _schedule(minutes, asked),
-        *_lengths(data, source.value, target.value),
+        *(_r_drop(passes(size)) if twice and minutes else []),
+        *_schedule(size, minutes, steps),
+        *_lengths(data, *kinds),
         *(_augment(data, source.value, target.value, origin) if _is_raw_text(asked) else []),
         *_stopping(minutes),
         _metric(data.target, source.value, target.value),
@@ -178,15 +189,21 @@ def sections(choices: Sequence[Choice]) -> dict[str, Any]:
 
 
 def _pieces(side: Side, reads: bool) -> Choice:
-    if reads and side.tagged > 0.95 * side.lines:
+    if reads and side.tagged > 0.95 * side.lines and side.distinct_tags <= max(FEW_TAGS, side.lines / 10):
         kind, why = "tagged", "words with tags (`walk V;PST`): letters, and each tag one piece"
-    elif side.distinct_words <= SYMBOLS and side.spaced > side.lines / 2:
+    elif side.distinct_words <= min(SYMBOLS, side.words / OFTEN) and side.spaced > side.lines / 2:
         kind, why = "words", f"{side.distinct_words} different words in all: symbols, not text"
     elif side.spaced <= side.lines / 2 and not side.is_prose:
         kind, why = "characters", "mostly one word a line: spelled out"
     else:
         kind, why = "bpe", f"text: {side.distinct_words:,}{' or more' if side.more_words else ''} different words"
     return Choice(key="tokenizer.source" if reads else "tokenizer.target", value=kind, why=why)
+
+
+def _asked(choice: Choice, asked: Mapping[str, Any]) -> str:
+    """The kind of pieces, or that which somebody asked for instead, as the rules know it: subwords are subwords."""
+    kind = str(asked.get(choice.key, choice.value))
+    return "bpe" if kind == "unigram" else kind
 
 
 def _spelled(side: Side) -> Choice | None:
@@ -198,11 +215,13 @@ def _spelled(side: Side) -> Choice | None:
 
 
 def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choice]:
-    sides = [side for side, kind in ((data.source, source), (data.target, target)) if kind == "bpe"]
+    both = (data.source, source), (data.target, target)
+    sides = [side for side, kind in both if kind == "bpe"]
+    letters = max((side.distinct_characters for side, kind in both if kind in ("characters", "tagged")), default=0)
     alike = sum(min(share, data.target.scripts.get(name, 0.0)) for name, share in data.source.scripts.items())
     joint = len(sides) == 2 and alike >= 0.5
     if not sides:
-        size, of = 8000, "an upper limit: there are as many pieces as symbols, characters and tags"
+        size, of = max(8000, letters + RESERVED), "an upper limit: there are as many as symbols, characters and tags"
     else:
         words = sum(map(_words, sides)) if joint else max(map(_words, sides))
         written = max(2 * side.distinct_characters if side.is_ideographic else 0 for side in sides)
@@ -210,6 +229,8 @@ def _vocabulary(data: Survey, pairs: int, source: str, target: str) -> list[Choi
         least = min(most, max(1000, written))
         size = min(most, max(least, words // 7500 * 100))
         of = f"one piece for every 75 of {words:,} words, at least {least:,}, at most {most:,}"
+        if letters + RESERVED > size:
+            size, of = letters + RESERVED, f"room for the {letters:,} characters of the side that is spelled"
     reason = (
         f"the sides have {alike:.0%} of their letters' alphabets in common"
         if len(sides) == 2
@@ -226,19 +247,22 @@ def _words(side: Side) -> int:
     return max(side.words, side.characters // (2 if side.is_ideographic else 8))
 
 
-def _size(data: Survey, pairs: int, thread_minutes: float) -> tuple[str, str]:
-    """The largest that the data feeds and that sees it ten times in the time."""
+def _size(pairs: int, passes: Callable[[str], float]) -> tuple[str, str]:
+    """The largest that the data feeds and that sees it ten times in the time, or in the steps."""
     for name in ("big", "base", "small"):
-        if pairs >= ENOUGH_PAIRS[name] and (not thread_minutes or _passes(data, name, thread_minutes) >= PASSES):
+        if pairs >= ENOUGH_PAIRS[name] and passes(name) >= PASSES:
             return name, f"{pairs:,} pairs feed a {name} model"
     if pairs < ENOUGH_PAIRS["small"]:
         return "tiny", f"{pairs:,} pairs feed a tiny model; the next size wants {ENOUGH_PAIRS['small']:,}"
-    return "tiny", f"in {thread_minutes:g} minutes of one thread a larger model would not see {pairs:,} pairs ten times"
+    return "tiny", f"a larger model would not see {pairs:,} pairs ten times in what it is given"
 
 
-def _passes(data: Survey, size: str, thread_minutes: float) -> float:
-    """How often a model of this size can read the data in the time."""
-    return thread_minutes * 60 * PIECES_A_SECOND[size] / (1.3 * _words(data.target) + 1)
+def _passes(data: Survey, size: str, thread_minutes: float, steps: int) -> float:
+    """How often a model of this size reads the data in the time, or in so many steps; without limit where neither is
+    given."""
+    _, _, tokens, batches = RATES[size]
+    pieces = steps * tokens * batches if steps else thread_minutes * 60 * PIECES_A_SECOND[size] or math.inf
+    return pieces / (1.3 * _words(data.target) + 1)
 
 
 def _model(size: str, why: str, target: str) -> list[Choice]:
@@ -294,14 +318,22 @@ def _r_drop(passes: float) -> list[Choice]:
     return [Choice(key="training.r_drop", value=R_DROP, why=why)]
 
 
-def _schedule(minutes: float, asked: Mapping[str, Any]) -> Choice:
+def _schedule(size: str, minutes: float, steps: int) -> list[Choice]:
+    """`steps` are those that were asked for, and 0 where the clock decides or nothing does."""
     if minutes:
         value, why = "linear", "the minutes say at which step the rate can be down to 0"
-    elif counts_steps(asked):
+    elif steps:
         value, why = "linear", "down to 0 at the last of these steps"
     else:
         value, why = "inverse_sqrt", "for as long as it takes: with --minutes the rate would come down to 0"
-    return Choice(key="training.schedule", value=value, why=why)
+    found = [Choice(key="training.schedule", value=value, why=why)]
+    if 0 < steps < 5 * RATES[size][1]:
+        found.append(Choice(key="training.warmup", value=max(1, steps // 5), why="a fifth of the steps"))
+    if 0 < steps < 20 * CHECKPOINT_EVERY:
+        found.append(
+            Choice(key="training.checkpoint_every", value=max(1, steps // 20), why="twenty times in these steps")
+        )
+    return found
 
 
 def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
@@ -324,7 +356,8 @@ def _lengths(data: Survey, source: str, target: str) -> list[Choice]:
 
 def counts_steps(asked: Mapping[str, Any]) -> bool:
     """Whether somebody wants so many steps, and the clock to have no say."""
-    return "training.max_steps" in asked and not asked.get("training.minutes")
+    steps = asked.get("training.max_steps")
+    return isinstance(steps, int) and steps > 0 and not asked.get("training.minutes")
 
 
 def _is_raw_text(asked: Mapping[str, Any]) -> bool:
@@ -352,7 +385,7 @@ def _augment(data: Survey, source: str, target: str, origin: Origin | None) -> l
 
 def _stopping(minutes: float) -> list[Choice]:
     return [
-        Choice(key="training.max_steps", value=100_000, why="minutes or patience end it before"),
+        Choice(key="training.max_steps", value=10**9 if minutes else 100_000, why="minutes or patience end it before"),
         Choice(key="training.minutes", value=minutes, why="as asked" if minutes else "no limit"),
         Choice(key="training.patience", value=15, why="so many validations without a better one end it"),
         Choice(key="training.average", value=10, why="what every recipe does well with"),

@@ -45,7 +45,9 @@ def check_side(side: Side, lines: list[str]) -> None:
     assert side.word_lengths == counted([len(line) for line in words])
     assert side.short == sum(len(line) <= 3 for line in words)
     assert side.spaced == sum(len(line) > 1 for line in words)
-    assert side.tagged == sum(len(line) > 1 and ";" in line[-1].rstrip(";") for line in words)
+    tagged = [line[-1] for line in words if len(line) > 1 and ";" in line[-1].rstrip(";")]
+    assert side.tagged == len(tagged)
+    assert side.distinct_tags == len({tag for word in tagged for tag in word.split(";")})
     assert side.replacement == sum("\ufffd" in line for line in full)
     assert side.mojibake == sum("Ã©" in line for line in full)
     assert side.control == sum("\0" in line for line in full)
@@ -208,3 +210,7 @@ def test_mixed_line_ends(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"1\n2\r\n3\n4")
     found = survey(read_pairs(AlignedFiles(source=tmp_path / "s", target=tmp_path / "t")))
     assert (found.pairs, found.empty, found.source.carriage_return, found.target.carriage_return) == (4, 1, 1, 0)
+
+
+def test_lengths_that_are_all_the_same_say_nothing_about_belonging_together() -> None:
+    assert survey([(f"{i:020}", f"{i:04}") for i in range(50)]).length_correlation is None

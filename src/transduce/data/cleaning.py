@@ -6,7 +6,7 @@ such pairs; every other rule is a setting.
 """
 
 import math
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, fields
 from typing import final
 
@@ -136,17 +136,19 @@ class Cleaner:
     usual: Usual  # in this corpus
     later: npt.NDArray[np.bool_]  # of each pair, whether it is a copy of an earlier one
     judged: Set[Pair]  # those of dev and test sets
+    text: Callable[[str], str] = str  # what of a source is text: without a tag in front, where there are tags
 
     def reason(self, number: int, pair: Pair) -> str:
         """The rule that leaves this pair out; empty when none does. `too_long` is not among them: it counts pieces."""
         c, (source, target) = self.config, pair
-        if empty(source, target):
+        text = self.text(source)
+        if empty(text, target):
             return "empty"
         if c.encoding and encoding(source, target):
             return "encoding"
-        if c.copied and self.usual.copies_are_odd and copied(source, target):
+        if c.copied and self.usual.copies_are_odd and copied(text, target):
             return "copied"
-        if c.ratio and ratio(source, target, self.usual):
+        if c.ratio and ratio(text, target, self.usual):
             return "ratio"
         if c.in_dev and in_dev(source, target, self.judged):
             return "in_dev"

@@ -101,9 +101,10 @@ def _pairs(preflight: Preflight) -> Iterator[str]:
     def cure(rule: str) -> str:
         return "They are left out." if rule in on else f"--set cleaning.{rule}=true leaves them out."
 
-    if survey.source.is_prose and survey.target.is_prose and survey.length_correlation < UNRELATED:
+    related = survey.length_correlation
+    if survey.source.is_prose and survey.target.is_prose and related is not None and related < UNRELATED:
         yield (
-            f"Long sources hardly have longer targets than short ones (correlation {survey.length_correlation:.2f}): "
+            f"Long sources hardly have longer targets than short ones (correlation {related:.2f}): "
             "perhaps the lines of the two sides do not belong together from some line on. Look at a few."
         )
     if survey.odd_ratios:

@@ -19,6 +19,7 @@ from transduce.data.shards import Corpus, ShardReport, TokenisedCorpus, write_sh
 from transduce.data.survey import Survey, examine
 from transduce.errors import DataError
 from transduce.files import atomic_folder, sha256, write_json
+from transduce.text.form import split_tag
 from transduce.text.tokenizer import TokenizerConfig, TokenizerPair, train_tokenizers
 
 Say = Callable[[str], None]
@@ -86,9 +87,11 @@ def prepare(
         dev, test = _read_set(sources.dev), _read_set(_test_set(sources))
         held_out = _HeldOut(sources.seed)
         pairs = read_pairs(sources.train)
-        survey, later = examine(held_out.watch(pairs) if dev is None else pairs, dev=dev, test=test, scratch=new)
+        plain = _without_tag if sources.tags else str
+        watched = held_out.watch(pairs) if dev is None else pairs
+        survey, later = examine(watched, dev=dev, test=test, scratch=new, text=plain)
         is_dev = _nothing if dev is not None else held_out.choose(survey.distinct_sources, sources.train)
-        cleaner = Cleaner(sources.cleaning, survey.usual, later, {*(dev or ()), *(test or ())})
+        cleaner = Cleaner(sources.cleaning, survey.usual, later, {*(dev or ()), *(test or ())}, plain)
 
         def numbered() -> Iterator[Numbered]:
             return enumerate(read_pairs(sources.train), start=1)
@@ -115,6 +118,8 @@ def prepare(
             limit = max(TOKENIZER_CHARACTERS, CHARACTERS_PER_PIECE * tokenizer.size)
             share = min(1.0, limit / (survey.source.characters + survey.target.characters))
             tokenizer = train_tokenizers(_spread(text, share), tokenizer, sources.pretokenised, sources.tags)
+        for number, (source, _) in full:
+            tokenizer.check_tag(source, f"pair {number} of {paths(sources.dev or sources.train)[0]}")
         tokenizer.save(new)
         say("tokenising")
         with _Dropped(new / "dropped.tsv") as dropped:
@@ -388,6 +393,10 @@ class _HeldOut:
 
 def _nothing(source: str) -> bool:
     return False
+
+
+def _without_tag(source: str) -> str:
+    return split_tag(source)[1]
 
 
 def _hash(source: str, seed: int) -> int:

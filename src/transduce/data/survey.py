@@ -1,14 +1,16 @@
 """What a corpus is like, before anything is trained on it: counts and shares, in one pass and in bounded memory.
 
 Everything is exact, at any size, but for the numbers that say themselves that they are capped: different words beyond
-`MOST_WORDS`. Memory does not grow with the corpus (but for one byte a pair), the disk holds 24 bytes a pair meanwhile.
+`MOST_WORDS`, different tags beyond `MOST_TAGS`. Memory does not
+grow with the corpus (but for one byte a pair), the disk holds 24 bytes a pair meanwhile.
 """
 
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import final
 
@@ -26,7 +28,9 @@ Counts = npt.NDArray[np.int64]
 
 MOST_WORDS = 100_000  # different words of a side are counted up to so many
 SYMBOLS = 200  # a side with at most so many different words is made of symbols (phones, actions), not of prose
+MOST_TAGS = 10_000  # different tags are counted up to so many
 ENOUGH = 100  # what is a usual ratio cannot be said from fewer pairs
+LEAST_SPREAD = 0.05  # of the logarithms of lengths: less says nothing about what belongs together
 
 _CHUNK = 2_000  # pairs looked at together
 _LONGEST = (65_536, 4_096)  # characters, words: lengths are told apart below these
@@ -50,9 +54,9 @@ class Side:
 
     `words` are what stands between spaces; `more_words`: there are more than `distinct_words` different ones.
     `scripts` are the alphabets of the letters with their shares, most frequent first. `short` lines have one to three
-    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`). `dotless_i`: i without
-    a dot is a letter too, so capitals are as in Turkish. The rest counts lines: with U+FFFD, with
-    UTF-8 read as Latin-1, with control characters, with a carriage return inside, not in the normal form NFC, with
+    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`), of which there are `distinct_tags`.
+    `dotless_i`: i without a dot is a letter too, so capitals are as in Turkish. The rest counts lines: with U+FFFD,
+    with UTF-8 read as Latin-1, with control characters, with a carriage return inside, not in the normal form NFC, with
     marks without a width, and with marks of the direction of writing.
     """
 
@@ -70,6 +74,7 @@ class Side:
     short: int
     spaced: int
     tagged: int
+    distinct_tags: int
     replacement: int
     mojibake: int
     control: int
@@ -109,7 +114,7 @@ class Survey:
     pairs have equal sides, `copied_sentences` of four words or more. Of the `numbers` in sources whose target
     has one too, `numbers_alike` are written the same there. `odd_ratios` are pairs whose lengths do not fit
     each other, as the rule `ratio` has it; `length_correlation` is that of the logarithms of all lengths, in characters
-    (0 where it is not defined). Overlaps are None where there is no such set.
+    (None where a side hardly varies). Overlaps are None where there is no such set.
     """
 
     pairs: int
@@ -125,7 +130,7 @@ class Survey:
     numbers: int
     numbers_alike: int
     odd_ratios: int
-    length_correlation: float
+    length_correlation: float | None
     usual: Usual
     dev_in_train: Overlap | None
     test_in_train: Overlap | None
@@ -139,9 +144,17 @@ def survey(pairs: Iterable[Pair], *, dev: Sequence[Pair] | None = None, test: Se
 
 
 def examine(
-    pairs: Iterable[Pair], *, dev: Sequence[Pair] | None, test: Sequence[Pair] | None, scratch: Path
+    pairs: Iterable[Pair],
+    *,
+    dev: Sequence[Pair] | None,
+    test: Sequence[Pair] | None,
+    scratch: Path,
+    text: Callable[[str], str] = str,
 ) -> tuple[Survey, npt.NDArray[np.bool_]]:
-    """`survey`, and of each pair whether it is a copy of an earlier one. Temporary files are in `scratch`."""
+    """`survey`, and of each pair whether it is a copy of an earlier one. Temporary files are in `scratch`.
+
+    `text` is what of a source is text: without a tag in front, where there are tags. Copies differ in their tags too.
+    """
     sides = _SideCounts(), _SideCounts()
     relations = _Relations()
     in_dev, in_test = _Shared(dev or ()), _Shared(test or ())
@@ -149,13 +162,13 @@ def examine(
     with Copies(scratch) as copies:
         for chunk in chunks(enumerate(pairs), _CHUNK):
             n += len(chunk)
-            for side, counts in enumerate(sides):
-                counts.add([pair[side] for _, pair in chunk])
-            full = [(i, *pair) for i, pair in chunk if not empty(*pair)]
+            sides[0].add([text(source) for _, (source, _) in chunk])
+            sides[1].add([target for _, (_, target) in chunk])
+            full = [(i, *pair) for i, pair in chunk if not empty(text(pair[0]), pair[1])]
             if full:
                 numbers, sources, targets = zip(*full, strict=True)
                 copies.add(numbers, sources, targets)
-                relations.add(sources, targets)
+                relations.add([text(source) for source in sources], targets)
                 in_dev.look(sources, targets)
                 in_test.look(sources, targets)
         counted = copies.count(n)
@@ -199,6 +212,7 @@ class _SideCounts:
         self._longest = [0, 0]
         self._words: set[str] = set()
         self._more_words = False
+        self._tags: set[str] = set()
         self._n: Counter[str] = Counter()
 
     def add(self, lines: Sequence[str]) -> None:
@@ -214,12 +228,17 @@ class _SideCounts:
         for i, most in enumerate(_LONGEST):
             self._lengths[i][:] = _sum(self._lengths[i], np.bincount(np.minimum(lengths[i], most - 1)))
             self._longest[i] = max(self._longest[i], int(lengths[i].max()))
+        tagged = [
+            line[-1] for line in words if len(line) > 1 and ";" in line[-1].rstrip(";")
+        ]  # SQL and code end in one
+        if len(self._tags) < MOST_TAGS:
+            self._tags.update(chain.from_iterable(word.split(";") for word in tagged))
         self._n.update(
             characters=int(lengths[0].sum()),
             words=int(lengths[1].sum()),
             short=int((lengths[1] <= 3).sum()),
             spaced=int((lengths[1] > 1).sum()),
-            tagged=sum(len(line) > 1 and ";" in line[-1].rstrip(";") for line in words),  # SQL and code end in one
+            tagged=len(tagged),
         )
         if not self._more_words:
             self._words.update(*words)
@@ -263,6 +282,7 @@ class _SideCounts:
             distinct_characters=len(found),
             distinct_words=MOST_WORDS if self._more_words else len(self._words),
             more_words=self._more_words,
+            distinct_tags=min(MOST_TAGS, len(self._tags)),
             scripts={name: n / letters for name, n in scripts.most_common()},
             character_lengths=_quantiles(self._lengths[0], self._longest[0]),
             word_lengths=_quantiles(self._lengths[1], self._longest[1]),
@@ -311,14 +331,15 @@ class _Relations:
         far = min(NEVER_FAR, max(LEAST_FAR, 4 * (quartiles[2] - quartiles[0])))
         return Usual(ratio=quartiles[1], far=far, copies_are_odd=copies_are_odd)
 
-    def correlation(self) -> float:
-        """Of the logarithms of lengths; 0 where one side does not vary."""
+    def correlation(self) -> float | None:
+        """Of the logarithms of lengths; None where those of one side are all about the same."""
         if not self.pairs:
-            return 0.0
+            return None
         mean = self._moments / self.pairs
         covariance = mean[1:, 1:] - np.outer(mean[0, 1:], mean[0, 1:])
-        spread = covariance[0, 0] * covariance[1, 1]
-        return float(covariance[0, 1] / np.sqrt(spread)) if spread > 1e-12 else 0.0
+        if min(covariance[0, 0], covariance[1, 1]) < LEAST_SPREAD**2:
+            return None
+        return float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
 
     def odd(self, usual: Usual) -> int:
         return sum(n for step, n in self._ratios.items() if abs(step - usual.ratio) > usual.far)

@@ -131,7 +131,8 @@ class Tokenizer:
         if kind == "words":
             table = _blanks(_UNUSABLE)
         else:  # bytes can spell rare characters, so merges get at least half of the room; without bytes they cannot
-            table = _blanks(_UNUSABLE) | _blanks(_rare_characters(usable, room // 2 if with_bytes else room - 1))
+            merges = room // 2 if with_bytes and kind in ("bpe", "unigram") else 0
+            table = _blanks(_UNUSABLE) | _blanks(_rare_characters(usable, max(1, room - merges - 1)))
         chunks = [_utf8(chunk) for line in usable for chunk in _chunks(line.translate(table))]
         return cls(_train(chunks, size, {"byte_fallback": with_bytes} | _kind_options(kind, pretokenised, tags)))
 
