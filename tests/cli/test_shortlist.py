@@ -93,3 +93,7 @@ def test_a_model_of_other_data(transduce: Transduce, run: Path, model: Path) -> 
     config["tokenizers"]["target"] = "0" * 64
     (model / "config.json").write_text(json.dumps(config))
     transduce("shortlist", run, "--out", model).refused(f"{model}: it has other pieces than the data of {run}.")
+
+
+def test_a_model_without_its_pairs_is_told_from_its_run(transduce: Transduce, run: Path) -> None:
+    transduce("shortlist", run / "model").refused("no training pairs here. Give the RUN that has them;")

@@ -141,6 +141,13 @@ def test_where_nothing_can_be_written_nothing_is_translated(
     page = tmp_path / "none" / "x.html"
     transduce("translate", run, "the dog", "--attention", page).refused(f"{page}: {page.parent} is no folder.")
     transduce("translate", run, "the dog", "--attention", tmp_path).refused(f"{tmp_path}: this is a folder.")
+    lines = tmp_path / "lines"
+    lines.write_text("the dog\n", encoding="utf-8")
+    for used in (("--input", lines), ("--input", lines, "--output", tmp_path / "x"), ("--prefix", lines)):
+        place = tmp_path / "x" if "--output" in used else lines
+        said = transduce("translate", run, *used, "--attention", place, stdin="the dog\n")
+        said.refused(f"--attention {place}: this file is read, or is written too.")
+    assert lines.read_text(encoding="utf-8") == "the dog\n"
 
 
 def test_a_byte_order_mark_is_no_text(transduce: Transduce, run: Path) -> None:

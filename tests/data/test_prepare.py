@@ -20,6 +20,7 @@ from transduce.data.cleaning import EVERY_RULE, RULES, Cleaner, CleaningConfig
 from transduce.data.corpus import AlignedFiles, Pair, PairsFile, read_pairs
 from transduce.data.preflight import to_values
 from transduce.data.prepare import Prepared, Sources, check_inputs, load_prepared, prepare
+from transduce.data.survey import survey
 from transduce.errors import BundleError, DataError
 from transduce.text.pieces import IDS
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig, TokenizerPair
@@ -208,6 +209,24 @@ def test_every_pair_is_kept_or_held_out_or_listed_with_its_reason(
     assert train["kept"] == preflight.kept == len(prepared.corpus)
     assert {rule: train[rule] for rule in RULES} == preflight.left_out
     assert json.loads((tmp_path / "data" / "preflight.json").read_text()) == to_values(preflight)
+
+
+def test_a_tag_in_front_is_no_text_to_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose(monkeypatch)
+    written = [f">>bb<< {line}" if line.strip() else line for line in DIRTY]
+    dev = aligned(tmp_path, "dev", [">>bb<< w1"], ["w1"])
+    sources = replace(inputs(aligned(tmp_path, "train", written, TARGETS), dev), cleaning=EVERY_RULE, tags=("bb",))
+    preflight = prepare(tmp_path / "data", sources, WORDS, lambda text: None, lambda n: None)
+    assert {int(number): rule for number, rule, *_ in listed(tmp_path / "data")} == REASONS
+    plain = survey(list(zip(DIRTY, TARGETS, strict=True)))
+    assert (preflight.survey.source, preflight.survey.copied) == (plain.source, plain.copied)
+
+
+def test_a_dev_pair_with_an_unknown_tag_is_named_before_anything_is_trained(tmp_path: Path) -> None:
+    train = aligned(tmp_path, "train", [f">>bb<< {line}" for line in FULL])
+    dev = aligned(tmp_path, "dev", [">>bb<< w1", ">>cc<< w1"])
+    with pytest.raises(DataError, match=r"pair 2 of .*dev\.aa begins with the tag >>cc<<"):
+        made(tmp_path / "data", replace(inputs(train, dev), tags=("bb",)))
 
 
 def test_by_default_only_what_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,10 +86,9 @@ def evaluate(
     """
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
-    from transduce.cli.files import check_place, open_output
+    from transduce.cli.files import check_apart, check_place, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
-    from transduce.files import is_special
     from transduce.text.form import normalise
 
     bundle, cells = parse_grid(bundle, more, grid)
@@ -99,9 +98,11 @@ def evaluate(
     if bundle is None or hypothesis is not None:
         if hypothesis is None or reference is None or bundle is not None:
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
-        taken = {"pairs": pairs, "columns": columns, "beam": beam, "alpha": alpha, "grid": grid, "output": output}
+        taken: dict[str, object] = {"pairs": pairs, "columns": columns, "grid": grid, "output": output}
         if against is None or against.is_file():  # no model decodes
             taken |= {
+                "beam": beam,
+                "alpha": alpha,
                 "engine": _given(engine, "torch"),
                 "precision": _given(precision),
                 "device": _given(device),
@@ -135,9 +136,9 @@ def evaluate(
         refuse(taken, "it measures many searches of its own, of the plain model, and keeps no outputs", beside="grid")
         show_grid(bundle, cells, test, device, precision, to, as_json)
         return
-    for path in (source, reference, pairs, hypothesis, against, report, lines.where):
-        if output is not None and path is not None and output.resolve() == path.resolve() and not is_special(output):
-            raise ConfigError(f"--output {output}: this file is read, or is the report. Give another name.")
+    read = (source, reference, pairs, hypothesis, against, lines.where)
+    check_apart("--output", output, report, *read)
+    check_apart("--report", report, *read)
     check_place(output)
     check_place(report)
     other = None if against is None else _other(against, lines)
@@ -181,11 +182,14 @@ def compare(
     from transduce.cli.console import print_json
     from transduce.cli.files import read_all
     from transduce.evaluation.compare import compare as paired
+    from transduce.evaluation.metrics import evaluate as measure
 
     a, b, right = read_all(hypothesis_a), read_all(hypothesis_b), read_all(reference)
     for path, lines in ((hypothesis_a, a), (hypothesis_b, b)):
         same_length(path, lines, reference, right)
-    for name in _metrics(metric):
+    names = _metrics(metric)
+    measure(["a"], [["a"]], names, tokenize)  # a bad metric is known before the first is printed
+    for name in names:
         found = paired(a, b, [[r] for r in right], name, tokenize, samples=samples, seed=seed)
         if as_json:
             print_json({"metric": name, **asdict(found)})

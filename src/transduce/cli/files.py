@@ -163,6 +163,12 @@ def check_place(path: Path | None) -> None:
         raise ConfigError(f"{path}: this is a folder. Name a file in it.")
 
 
+def check_apart(option: str, path: Path | None, *others: Path | None) -> None:
+    """Raise `ConfigError` where what `option` writes to `path` would take the place of one of `others`."""
+    if path is not None and not is_special(path) and path.resolve() in {o.resolve() for o in others if o is not None}:
+        raise ConfigError(f"{option} {path}: this file is read, or is written too. Give another name.")
+
+
 @contextmanager
 def open_output(path: str, *, keep: bool = False) -> Iterator[TextIO]:
     """Standard output for `-`; else a file that takes its name only when everything was written, `.gz` and `.xz`

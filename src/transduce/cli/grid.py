@@ -34,6 +34,8 @@ def parse_grid(bundle: Path | None, more: list[str] | None, grid: list[str] | No
         kind = {"beam": int, "alpha": float}.get(key)
         if kind is None or not equals:
             raise ConfigError(f"--grid {word}: write beam=... and alpha=..., {_EXAMPLE}.")
+        if key in found:
+            raise ConfigError(f"--grid {word}: {key} is there already. Write all of its values in one, {_EXAMPLE}.")
         try:
             found[key] = list(dict.fromkeys(kind(value) for value in values.split(",")))
         except ValueError as error:

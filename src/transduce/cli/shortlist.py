@@ -29,11 +29,14 @@ def shortlist(
     """
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
+    from transduce.cli.testset import has_data
     from transduce.data.prepare import load_prepared
     from transduce.data.shortlist import FILE, learn_shortlist, save_shortlist
     from transduce.errors import ConfigError
 
     folder = bundle_folder(out or run)
+    if not has_data(run):
+        raise ConfigError(f"{run}: no training pairs here. Give the RUN that has them; --out names the model.")
     prepared = load_prepared(run / "data")
     if load_config(folder).tokenizers != prepared.tokenizers.hashes():
         raise ConfigError(f"{folder}: it has other pieces than the data of {run}. Give the run that it comes from.")

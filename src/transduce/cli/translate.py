@@ -87,7 +87,7 @@ def translate(
       transduce shortlist runs/mine; transduce translate runs/mine --input a.en --shortlist
     """
     from transduce.cli.console import say, warn
-    from transduce.cli.files import Lines, check_place, open_output
+    from transduce.cli.files import Lines, check_apart, check_place, open_output
     from transduce.cli.progress import counting
     from transduce.text.form import put_tag, split_tag
 
@@ -96,6 +96,7 @@ def translate(
     if attention is not None and len(members(bundle)) > 1:
         raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
     check_place(attention)
+    check_apart("--attention", attention, *(Path(name) for name in (input_file, output_file) if name != "-"), prefix)
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     if sample:
