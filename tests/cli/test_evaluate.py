@@ -308,6 +308,13 @@ def test_against_outputs_is_what_compare_says(transduce: Transduce, files: tuple
     assert [found["bleu"]["against"], found["accuracy"]["against"]] == [json.loads(line) for line in lines]
 
 
+def test_against_standard_input(transduce: Transduce, files: tuple[Path, Path, Path]) -> None:
+    right, worse, worst = files
+    options = ("--hypothesis", worse, "--reference", right, "--metric", "bleu")
+    said = transduce("evaluate", *options, "--against", "-", stdin=worst.read_text(encoding="utf-8"))
+    assert said.out.splitlines()[1:] == transduce("evaluate", *options, "--against", worst).out.splitlines()[1:]
+
+
 def test_against_a_model(transduce: Transduce, run: Path, corpus: Path, tmp_path: Path) -> None:
     outputs, page = tmp_path / "out.bb", tmp_path / "page.html"
     transduce("evaluate", run, "--output", outputs)
@@ -317,7 +324,9 @@ def test_against_a_model(transduce: Transduce, run: Path, corpus: Path, tmp_path
     assert "B is better on 0 inputs" in page.read_text()
     files = ("--hypothesis", outputs, "--reference", corpus / "test.bb")
     transduce("evaluate", *files, "--against", run).refused("a model needs inputs. Give --source")
-    assert transduce("evaluate", *files, "--source", corpus / "test.aa", "--against", run).status == 0
+    for searching in ((), ("--beam", "2", "--alpha", "1")):
+        said = transduce("evaluate", *files, "--source", corpus / "test.aa", "--against", run, *searching)
+        assert said.status == 0
 
 
 def test_scores_are_printed_before_outputs_are_written(

@@ -20,6 +20,16 @@ def squares(number: int) -> Callable[[int], tuple[int, int]]:
     return work
 
 
+def slow_and_trouble(number: int) -> Callable[[int], int]:
+    def work(n: int) -> int:
+        if n:
+            return trouble(number)(n)
+        time.sleep(1.0)
+        return n
+
+    return work
+
+
 def trouble(number: int) -> Callable[[int], int]:
     def work(n: int) -> int:
         if n == 3:
@@ -110,6 +120,14 @@ def test_trouble_is_told_with_its_place_and_all_processes_end(bad: int, kind: ty
         go()
     assert len(processes) == 2
     assert not any(alive(process) for process in processes)
+
+
+@pytest.mark.parametrize("bad", [3, 4, 5])
+def test_what_was_given_before_trouble_is_still_answered(bad: int) -> None:
+    found = in_processes(slow_and_trouble, iter([0, bad, 0]), 2, ready=lambda: True, name=str)
+    assert next(found) == (0, 0)
+    with pytest.raises(TransduceError):
+        next(found)
 
 
 def test_what_cannot_be_loaded_is_an_error() -> None:

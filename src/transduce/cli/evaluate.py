@@ -86,7 +86,7 @@ def evaluate(
     """
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
-    from transduce.cli.files import check_apart, check_place, open_output
+    from transduce.cli.files import check_apart, check_place, is_outputs, open_output
     from transduce.evaluation.metrics import Measured
     from transduce.evaluation.metrics import evaluate as measure
     from transduce.text.form import normalise
@@ -99,7 +99,7 @@ def evaluate(
         if hypothesis is None or reference is None or bundle is not None:
             raise ConfigError("Give a BUNDLE, or --hypothesis and --reference (and then no BUNDLE).")
         taken: dict[str, object] = {"pairs": pairs, "columns": columns, "grid": grid, "output": output}
-        if against is None or against.is_file():  # no model decodes
+        if against is None or is_outputs(against):  # no model decodes
             taken |= {
                 "beam": beam,
                 "alpha": alpha,
@@ -109,7 +109,7 @@ def evaluate(
                 "to": to,
             }
         refuse(taken, "the outputs are there already", beside="hypothesis")
-        other_model = against if against is not None and not against.is_file() else None
+        other_model = against if against is not None and not is_outputs(against) else None
         normal = "none" if other_model is None else load_config(bundle_folder(members(other_model)[0])).normalise
         lines = beside_outputs(reference, source, normal, to)
         metrics, tokenizer = _metrics("bleu" if metric is None else metric), tokenize or "13a"
@@ -211,8 +211,9 @@ def _given(value: str, default: str = "auto") -> str | None:
 def _other(against: Path, lines: Lines) -> list[str] | None:
     """The outputs in the file `against`; None where it is a model. Raises before anything is decoded."""
     from transduce.bundle import bundle_folder
+    from transduce.cli.files import is_outputs
 
-    if against.is_file():
+    if is_outputs(against):
         return lines.read_outputs(against)
     for member in members(against):
         bundle_folder(member)

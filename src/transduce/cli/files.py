@@ -163,6 +163,11 @@ def check_place(path: Path | None) -> None:
         raise ConfigError(f"{path}: this is a folder. Name a file in it.")
 
 
+def is_outputs(path: Path) -> bool:
+    """Whether `path` is a file of lines (- is standard input), or a pipe or a device, and no model."""
+    return path == Path("-") or (path.exists() and not path.is_dir())
+
+
 def check_apart(option: str, path: Path | None, *others: Path | None) -> None:
     """Raise `ConfigError` where what `option` writes to `path` would take the place of one of `others`."""
     if path is not None and not is_special(path) and path.resolve() in {o.resolve() for o in others if o is not None}:

@@ -58,15 +58,17 @@ def in_processes(
                 more = task is not None
                 if task is not None:
                     pending.append(_Job(task))
-                    idle[0].begin(pending[-1])
-                    idle.popleft()
+                    idle.popleft().begin(pending[-1])
+                    more = pending[-1].error is None
             busy = {worker.connection: worker for worker in pool if worker.job is not None}
             for connection in wait(list(busy)) if busy else ():
                 assert isinstance(connection, Connection)
-                busy[connection].finish()
+                more = busy[connection].finish() and more
                 idle.append(busy[connection])
-            while pending and pending[0].result:
+            while pending and (pending[0].result or pending[0].error):
                 job = pending.popleft()
+                if job.error is not None:
+                    raise job.error
                 yield job.task, job.result[0]
         if failed is not None:
             raise failed
@@ -77,11 +79,12 @@ def in_processes(
 
 @final
 class _Job(Generic[Task, Result]):
-    """A task and, once it is there, its result."""
+    """A task and, once it is there, its result; or what it failed of, which is raised when its turn comes."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.result: list[Result] = []
+        self.error: TransduceError | None = None
 
 
 @final
@@ -101,25 +104,31 @@ class _Worker(Generic[Task, Result]):
         try:
             self.connection.send(job.task)
         except (BrokenPipeError, ConnectionError) as error:
-            raise self._died() from error
+            self._fail(self._died(), error)
 
-    def finish(self) -> None:
-        """Take its answer."""
+    def finish(self) -> bool:
+        """Take its answer; whether it can be given more."""
         assert self.job is not None
         try:
             answer = self.connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise self._died() from error
+            return self._fail(self._died(), error)
         match answer:
             case TransduceError():
-                raise answer
+                return self._fail(answer, answer.__cause__)
             case _Failure():
-                raise TransduceError(
-                    f"{self._where()}: {answer.what}. Find it with one process: leave --workers out."
-                ) from RuntimeError(answer.traceback)
+                what = f"{self._where()}: {answer.what}. Find it with one process: leave --workers out."
+                return self._fail(TransduceError(what), RuntimeError(answer.traceback))
             case _:
                 self.job.result.append(answer[0])
                 self.job = None
+                return True
+
+    def _fail(self, error: TransduceError, cause: BaseException | None) -> bool:
+        assert self.job is not None
+        error.__cause__ = cause
+        self.job.error, self.job = error, None
+        return False
 
     def stop(self) -> None:
         """End the process, whatever it is at."""
