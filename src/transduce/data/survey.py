@@ -1,8 +1,8 @@
 """What a corpus is like, before anything is trained on it: counts and shares, in one pass and in bounded memory.
 
 Everything is exact, at any size, but for the numbers that say themselves that they are capped: different words beyond
-`MOST_WORDS`, different tags beyond `MOST_TAGS`. Memory does not
-grow with the corpus (but for one byte a pair), the disk holds 24 bytes a pair meanwhile.
+`MOST_WORDS`, different tags beyond `MOST_TAGS`. Memory does not grow with the corpus (but for one byte a pair), the
+disk holds 24 bytes a pair meanwhile.
 """
 
 import tempfile
@@ -228,9 +228,8 @@ class _SideCounts:
         for i, most in enumerate(_LONGEST):
             self._lengths[i][:] = _sum(self._lengths[i], np.bincount(np.minimum(lengths[i], most - 1)))
             self._longest[i] = max(self._longest[i], int(lengths[i].max()))
-        tagged = [
-            line[-1] for line in words if len(line) > 1 and ";" in line[-1].rstrip(";")
-        ]  # SQL and code end in one
+        several = [line[-1] for line in words if len(line) > 1]
+        tagged = [last for last in several if ";" in last.rstrip(";")]  # SQL and code end in one
         if len(self._tags) < MOST_TAGS:
             self._tags.update(chain.from_iterable(word.split(";") for word in tagged))
         self._n.update(
