@@ -156,14 +156,6 @@ def test_an_average_of_the_weights_is_in_the_memory(planned: tuple[Prepared, Wor
     assert averaged.memory - plain.memory == 4 * plain.parameters
 
 
-@pytest.mark.parametrize(("update", "validation"), [(0.02, 15.0), (0.01, 5.0), (0.3, 15.0)])
-def test_validations_take_a_quarter_of_the_minutes_at_most(update: float, validation: float) -> None:
-    training = TrainingConfig(minutes=30.0, max_steps=10**9)
-    steps, every, _ = fit(training, replace(TIMING, update=update, validation=validation), alphas=False)
-    count = -(-steps // every)
-    assert (count + choosing(count, training.average, alphas=False)) * validation <= 1.02 * SHARE * 30 * 60
-
-
 def test_minutes_that_have_no_room_for_a_validation_say_nothing_wrong_of_an_update() -> None:
     _, every, each = fit(TrainingConfig(minutes=0.1), replace(TIMING, update=2.0, validation=20.0), alphas=False)
     assert each == 2.0 + 20.0 / every

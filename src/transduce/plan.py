@@ -118,8 +118,6 @@ def fit(training: TrainingConfig, timing: Timing, alphas: bool) -> tuple[int, in
         number = next((n for n in numbers if n + choosing(n, average, alphas) <= paid), 1)
         left = seconds - (number + choosing(number, average, alphas)) * timing.validation
         every = min(every, max(1, math.ceil(left / timing.update / number)))
-        most = max(number, int(paid) - choosing(average + 1, average, alphas))  # where updates are fast
-        every = max(every, math.ceil(left / timing.update / most))
     for taken in (choosing(validations, average, alphas) for validations in (1, average, average + 1)):
         left = seconds - taken * timing.validation
         fitting = max(1, int(left / (timing.update + timing.validation / every)))

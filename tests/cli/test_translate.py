@@ -638,7 +638,13 @@ def test_several_processes_find_what_one_finds(
     options = ("--input", lines, "--precision", "fp32", "--n-best", 3, "--json", "--prefix", begun)
     one = transduce("translate", run, *options)
     several = transduce("translate", run, *options, "--workers", 2)
-    assert several == one
+    assert (several.status, several.err) == (one.status, one.err)
+    for found, expected in zip(*(map(json.loads, said.out.splitlines()) for said in (several, one)), strict=True):
+        pairs = list(zip(found.pop("outputs"), expected.pop("outputs"), strict=True))
+        assert found == expected
+        assert all(a["text"] == b["text"] for a, b in pairs)
+        for name in ("score", "log_prob"):  # which sentences share a batch shows in the last bits
+            assert [a[name] for a, _ in pairs] == pytest.approx([b[name] for _, b in pairs], abs=1e-4)
     assert one.status == 0
     assert one.err.startswith("warning: line 32: 30 pieces")
     assert json.loads(one.out.splitlines()[35])["translation"].startswith("GOD")
