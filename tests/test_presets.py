@@ -363,6 +363,12 @@ def test_so_many_steps_have_a_warm_up_and_validations_among_them(steps: int, war
     assert (training["warmup"], training.get("checkpoint_every")) == (warmup, every)
 
 
+def test_a_short_warm_up_is_not_made_longer_by_steps() -> None:
+    for steps, warmup in ((3_000, 300), (1_000, 200)):
+        training = sections(choose("auto", survey(symbols()), 0.0, asked={"training.max_steps": steps}))["training"]
+        assert training["warmup"] == warmup
+
+
 @pytest.mark.parametrize(("steps", "size"), [(100, "tiny"), (1_000_000, "base")])
 def test_the_model_grows_with_the_steps_too(steps: int, size: str) -> None:
     data = replace(survey(captions()), pairs=1_200_000, duplicates=0, empty=0)

@@ -147,7 +147,7 @@ def choose(
     size, why = _size(pairs, passes) if name == "auto" else (name, "as asked")
     muon = asked.get("training.optimizer", "muon") == "muon" and _wants_muon(size, pairs, certain)
     twice = muon and target.value == "bpe" and asked.get("model.p_drop", 1) > 0  # dropout is what makes them differ
-    return [
+    choices = [
         source,
         target,
         *_vocabulary(data, pairs, *kinds),
@@ -155,7 +155,7 @@ def choose(
         _dropout(size, pairs, certain),
         *_optimisation(size, pairs, target.value, certain, muon),
         *(_r_drop(passes(size)) if twice and minutes else []),
-        *_schedule(size, minutes, steps),
+        _schedule(minutes, steps),
         *_lengths(data, *kinds),
         *(_augment(data, source.value, target.value, origin) if _is_raw_text(asked) else []),
         *_stopping(minutes),
@@ -163,6 +163,7 @@ def choose(
         *_alphas(target.value),
         *(_fine_tuning(name, origin.d_model) if origin is not None else []),
     ]
+    return choices + _within(steps, sections(choices)["training"]["warmup"])
 
 
 def _fine_tuning(name: str, d_model: int) -> list[Choice]:
@@ -318,7 +319,7 @@ def _r_drop(passes: float) -> list[Choice]:
     return [Choice(key="training.r_drop", value=R_DROP, why=why)]
 
 
-def _schedule(size: str, minutes: float, steps: int) -> list[Choice]:
+def _schedule(minutes: float, steps: int) -> Choice:
     """`steps` are those that were asked for, and 0 where the clock decides or nothing does."""
     if minutes:
         value, why = "linear", "the minutes say at which step the rate can be down to 0"
@@ -326,8 +327,13 @@ def _schedule(size: str, minutes: float, steps: int) -> list[Choice]:
         value, why = "linear", "down to 0 at the last of these steps"
     else:
         value, why = "inverse_sqrt", "for as long as it takes: with --minutes the rate would come down to 0"
-    found = [Choice(key="training.schedule", value=value, why=why)]
-    if 0 < steps < 5 * RATES[size][1]:
+    return Choice(key="training.schedule", value=value, why=why)
+
+
+def _within(steps: int, warmup: int) -> list[Choice]:
+    """What steps that were asked for change: a `warmup` that is most of them, and validations that are too few."""
+    found = []
+    if 0 < steps < 5 * warmup:
         found.append(Choice(key="training.warmup", value=max(1, steps // 5), why="a fifth of the steps"))
     if 0 < steps < 20 * CHECKPOINT_EVERY:
         found.append(
