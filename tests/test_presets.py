@@ -369,6 +369,13 @@ def test_a_short_warm_up_is_not_made_longer_by_steps() -> None:
         assert training["warmup"] == warmup
 
 
+def test_fine_tuning_warms_up_for_no_more_than_a_fifth_of_the_steps() -> None:
+    origin = Origin(kinds=lambda source, target: (source, target), d_model=128, placeholders=True)
+    for asked, warmup in (({}, 200), ({"training.max_steps": 3_000}, 200), ({"training.max_steps": 500}, 100)):
+        training = sections(choose("auto", survey(captions()), 0.0, asked=asked, origin=origin))["training"]
+        assert training["warmup"] == warmup
+
+
 @pytest.mark.parametrize(("steps", "size"), [(100, "tiny"), (1_000_000, "base")])
 def test_the_model_grows_with_the_steps_too(steps: int, size: str) -> None:
     data = replace(survey(captions()), pairs=1_200_000, duplicates=0, empty=0)
