@@ -98,7 +98,10 @@ def test_a_finished_run_says_so_and_stays_as_it_is(folder: Path, tmp_path: Path)
     before, heard = contents(tmp_path / "run"), Heard()
     assert train(tiny_config(folder), tmp_path / "run", reporter=heard) == first
     assert heard.steps == []
-    assert heard.lines == [f"{tmp_path / 'run'}: finished at step 12. The model is in {tmp_path / 'run' / 'model'}."]
+    assert heard.lines == [
+        f"{tmp_path / 'run'}: finished at step 12. The model is in {tmp_path / 'run' / 'model'}.",
+        "training.max_steps = 12 ended it; raise it to go on",
+    ]
     assert contents(tmp_path / "run") == before
 
 

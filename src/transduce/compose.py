@@ -46,7 +46,7 @@ from transduce.rundata import begin, check_asked, copy_dropped, describe, load_d
 from transduce.rundir import Chosen, alone, dev_score, load_asked, load_chosen, record, resolve, truncate_events
 from transduce.training.averaging import average
 from transduce.training.meters import Curves, EventLog
-from transduce.training.trainer import StepResult, Trainer
+from transduce.training.trainer import StepResult, Trainer, TrainingConfig
 from transduce.training.world import World, environment
 from transduce.validation import DevSet, best_steps, choose_model, last_steps
 
@@ -114,16 +114,12 @@ def train(
         chosen, world = decide(run, config, prepared, origin, command, why, reporter)
         if continued:  # a limit may have been raised
             record(run, config)
-        config = resolve(config, chosen)
+        asked, config = config.training, resolve(config, chosen)
         trainer = make_trainer(config, chosen, world, prepared)
         progress = _standing(run, chosen, trainer, prepared, continued)
         if progress.finished and trainer.over(progress) and _has_model(run, progress.step):
             reporter.say(f"{run}: finished at step {progress.step}. The model is in {run / 'model'}.")
-            if progress.step < trainer.training.max_steps:
-                reporter.say(
-                    f"training.patience = {trainer.training.patience} ended it before step "
-                    f"{trainer.training.max_steps}; raise it to go on (0: no limit)"
-                )
+            reporter.say(_ended_by(asked, chosen, progress.step))
             return Outcome(step=progress.step, finished=True, dev=dev_score(run))
         return _train(run, config, chosen, trainer, progress, prepared, reporter, stop)
 
@@ -297,6 +293,17 @@ def _start_from(origin: Path, model: Transformer, prepared: Prepared, run: Path)
             f"{run}: its data was prepared with another vocabulary than that of {origin}. Start over with --fresh."
         )
     load_weights_into(model, unique_weights(began.model), origin)
+
+
+def _ended_by(asked: TrainingConfig, chosen: Chosen, step: int) -> str:
+    """Which setting ended a run at `step`, and has to be raised for it to go on."""
+    if step < chosen.max_steps:
+        ended, none = f"training.patience = {asked.patience} ended it before step {chosen.max_steps}", " (0: no limit)"
+    elif chosen.max_steps < asked.max_steps:
+        ended, none = f"training.minutes = {asked.minutes:g} ended it", ""
+    else:
+        ended, none = f"training.max_steps = {chosen.max_steps} ended it", ""
+    return f"{ended}; raise it to go on{none}"
 
 
 def _has_model(run: Path, step: int) -> bool:

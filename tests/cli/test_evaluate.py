@@ -285,6 +285,21 @@ def test_a_recipe_without_a_test_set(transduce: Transduce, run: Path, tmp_path: 
 # ---- evaluate --report, --against, --grid; ensembles
 
 
+def test_a_report_says_how_many_training_pairs_were_made_from_others(
+    transduce: Transduce, run: Path, tmp_path: Path
+) -> None:
+    copy, page = shutil.copytree(run, tmp_path / "run"), tmp_path / "report.html"
+    manifest = copy / "data" / "manifest.json"
+    values = json.loads(manifest.read_text())
+    said = []
+    for made in (0, 1234):
+        values["train"]["made"] = made
+        manifest.write_text(json.dumps(values))
+        transduce("evaluate", copy, "--report", page)
+        said.append(", of whose pairs 1,234 were made from others." in page.read_text())
+    assert said == [False, True]
+
+
 def test_a_report_of_a_run_knows_its_training_data(
     transduce: Transduce, run: Path, corpus: Path, tmp_path: Path
 ) -> None:

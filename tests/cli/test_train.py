@@ -256,6 +256,14 @@ def test_what_the_model_to_start_from_decides_cannot_be_asked_for(
     transduce("train", *given, "--set", f"model.n_layers={n + 1}").refused(message)  # it goes on without --from too
 
 
+def test_a_rate_that_the_schedule_does_not_hear_is_refused(transduce: Transduce, tmp_path: Path) -> None:
+    given = [word for name, path in write_text(tmp_path).items() for word in (f"--{name}", path)]
+    asked = ["--set", "training.schedule=noam", "--set", "training.learning_rate=0.01", "--out", tmp_path / "run"]
+    message = "training.learning_rate: the schedule noam sets the rate itself (eq. 3)."
+    transduce("train", *given, *asked).refused(message)
+    transduce("train", write_recipe(tmp_path), *asked).refused(message)
+
+
 def test_other_optimizers_have_their_own_rate_and_no_dropout_has_no_r_drop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,7 +489,7 @@ TELL = "Give a recipe, or --source and --target, or --pairs. See `transduce trai
         ("--pairs P --mix-source S", "--mix-target is missing"),
         ("--pairs P --mix-pairs P --mix-source S --mix-target T", "--mix-source and --mix-pairs: give one of them."),
         ("--pairs P --mix-share 0.5", "--mix-share: there is no older data to take it from."),
-        ("RECIPE --mix-share 0.5", "--mix-share: the recipe has no older data to take it from."),
+        ("RECIPE --mix-share 0.5", "--mix-share: there is no older data to take it from. Give the recipe a data.mix."),
         ("--pairs P --mix-columns 2,1", "--mix-columns: there is no --mix-pairs to take columns from."),
         ("--pairs P --mix-pairs P --mix-share 1", "data.mix_share = 1.0: must be above 0 and below 1."),
         ("--pairs P --from nothing", "nothing: no such folder."),

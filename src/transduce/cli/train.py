@@ -259,13 +259,10 @@ def asked_for(
     for path in files.values():
         if path is not None:
             check_is_file(path)
+    asked = apply_settings({}, settings)
     if recipe is None:
         found = _from_files(files, columns, langs, preset, start_from, settings, out, fresh, mix_columns)
-        if "mix_share" in apply_settings({}, settings).get("data", {}) and found[0].data.mix is None:
-            raise ConfigError(
-                "--mix-share: there is no older data to take it from. "
-                "Give --mix-source and --mix-target, or --mix-pairs."
-            )
+        _check_heard(asked, found[0], "Give --mix-source and --mix-target, or --mix-pairs.")
         return found
     given = files | {
         "columns": columns,
@@ -278,11 +275,21 @@ def asked_for(
         raise ConfigError(f"{extra[0]} and a recipe: the recipe says that itself. Give one or the other.")
     config = load_recipe(recipe, settings)
     run = out or _folder(config.name)
-    asked = apply_settings({}, settings)
     _check_decided(start_from, run, asked, fresh)
-    if "mix_share" in asked.get("data", {}) and config.data.mix is None:
-        raise ConfigError("--mix-share: the recipe has no older data to take it from. Give it a data.mix.")
+    _check_heard(asked, config, "Give the recipe a data.mix.")
     return config, {}, run
+
+
+def _check_heard(asked: dict[str, Any], config: "RunConfig", mix: str) -> None:
+    """Raise `ConfigError` for a setting that was asked for and that nothing in `config` listens to. `mix` says how to
+    give older data."""
+    if "mix_share" in asked.get("data", {}) and config.data.mix is None:
+        raise ConfigError(f"--mix-share: there is no older data to take it from. {mix}")
+    if "learning_rate" in asked.get("training", {}) and config.training.schedule == "noam":
+        raise ConfigError(
+            "training.learning_rate: the schedule noam sets the rate itself (eq. 3). With "
+            "--set training.schedule=inverse_sqrt it has the same shape and this peak."
+        )
 
 
 def _folder(name: str) -> Path:

@@ -40,12 +40,14 @@ def units_of(lines: Sequence[str], *, tokenised: bool) -> Units:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frequencies:
-    """How often words stand in the training data: counted in `counted` of its `pairs` pairs, spread over all."""
+    """How often words stand in the training data: counted in `counted` of its `pairs` pairs, spread over all, of
+    which `made` were made from others."""
 
     source: Counter[str]
     target: Counter[str]
     counted: int
     pairs: int
+    made: int
 
 
 def training_frequencies(prepared: Prepared, source: Units, target: Units, most: int = MOST_PAIRS) -> Frequencies:
@@ -58,7 +60,8 @@ def training_frequencies(prepared: Prepared, source: Units, target: Units, most:
         sides = corpus.pair(i * pairs // counted)
         counts[0].update(source.split(tokenizers.source.decode(sides[0])))
         counts[1].update(target.split(tokenizers.target.decode(sides[1])))
-    return Frequencies(source=counts[0], target=counts[1], counted=counted, pairs=pairs)
+    made = prepared.manifest["train"].get("made", 0)
+    return Frequencies(source=counts[0], target=counts[1], counted=counted, pairs=pairs, made=made)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -231,7 +231,9 @@ def _lengths(seen: _Seen) -> str:
 
 
 def _rarity(seen: _Seen, known: Frequencies) -> str:
-    spread = "" if known.counted == known.pairs else f" ({known.counted:,} of its {known.pairs:,} pairs were counted)"
+    spread = f" ({known.counted:,} of its {known.pairs:,} pairs were counted)" if known.counted < known.pairs else ""
+    if known.made:
+        spread += f", of whose pairs {known.made:,} were made from others"
     each = [words_by_rarity([x.words for x in s], [x.reference_words for x in s], known.target) for s in seen.lines]
     rows: list[Row] = [
         [found[0].label, f"{found[0].wanted:,}", *(_ratio(w.right, n) for w in found for n in (w.wanted, w.produced))]
