@@ -18,7 +18,7 @@ from transduce.device import tune_process
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.text.pieces import IDS
 from transduce.training.optimizer import Adam
-from transduce.training.parallel import cut
+from transduce.training.parallel import cut, in_lanes
 from transduce.training.trainer import train_step
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     model = build(config(shape), shape.vocabulary, shape.vocabulary, IDS.pad).train()
     if a.state == "early":
         spread_logits(model.output_weight)
-    optimizer = Adam(model)
+    optimizer, lanes = Adam(model), in_lanes(model, a.threads)
 
     def parts(rows: list[Pair]) -> list[Batch]:
         """A batch as `Trainer.update` takes it."""
@@ -61,7 +61,7 @@ def main() -> None:
             eps_ls=EPS_LS,
             clip=0.0,
             precision=a.precision,
-            lanes=min(a.threads, len(batch)),
+            lanes=lanes,
             threads=a.threads,
         )
         return loss

@@ -32,7 +32,7 @@ from transduce.nn.dropout import seeded
 from transduce.nn.loss import reference_nll, reference_r_drop
 from transduce.nn.transformer import Transformer, build
 from transduce.text.pieces import IDS
-from transduce.training.parallel import Cut, cut, set_gradients
+from transduce.training.parallel import Cut, cut, in_lanes, set_gradients
 from transduce.training.trainer import BatchingConfig, Listener, StepResult, TrainingConfig, step_seed, train_step
 from transduce.training.world import World
 
@@ -78,7 +78,7 @@ def gradients_of_step(
         clip=clip,
         precision="fp32",
         r_drop=r_drop,
-        lanes=lanes,
+        lanes=in_lanes(model, lanes),
         threads=lanes,
     )
     return loss, n, [p.grad for p in model.parameters() if p.grad is not None]
@@ -150,10 +150,10 @@ def test_dropout_follows_from_the_seed_in_whatever_lane(r_drop: float) -> None:
     optimizer = Descent(model)
     pieces = [collate(RAGGED[a : a + 1]) for a in range(len(RAGGED))]
 
-    def loss(seed: int, lanes: int) -> float:
+    def loss(seed: int, n: int) -> float:
         torch.rand(3)  # what the global generator has done does not matter
         settings: dict[str, Any] = {"eps_ls": 0.0, "clip": 0.0, "precision": "fp32", "r_drop": r_drop}
-        return train_step(model, pieces, optimizer, rate=0.0, seed=seed, lanes=lanes, **settings)[0]
+        return train_step(model, pieces, optimizer, rate=0.0, seed=seed, lanes=in_lanes(model, n), **settings)[0]
 
     assert loss(5, 1) == loss(5, 2) == loss(5, 4)
     assert loss(5, 1) != loss(6, 1)
@@ -164,24 +164,45 @@ def test_dropout_follows_from_the_seed_in_whatever_lane(r_drop: float) -> None:
 
 
 def test_what_goes_wrong_in_a_lane_is_raised() -> None:
-    def fails(parameters: list[torch.nn.Parameter], number: int) -> tuple[Tensor, list[Tensor | None]]:
+    def fails(lane: torch.nn.Module, number: int) -> Tensor:
         raise TrainingError(f"part {number}")
 
     threads = torch.get_num_threads()
     with pytest.raises(TrainingError, match="part 0"):
-        set_gradients(torch.nn.Linear(2, 2), 4, fails, lanes=2, threads=2)
+        set_gradients(in_lanes(torch.nn.Linear(2, 2), 2), 4, fails, threads=2)
     assert torch.get_num_threads() == threads
+
+
+def test_lanes_have_the_weights_of_the_model_in_the_same_memory_whatever_it_has_now() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False))
+    first, second = in_lanes(model, 2)
+    assert first is model
+    assert [p.data_ptr() for p in second.parameters()] == [p.data_ptr() for p in model.parameters()]
+
+    def part(lane: torch.nn.Sequential, number: int) -> Tensor:
+        loss: Tensor = (number + 1) * lane(torch.ones(1, 1)).sum()
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    for weights in ((2.0, 3.0), (5.0, 7.0)):
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.data = torch.tensor([[weight]])  # as `MovingAverage.in_use` does
+        losses = set_gradients([first, second], 3, part, threads=2)
+        assert [float(loss) for loss in losses] == [n * weights[0] * weights[1] for n in (1, 2, 3)]
+        assert [p.grad.item() for p in model.parameters() if p.grad is not None] == [6 * weights[1], 6 * weights[0]]
+        assert all(p.grad is None for p in second.parameters())
 
 
 def test_parameters_that_only_some_parts_use() -> None:
     layers = [torch.nn.Linear(1, 1, bias=False) for _ in range(3)]
 
-    def part(parameters: list[torch.nn.Parameter], number: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        loss = (number + 1) * layers[number % 2].weight.sum()
-        return loss, torch.autograd.grad(loss, parameters, allow_unused=True)
+    def part(lane: torch.nn.ModuleList, number: int) -> Tensor:
+        loss: Tensor = (number + 1) * lane[number % 2].weight.sum()  # type: ignore[operator]
+        torch.autograd.backward(loss)
+        return loss.detach()
 
     for n in (1, 2, 3):
-        set_gradients(torch.nn.ModuleList(layers), 4, part, lanes=n, threads=n)
+        set_gradients(in_lanes(torch.nn.ModuleList(layers), n), 4, part, threads=n)
         assert [p.weight.grad if p.weight.grad is None else p.weight.grad.item() for p in layers] == [4.0, 6.0, None]
 
 

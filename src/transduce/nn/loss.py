@@ -8,7 +8,8 @@ from torch.autograd.function import once_differentiable
 
 from transduce.shapes import Float, Int, Tensor
 
-LOGITS = 1 << 25  # numbers held at a time: 64 MB in bf16
+LOGITS = 1 << 24  # numbers held at a time: 32 MB in bf16
+PRODUCT = 1 << 21  # of a weight's gradient at a time: 8 MB in float32
 WIDE = 1 << 20  # of them in float32 at a time: what a cache holds
 FAR = 64.0  # nats: a probability of e^-64 is not near float32's denormals yet, e^-88 would be
 
@@ -119,8 +120,10 @@ class _FusedNll(torch.autograd.Function):
                     sums.append(_to_gradient_(z_b, x_b, y_b, w, eps_ls, alpha))
                 if grad_rows is not None:
                     grad_rows[part] = z @ w
-                if grad_weight is not None:
-                    grad_weight += z.T @ x[part]
+                if grad_weight is not None:  # by pieces of the vocabulary: a product, and its copy in float32, at once
+                    pieces = max(1, PRODUCT // rows.shape[1])
+                    for total, z_v in zip(torch.split(grad_weight, pieces), torch.split(z, pieces, 1), strict=True):
+                        total += z_v.T @ x[part]
         for gradient in (grad_rows, grad_weight):
             if gradient is not None and alpha > 0:
                 gradient *= -alpha / 4
@@ -128,17 +131,18 @@ class _FusedNll(torch.autograd.Function):
             grad_rows -= uniform
         if grad_weight is not None:
             grad_weight -= every * (eps_ls / together / len(w))
-        ctx.save_for_backward(grad_rows, grad_weight)
+        ctx.gradients = grad_rows, grad_weight
         wide = torch.float32 if rows.device.type == "mps" else torch.float64  # Apple's devices have no float64
         return torch.cat(sums).sum(dtype=wide).to(torch.promote_types(rows.dtype, torch.float32))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        grad_rows, grad_weight = ctx.saved_tensors
-        scale = grads[0]
-        rows = None if grad_rows is None else grad_rows * scale
-        return rows, None if grad_weight is None else grad_weight * scale, None, None, None
+        if ctx.gradients is None:
+            raise RuntimeError("this loss was differentiated before, and its gradients are gone")
+        grad_rows, grad_weight = (None if g is None else g.mul_(grads[0]) for g in ctx.gradients)
+        ctx.gradients = None  # the weight's is as large as the embeddings: only one is held
+        return grad_rows, grad_weight, None, None, None
 
 
 def _to_gradient_(

@@ -3,13 +3,15 @@
 The operations of a small model are too short to be shared among threads: on two cores, two threads on every operation
 made a step of a tiny model (d_model 128) 1.2 times as fast as one, and 1.5 times at d_model 256. Two threads that each
 take one half of the batch through the whole model meet once a step instead (docs/performance.md). In return each has
-a gradient of its own in memory. A part is small, because what its layers keep for their backward pass is held at once.
+a gradient of its own in memory, to which its parts add. A part is small, because what its layers keep for their
+backward pass is held at once.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -17,9 +19,7 @@ from torch import nn
 from transduce.device import operation_threads
 from transduce.shapes import Tensor
 
-Gradients = Sequence[Tensor | None]
-Differentiate = Callable[[list[nn.Parameter], int], tuple[Tensor, Gradients]]
-
+Model = TypeVar("Model", bound=nn.Module)
 
 LEAST = 512  # tokens for a thread of its own
 MOST = 1 << 19  # tokens of a part, times the model's width: what is held at once; costs a few percent (docs/log.md)
@@ -43,46 +43,57 @@ def cut(threads: int, tokens: int, d_model: int) -> Cut:
     return Cut(n, n * -(-tokens * d_model // (n * MOST)))
 
 
-def set_gradients(model: nn.Module, n: int, differentiate: Differentiate, lanes: int, threads: int) -> list[Tensor]:
-    """Set every parameter's `grad` to the sum over parts 0 to n - 1; returns their losses in order.
+def in_lanes(model: Model, n: int) -> list[Model]:
+    """`model` and n - 1 copies of it, which have its weights, in the same memory, and gradients of their own."""
 
-    `differentiate` gives the loss of a part and its gradient. Part i is computed in lane i modulo `lanes`, which sums
-    what it computes; then the lanes' sums are added in order. So the result does not depend on who is faster. The
-    `threads` are shared out evenly among the lanes.
+    def another() -> Model:
+        shared: dict[int, Tensor] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
+        return copy.deepcopy(model, shared | {id(buffer): buffer for buffer in model.buffers()})
+
+    return [model, *(another() for _ in range(n - 1))]
+
+
+def set_gradients(
+    lanes: Sequence[Model], n: int, backward: Callable[[Model, int], Tensor], threads: int
+) -> list[Tensor]:
+    """Set the `grad` of every parameter of `lanes[0]` to the sum over parts 0 to n - 1; returns their losses in order.
+
+    `backward` adds the gradient of a part to those of a model, and gives the part's loss. Part i is computed in lane
+    i modulo their number (`in_lanes`); then the lanes' sums are added in order. So the result does not depend on who is
+    faster. The `threads` are shared out evenly among the lanes.
     """
-    parameters = list(model.parameters())
-    for parameter in parameters:
-        parameter.grad = None  # the last update's need not be held while this one's are made
+    lanes = lanes[:n]
+    for lane in lanes:
+        lane.train(lanes[0].training).zero_grad()  # the last update's need not be held while this one's are made
+    for lane in lanes[1:]:
+        for own, parameter in zip(lane.parameters(), lanes[0].parameters(), strict=True):
+            own.data = parameter.data
 
-    def share(first: int) -> tuple[list[Tensor], list[Tensor | None]]:
-        losses: list[Tensor] = []
-        total: list[Tensor | None] = []
-        for number in range(first, n, lanes):
-            loss, gradients = differentiate(parameters, number)
-            losses.append(loss)
-            total = _added(total, gradients) if total else list(gradients)
-        return losses, total
+    def share(first: int) -> list[Tensor]:
+        return [backward(lanes[first], number) for number in range(first, n, len(lanes))]
 
-    lanes = min(lanes, n)
-    if lanes == 1:
-        shares = [share(0)]
+    if len(lanes) == 1:
+        losses = [share(0)]
     else:
-        with operation_threads(max(1, threads // lanes)):
-            shares = list(_pool(lanes).map(share, range(lanes)))
-    total = shares[0][1]
-    for _, other in shares[1:]:
-        total = _added(total, other)
-    for parameter, gradient in zip(parameters, total, strict=True):
-        parameter.grad = gradient
-    return [shares[i % lanes][0][i // lanes] for i in range(n)]
+        with operation_threads(max(1, threads // len(lanes))):
+            losses = list(_pool(len(lanes)).map(share, range(len(lanes))))
+    for lane in lanes[1:]:
+        _move_gradients(lane, lanes[0])
+    return [losses[i % len(lanes)][i // len(lanes)] for i in range(n)]
 
 
-def _added(total: list[Tensor | None], more: Gradients) -> list[Tensor | None]:
-    """The sum, in the tensors of `total`. A parameter that only some parts use has a gradient from those."""
-    both = [(a, b) for a, b in zip(total, more, strict=True) if a is not None and b is not None]
-    if both:
-        torch._foreach_add_([a for a, _ in both], [b for _, b in both])
-    return [b if a is None else a for a, b in zip(total, more, strict=True)]
+def _move_gradients(lane: nn.Module, model: nn.Module) -> None:
+    """Add those of `lane` to those of `model`. A parameter that only some parts use has a gradient from those."""
+    sums, more = [], []
+    for total, own in zip(model.parameters(), lane.parameters(), strict=True):
+        if total.grad is None:
+            total.grad = own.grad
+        elif own.grad is not None:
+            sums.append(total.grad)
+            more.append(own.grad)
+    if sums:
+        torch._foreach_add_(sums, more)
+    lane.zero_grad()
 
 
 @cache

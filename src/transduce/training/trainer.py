@@ -23,7 +23,7 @@ from transduce.nn.transformer import Transformer
 from transduce.shapes import Tensor
 from transduce.training.averaging import MovingAverage
 from transduce.training.optimizer import Optimizer, OptimizerName, Resumable
-from transduce.training.parallel import Cut, Gradients, cut, set_gradients
+from transduce.training.parallel import Cut, cut, in_lanes, set_gradients
 from transduce.training.schedule import Schedule
 from transduce.training.world import World
 
@@ -140,29 +140,31 @@ def train_step(
     precision: Precision,
     seed: int = 0,
     r_drop: float = 0.0,
-    lanes: int = 1,
+    lanes: Sequence[Transformer] = (),
     threads: int = 1,
 ) -> tuple[float, int]:
     """One update from several batches: the sum of their losses over the sum of their counts, differentiated once.
 
     Returns the loss per target piece and the number of pieces. When the loss or its gradient is not finite nothing is
     updated, and the loss returned is not finite either. Micro-batch i draws its dropout from (`seed`, i). With `r_drop`
-    above 0, its loss is that of R-Drop. `lanes` of them are computed at once, with `threads` in all.
+    above 0, its loss is that of R-Drop. In `lanes`, which are `in_lanes(model, n)`, n of them are computed at once,
+    with `threads` in all.
     """
     n_global = sum(batch.n_target_tokens for batch in micro_batches)
 
-    def differentiate(parameters: list[nn.Parameter], number: int) -> tuple[Tensor, Gradients]:
+    def backward(lane: Transformer, number: int) -> Tensor:
         batch = micro_batches[number]
-        target, weight = batch.target_out, model.output_weight
+        target, weight = batch.target_out, lane.output_weight
         with autocast(precision, batch.source.device), seeded(step_seed(seed, number, 0)):
             if r_drop == 0:
-                nll, _ = label_smoothed_nll(model(batch.source, batch.target_in), weight, target, eps_ls, model.pad)
+                nll, _ = label_smoothed_nll(lane(batch.source, batch.target_in), weight, target, eps_ls, lane.pad)
             else:
-                states = model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))
-                nll, _ = r_drop_nll(states, weight, target, eps_ls, model.pad, r_drop)
-        return nll.detach(), torch.autograd.grad(nll / n_global, parameters, allow_unused=True)
+                states = lane(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))
+                nll, _ = r_drop_nll(states, weight, target, eps_ls, lane.pad, r_drop)
+        torch.autograd.backward(nll / n_global)
+        return nll.detach()
 
-    sums = set_gradients(model, len(micro_batches), differentiate, lanes, threads)
+    sums = set_gradients(lanes or [model], len(micro_batches), backward, threads)
     loss = sum(map(float, sums)) / n_global
     norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if not bool(torch.isfinite(norm)):
@@ -202,6 +204,7 @@ class Trainer:
         self.average = MovingAverage(model, training.ema) if training.ema > 0 else None
         on_cpu = world.device.type == "cpu"
         self.cut = cut(threads, batching.tokens, model.output_weight.shape[1]) if on_cpu else Cut(1, 1)
+        self.lanes = in_lanes(model, self.cut.lanes)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a checkpoint holds: the weights to validate and use, and what only going on needs, of a `Resumable`."""
@@ -282,7 +285,7 @@ class Trainer:
             precision=self.precision,
             seed=seed,
             r_drop=self.training.r_drop,
-            lanes=self.cut.lanes,
+            lanes=self.lanes,
             threads=self.threads,
         )
         if not np.isfinite(loss):
