@@ -74,6 +74,9 @@ def test_what_is_wrong_is_said_first(transduce: Transduce, tmp_path: Path, monke
     transduce("lab", "residual", "--model", tmp_path).refused("--model", "it is for `lab figures`")
     transduce("lab", "figures", "--data", tmp_path).refused("--data", "it is for `lab residual`")
     transduce("lab", "figures", "--model", tmp_path / "none").refused("none")
+    transduce("lab", "residual", "--data", r"my\data", "--out", tmp_path / "out").refused(r"my\data/multi30k/")
+    (tmp_path / "file").touch()
+    transduce("lab", "table1", "--out", tmp_path / "file").refused("file: there is a file of this name.")
     assert not (tmp_path / "lab").exists()
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from transduce.errors import ConfigError
+from tests.disk import full_disk
+from transduce.errors import ConfigError, SaveError
 from transduce.lab.cells import Cell, Result, measure
 
 pytestmark = pytest.mark.unit
@@ -70,6 +71,17 @@ def test_killed_while_the_first_cell_was_written(tmp_path: Path, text: str) -> N
     assert len(path.read_text().splitlines()) == 4
 
 
+def test_a_full_disk_costs_nothing_that_was_measured(tmp_path: Path) -> None:
+    path = tmp_path / "cells.jsonl"
+    measure(path, CELLS[:2], squares([]), silent)
+    whole = path.read_text()
+    path.write_text(whole + '{"cell": {"n"')
+    for room in (1, len(whole) + 5):  # for the file without the half line; for another cell
+        with full_disk(room), pytest.raises(SaveError, match=r"cells.jsonl.*Free space, then go on"):
+            measure(path, CELLS, squares([]), silent)
+        assert path.read_text().startswith(whole)
+
+
 def test_what_another_machine_measured_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, computed = tmp_path / "cells.jsonl", list[int]()
     monkeypatch.setattr("transduce.lab.cells.hardware", lambda: "another")
@@ -83,6 +95,6 @@ def test_what_another_machine_measured_is_measured_again(tmp_path: Path, monkeyp
 def test_what_other_code_measured_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, computed = tmp_path / "cells.jsonl", list[int]()
     measure(path, CELLS[:2], squares(computed), silent)
-    monkeypatch.setattr("transduce.lab.cells._code", lambda: "other")
+    monkeypatch.setattr("transduce.lab.cells.code", lambda: "other")
     measure(path, CELLS[:2], squares(computed), silent)
     assert computed == [0, 1, 0, 1]

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import run_time_checks
 from tests.tiny import tiny_config
 from transduce.data.prepare import Prepared, load_prepared
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, DataError
 from transduce.lab.cells import Cell, Result
 from transduce.lab.report import provenance
 from transduce.lab.residual import VARIANTS, Settings, _seen, cells, compute, investigate, report
@@ -142,6 +142,26 @@ def test_changed_data_is_not_mixed_in(tmp_path: Path) -> None:
     (tmp_path / "out" / "cells.jsonl").write_text("nothing\n")
     with pytest.raises(ConfigError, match="cells.jsonl: not the results of a laboratory"):
         investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
+    (tmp_path / "out" / "cells.jsonl").unlink()
+    with (tmp_path / "train.aa").open("a") as file:
+        file.write("one more\n")
+    with pytest.raises(DataError, match=r"train.aa: changed since .*\. Delete .*out/data-.*, or choose another --out"):
+        investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
+    next((tmp_path / "out").glob("data-*/manifest.json")).write_text("{")
+    with pytest.raises(DataError, match=r"Delete .*out/data-.*, or choose another --out"):
+        investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
+
+
+@pytest.mark.unit
+def test_data_that_other_code_prepared_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(
+        SETTINGS, depths=(1,), identity_depths=(1,), seeds=(1,), steps=1, identity_steps=1, vocabulary=100
+    )
+    config = tiny_config(tmp_path)
+    for digest in ("one", "one", "another"):
+        monkeypatch.setattr("transduce.lab.residual.code", lambda digest=digest: digest)
+        investigate(config, settings, tmp_path / "out", "", print, lambda *n: None)
+    assert len(list((tmp_path / "out").glob("data-*"))) == 2
 
 
 @pytest.mark.unit

@@ -1,6 +1,8 @@
 """The loss against its formula and against `torch.nn.functional.cross_entropy`: values, gradients, chunk borders."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -84,6 +86,28 @@ def test_no_real_target_costs_nothing(eps_ls: float) -> None:
     backward(loss)
     assert (grad(states) == 0).all()
     assert (grad(weight) == 0).all()
+
+
+@smoothings
+def test_where_nothing_is_differentiated_no_gradient_is_made(eps_ls: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, weight, targets = inputs([5, 2], torch.float32)
+    expected, _ = label_smoothed_nll(states, weight, targets, eps_ls, PAD)
+    shapes: list[torch.Size] = []
+
+    def counted(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def made(x: Tensor, **how: Any) -> Tensor:
+            shapes.append(x.shape)
+            return make(x, **how)
+
+        return made
+
+    monkeypatch.setattr(torch, "zeros_like", counted(torch.zeros_like))
+    monkeypatch.setattr(torch, "empty_like", counted(torch.empty_like))
+    with torch.no_grad():
+        loss, _ = label_smoothed_nll(states, weight, targets, eps_ls, PAD)
+    assert (loss, shapes) == (expected, [])
+    label_smoothed_nll(states, weight, targets, eps_ls, PAD)
+    assert weight.shape in shapes
 
 
 @smoothings

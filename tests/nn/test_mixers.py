@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.conftest import run_time_checks
 from tests.nn.laws import influences, no_peeking, padding_is_inert, step_equals_forward
 from tests.nn.tiny import PAD, TINY, ids, rand, tiny
 from transduce.errors import ConfigError
@@ -290,3 +291,33 @@ def test_what_cannot_be() -> None:
     with pytest.raises(ConfigError, match="model.layer.neighbourhood = 0: must be at least 1"):
         RestrictedAttention(neighbourhood=0)
     assert list(LAYERS) == ["self-attention", "recurrent", "convolutional", "restricted"]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(("kernel", "index", "length"), [(1, 3, 4), (2, 3, 5), (3, 2, 7), (5, 2, 30), (3, 1, 1)])
+def test_positions_beyond_the_ends_cost_nothing_and_change_nothing(
+    kernel: int, index: int, length: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = mixer(Convolution(kernel=kernel, dilated=True), index, causal)
+    x = rand(2, length, D)
+    taken: list[int] = []
+    pad = nn.functional.pad
+
+    def counted(x: Tensor, sides: tuple[int, int]) -> Tensor:
+        taken.append(sum(sides))
+        return pad(x, sides)
+
+    monkeypatch.setattr(nn.functional, "pad", counted)
+    ours = layer(x)
+    monkeypatch.undo()
+    whole = pad(x.transpose(1, 2), (layer.before, layer.after))
+    torch.testing.assert_close(ours, layer.taps(whole).transpose(1, 2))
+    assert taken[0] <= 2 * (length - 1)
+
+
+def test_an_unknown_cell_is_refused_from_python_too() -> None:
+    with (
+        run_time_checks(on=False),
+        pytest.raises(ConfigError, match=r"model.layer.cell = 'LSTM': choose one of lstm, gru."),
+    ):
+        layer_from({"kind": "recurrent", "cell": "LSTM"})

@@ -1,5 +1,6 @@
 """`transduce lab`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +45,7 @@ def lab(
         str, typer.Option(help="quick (under a minute), standard (under an hour) or full (hours).")
     ] = "standard",
 ) -> None:
-    """Measure a claim of the paper, and write a report about it. Interrupted, the same command goes on.
+    """Measure a claim of the paper, and write a report. table1 and residual go on where they were interrupted.
 
     \b
     Needs the extra `lab`: pip install "transduce[lab]". Examples:
@@ -67,6 +68,8 @@ def lab(
         if given[option] is not None and name != whose:
             raise ConfigError(f"{option} {given[option]}: it is for `lab {whose}`. Leave it out.")
     folder = out or Path("lab") / f"{name}-{budget}"
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder}: there is a file of this name. Choose another.")
     tune_process(default_threads(environment()))
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
     with Bar(*columns, console=err, disable=not err.is_terminal) as bar:
@@ -101,7 +104,7 @@ def _residual(budget: str, folder: Path, progress: Progress, recipe: str, data: 
     from transduce.config import load_recipe
     from transduce.lab.residual import BUDGETS, investigate
 
-    config = load_recipe(recipe, [] if data is None else [f'data.root="{data}"'])
+    config = load_recipe(recipe, [] if data is None else [f"data.root={json.dumps(str(data))}"])
     with hint_where_from(recipe, config):
         return investigate(config, BUDGETS[budget], folder, own_command(), say, progress)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, cannot_write
+from transduce.files import write_atomically
 from transduce.machine import hardware
 
 Cell = dict[str, Any]
@@ -28,16 +29,20 @@ def measure(
 
     Raises:
         ConfigError: `path` holds something else.
+        SaveError: the disk is full; what was measured before is still there.
     """
-    here = f"{hardware()}, PyTorch {torch.__version__}, code {_code()}"
+    here = f"{hardware()}, PyTorch {torch.__version__}, code {code()}"
     known, measured = _load(path, here), Measured()
-    path.parent.mkdir(parents=True, exist_ok=True)
     for done, cell in enumerate(cells, start=1):
         key = json.dumps(cell, sort_keys=True)
         if key not in known:
             known[key] = compute(cell)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"cell": cell, "on": here, "result": known[key]}) + "\n")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"cell": cell, "on": here, "result": known[key]}) + "\n")
+            except OSError as error:
+                raise cannot_write(path, error) from error
         measured.append((cell, known[key]))
         progress(done, len(cells))
     return measured
@@ -56,14 +61,14 @@ def _load(path: Path, here: str) -> dict[str, Result]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not the results of a laboratory ({error}). Choose another --out.") from error
     if whole != text:
-        path.write_text(whole, encoding="utf-8")
+        write_atomically(path, whole.encode())
     return {key: result for key, result, on in all_found if on == here}
 
 
 @cache
-def _code() -> str:
+def code() -> str:
     """A digest of the code that results depend on; not of what draws and words them."""
     package = Path(__file__).parents[1]
-    files = sorted(path for part in ("nn", "training", "data") for path in (package / part).glob("*.py"))
+    files = sorted(path for part in ("nn", "training", "data", "text") for path in (package / part).glob("*.py"))
     files += [package / "lab" / name for name in ("costs.py", "residual.py", "rivals.py", "trace.py")]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -195,7 +195,7 @@ def _symbols(seen: _Seen) -> str:
         return [[*names(key), *(f"{c[key]:,}" for c in counts)] for key, _ in most]
 
     def known(symbol: str) -> list[str]:
-        return [_seen(symbol), f"{seen.confusions[0].seen[symbol]:,}"]
+        return [_seen(symbol), f"{max(c.seen[symbol] for c in seen.confusions):,}"]
 
     n, times = len(seen.test.references), seen.columns("times")
     edits: list[Row] = [

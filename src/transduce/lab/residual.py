@@ -18,7 +18,8 @@ import torch
 from transduce.checkpoint import Progress
 from transduce.config import RunConfig
 from transduce.data.prepare import Prepared, check_inputs, load_prepared, prepare
-from transduce.lab.cells import Cell, Measured, Result, measure
+from transduce.errors import BundleError, DataError
+from transduce.lab.cells import Cell, Measured, Result, code, measure
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.transformer import TransformerConfig, build
 from transduce.rundata import sources
@@ -95,13 +96,15 @@ def investigate(
     """
     drawing()  # without the extra, better now than after the measurements
     tokenizer = replace(config.tokenizer, size=settings.vocabulary)
-    task = sha256(repr((sources(config), tokenizer)).encode()).hexdigest()[:12]
+    task = sha256(repr((sources(config), tokenizer, code())).encode()).hexdigest()[:12]
     data = out / f"data-{task}"
     if not data.is_dir():
-        out.mkdir(parents=True, exist_ok=True)
         prepare(data, sources(config), tokenizer, say, lambda n: None)
-    prepared = load_prepared(data)
-    check_inputs(prepared.manifest)
+    try:
+        prepared = load_prepared(data)
+        check_inputs(prepared.manifest)
+    except (DataError, BundleError) as error:
+        raise DataError(f"{str(error).partition('. ')[0]}. Delete {data}, or choose another --out.") from error
     grid = [cell | {"data": task} if cell["what"] == "task" else cell for cell in cells(settings)]
     measured = measure(out / "cells.jsonl", grid, lambda cell: compute(cell, prepared), progress)
     found = report(settings, measured, command, config.name)

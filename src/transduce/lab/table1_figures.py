@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MARKERS = "os^vDPX*."
 
 
-def _plot(axes: "Axes", costs: Costs, name: str, xs: Sequence[int], ys: Sequence[float]) -> None:
+def _plot(axes: "Axes", name: str, xs: Sequence[int], ys: Sequence[float]) -> None:
     rank = list(RIVALS).index(name)
     axes.loglog(xs, ys, "--" if RIVALS[name].alone else "-", marker=MARKERS[rank], color=f"C{rank}", label=name)
     axes.set_xscale("log", base=2)
@@ -28,8 +28,8 @@ def _two_panels(
     counted, timed = figure.subplots(1, 2)
     for rival in rivals:
         xs, results = costs.sweep(rival, variable, costs.settings.at_widths[-1])
-        _plot(counted, costs, rival, xs, [flops(r) for r in results])
-        _plot(timed, costs, rival, xs, [time_both(r) for r in results])
+        _plot(counted, rival, xs, [flops(r) for r in results])
+        _plot(timed, rival, xs, [time_both(r) for r in results])
     for axes, label in ((counted, "floating-point operations"), (timed, "seconds")):
         axes.set(xlabel=variable, ylabel=f"{label}, forward and backward")
         for text, x in marks.items():
@@ -59,7 +59,7 @@ def draw_speed(costs: Costs) -> Figure:
     d = costs.settings.at_widths[-1]
     for name in RIVALS:
         xs, results = costs.sweep(name, "n", d)
-        _plot(axes, costs, name, xs, [speed(r) for r in results])
+        _plot(axes, name, xs, [speed(r) for r in results])
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.axhline(costs.machine()["flops"] / 1e9, color="#888", linewidth=1, linestyle=":")

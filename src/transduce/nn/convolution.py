@@ -14,8 +14,9 @@ from transduce.shapes import Bool, Float, Int, Tensor
 class Convolution:
     """A convolutional layer of `kernel` positions: centred in the encoder, in the decoder those up to its own.
 
-    `dilated`: layer i (from 0) takes every kernel^i-th position, so that log_k n layers see everything. `separable`:
-    each feature by itself, then a product across features, as in depthwise separable convolutions.
+    `dilated`: layer i (from 0) takes every kernel^i-th position: in the decoder, log_k n layers see everything; in the
+    encoder the two ends of a sequence never see each other, for their far positions lie outside. `separable`: each
+    feature by itself, then a product across features, as in depthwise separable convolutions.
     """
 
     kind: Literal["convolutional"] = "convolutional"
@@ -63,8 +64,14 @@ class Convolutional(nn.Module):
         """Whole sequences."""
         if real is not None:
             x = x.masked_fill(~real[..., None], 0.0)
-        around = nn.functional.pad(x.transpose(1, 2), (self.before, self.after))  # B T D -> B D T'
-        return self.across(self.taps(around).transpose(1, 2))  # type: ignore[no-any-return]
+        (dilation,), reach = self.taps.dilation, x.shape[1] - 1
+        first, last = (min(far, reach) // dilation for far in (self.before, self.after))  # taps that reach an input
+        own = self.before // dilation
+        weight = self.taps.weight[:, :, own - first : own + last + 1]
+        around = nn.functional.pad(x.transpose(1, 2), (first * dilation, last * dilation))  # B T D -> B D T'
+        groups, bias = self.taps.groups, self.taps.bias
+        y = nn.functional.conv1d(around, weight, bias, dilation=dilation, groups=groups)
+        return self.across(y.transpose(1, 2))  # type: ignore[no-any-return]
 
     def start(self, n: int) -> ConvolutionState:
         """The state of `n` rows before any position."""

@@ -86,6 +86,8 @@ def reference_r_drop(
 
 def _fused_nll(rows: Tensor, weight: Tensor, targets: Tensor, eps_ls: float, alpha: float) -> Tensor:
     apply: Callable[..., Tensor] = _FusedNll.apply  # PyTorch gives it no type
+    if not torch.is_grad_enabled():  # the function is not told, and would make the gradients
+        rows, weight = rows.detach(), weight.detach()
     return apply(rows, weight, targets, eps_ls, alpha)
 
 

@@ -1,11 +1,12 @@
 """Recurrent layers, the first rival of Table 1: O(n d^2) operations, n of them one after another."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import torch
 from torch import nn
 
+from transduce.errors import ConfigError
 from transduce.shapes import Bool, Float, Int, Tensor
 
 Cell = Literal["lstm", "gru"]
@@ -20,6 +21,10 @@ class Recurrence:
 
     kind: Literal["recurrent"] = "recurrent"
     cell: Cell = "lstm"
+
+    def __post_init__(self) -> None:
+        if self.cell not in get_args(Cell):
+            raise ConfigError(f"model.layer.cell = {self.cell!r}: choose one of {', '.join(get_args(Cell))}.")
 
 
 @final
