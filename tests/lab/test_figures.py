@@ -96,6 +96,19 @@ def test_what_is_too_long_is_left_out_and_counted(run: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("unwritten")
+def test_what_does_not_fit_on_the_page_is_not_shown_and_the_report_is_whole(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["the dog", "dog the", "the the dog"]
+    looked = look(run, tmp_path, lines).links
+    one = len((tmp_path / "attention.html").read_bytes())
+    monkeypatch.setattr("transduce.lab.attention_page.MOST_BYTES", 80)
+    fewer = look(run, tmp_path, lines).links
+    assert [text.split()[-4] for (_, text) in (*looked, *fewer)] == ["2", "1"]
+    assert len((tmp_path / "attention.html").read_bytes()) < one
+
+
+@pytest.mark.usefixtures("unwritten")
 def test_without_a_model_there_are_positions_and_the_papers_learning_rate(tmp_path: Path) -> None:
     found = look(None, tmp_path)
     assert found.seen[0] == "No model was given (--model): nothing of heads here."

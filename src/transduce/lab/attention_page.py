@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def attention_page(title: str, shown: Sequence[tuple[str, str, Attention]]) -> s
     """
     if not shown:
         raise ConfigError("attention page: no line to show. Give one that is neither blank nor too long.")
-    size = sum(weights.numel() for _, _, a in shown for weights in _stacks(a.weights).values())
-    if size > MOST_BYTES:
+    if len(that_fit(shown)) < len(shown):
+        size = sum(_page_bytes(a) for _, _, a in shown)
         raise ConfigError(
             f"attention page: {len(shown)} lines make {size * 4 // 3 // 2**20} MB. Give fewer or shorter lines."
         )
@@ -38,6 +39,16 @@ def attention_page(title: str, shown: Sequence[tuple[str, str, Attention]]) -> s
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     template = files("transduce.lab").joinpath("attention.html").read_text(encoding="utf-8")
     return template.replace("{}", text, 1)
+
+
+def that_fit(shown: Sequence[tuple[str, str, Attention]]) -> list[tuple[str, str, Attention]]:
+    """As many of the first sentences as fit on one page."""
+    sizes = accumulate(_page_bytes(a) for _, _, a in shown)
+    return [one for one, size in zip(shown, sizes, strict=True) if size <= MOST_BYTES]
+
+
+def _page_bytes(a: Attention) -> int:
+    return sum(weights.numel() for weights in _stacks(a.weights).values())
 
 
 def _sentence(source: str, target: str, a: Attention) -> dict[str, Any]:

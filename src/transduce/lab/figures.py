@@ -21,7 +21,7 @@ from transduce.decoding.attention import KINDS, AttentionKind, HeadStatistics, e
 from transduce.decoding.translator import Attention, Translator
 from transduce.errors import ConfigError, DataError
 from transduce.files import write_atomically
-from transduce.lab.attention_page import attention_page
+from transduce.lab.attention_page import attention_page, that_fit
 from transduce.lab.report import Figure, Report, Table, drawing, write_report
 from transduce.nn.positions import LearnedPositions, sinusoids
 from transduce.nn.transformer import Transformer
@@ -137,7 +137,8 @@ def _of_model(
     heads = list(_heads(looked.statistics))
     seconds = time.perf_counter() - start
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "attention.html", attention_page(f"Attention of {path}", looked.shown).encode())
+    shown = that_fit(looked.shown)
+    write_atomically(out / "attention.html", attention_page(f"Attention of {path}", shown).encode())
     drawn = [*_positions_of(translator.one_model("figures")), _learning_rates(run)]
     left_out = len(sources) - len(looked.texts)
     return Report(
@@ -154,7 +155,7 @@ def _of_model(
         parts=[*_head_parts(heads, len(looked.texts), seconds), *(figure for _, figure in drawn)],
         measured={"texts": looked.texts, "heads": [asdict(head) for head in heads]},
         seconds=time.perf_counter() - start,
-        links=[("attention.html", f"Every layer and head at work on {len(looked.shown)} of the sentences")],
+        links=[("attention.html", f"Every layer and head at work on {len(shown)} of the sentences")],
     )
 
 
