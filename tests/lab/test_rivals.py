@@ -24,7 +24,7 @@ FORWARD = {
     "LSTM": 2 * N * 8 * D * D,
     "GRU": 2 * N * 6 * D * D,
     "convolution": 2 * W * N * D * D,
-    "dilated convolution": 2 * W * N * D * D,
+    "dilated convolution": 2 * min(W, (N - 1) // W + 1) * N * D * D,  # positions W apart that a sequence has
     "separable convolution": 2 * (W * N * D + N * D * D),
     "restricted (mixing)": 2 * padded(N, W) * (2 * W - 1) * D * 2,
     "restricted (layer)": 2 * (4 * N * D * D + 2 * padded(N, W) * (2 * W - 1) * D),
