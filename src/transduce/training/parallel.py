@@ -63,11 +63,13 @@ def set_gradients(
     faster. The `threads` are shared out evenly among the lanes.
     """
     lanes = lanes[:n]
-    for lane in lanes:
-        lane.train(lanes[0].training).zero_grad()  # the last update's need not be held while this one's are made
-    for lane in lanes[1:]:
-        for own, parameter in zip(lane.parameters(), lanes[0].parameters(), strict=True):
-            own.data = parameter.data
+    parameters = [list(lane.parameters()) for lane in lanes]
+    for lane, own in zip(lanes, parameters, strict=True):
+        if lane.training != lanes[0].training:
+            lane.train(lanes[0].training)
+        for parameter, shared in zip(own, parameters[0], strict=True):
+            parameter.data = shared.data
+            parameter.grad = None  # the last update's need not be held while this one's are made
 
     def share(first: int) -> list[Tensor]:
         return [backward(lanes[first], number) for number in range(first, n, len(lanes))]
@@ -77,23 +79,23 @@ def set_gradients(
     else:
         with operation_threads(max(1, threads // len(lanes))):
             losses = list(_pool(len(lanes)).map(share, range(len(lanes))))
-    for lane in lanes[1:]:
-        _move_gradients(lane, lanes[0])
+    for own in parameters[1:]:
+        _move_gradients(own, parameters[0])
     return [losses[i % len(lanes)][i // len(lanes)] for i in range(n)]
 
 
-def _move_gradients(lane: nn.Module, model: nn.Module) -> None:
+def _move_gradients(lane: Sequence[nn.Parameter], model: Sequence[nn.Parameter]) -> None:
     """Add those of `lane` to those of `model`. A parameter that only some parts use has a gradient from those."""
     sums, more = [], []
-    for total, own in zip(model.parameters(), lane.parameters(), strict=True):
+    for own, total in zip(lane, model, strict=True):
         if total.grad is None:
             total.grad = own.grad
         elif own.grad is not None:
             sums.append(total.grad)
             more.append(own.grad)
+        own.grad = None
     if sums:
         torch._foreach_add_(sums, more)
-    lane.zero_grad()
 
 
 @cache
