@@ -92,6 +92,11 @@ def test_heads_with_one_habit_are_named_by_it(kind: AttentionKind, weights: Tens
     assert role(head_statistics(weights, kind), kind) == expected
 
 
+def test_the_start_symbol_is_no_piece_that_was_written() -> None:
+    found = head_statistics(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]), "decoder")
+    assert (found.first, found.previous, found.same) == pytest.approx((1.75 / 3, 0.25 / 3, 1.0 / 3))
+
+
 def test_statistics_of_a_head_computed_by_hand() -> None:
     found = head_statistics(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5], [0.0, 0.0, 1.0]]), "encoder")
     assert found.entropy == pytest.approx((1.0 + 1.5 + 0.0) / 3)

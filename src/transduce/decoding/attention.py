@@ -44,7 +44,7 @@ class HeadStatistics:
     `entropy` is in bits, `breadth` the same over the most that was possible, `distance` how many positions away it
     looks. `previous`, `same`, `next`, `first` and `last` are the shares of weight on the position before, the position
     itself, the one after, and the two ends. In cross-attention a row's own position is its place in the source, by
-    share of the length: `same` is the diagonal.
+    share of the length: `same` is the diagonal. In the decoder, weight on the start symbol is `first` and nothing else.
     """
 
     entropy: float
@@ -129,8 +129,10 @@ def head_statistics(weights: Float[Tensor, "T L"], kind: AttentionKind) -> HeadS
     offset = torch.arange(columns)[None] - place[:, None]
     visible = torch.arange(1, rows + 1) if kind == "decoder" else torch.full((rows,), columns)
 
+    named = torch.arange(columns) > 0 if kind == "decoder" else torch.ones(columns, dtype=torch.bool)
+
     def share(chosen: Bool[Tensor, "T L"]) -> float:
-        return float((weights * chosen).sum() / rows)
+        return float((weights * (chosen & named)).sum() / rows)
 
     bits = -(weights * weights.clamp_min(1e-12).log2()).sum()
     return HeadStatistics(
