@@ -51,6 +51,15 @@ def test_log_normaliser_is_logsumexp_and_never_below_the_largest(spread: float) 
     assert (found >= logits.amax(-1)).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_normaliser_of_many_pieces_is_as_exact_as_float32(dtype: torch.dtype) -> None:
+    logits = (3 * torch.randn(20, 37000)).to(dtype)
+    expected = logits.double().logsumexp(-1)
+    _, _, _, found = best_continuations(logits, torch.zeros(20, 1, dtype=torch.float64), 1, NONE)
+    for normaliser in (log_normaliser(logits), found):
+        assert (normaliser - expected).abs().max() < 2e-6
+
+
 def test_log_normaliser_in_float32_of_half_precision() -> None:
     logits = torch.randn(4, 100).bfloat16()
     assert torch.allclose(log_normaliser(logits), logits.float().logsumexp(-1), atol=1e-5)

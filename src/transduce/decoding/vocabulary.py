@@ -1,8 +1,9 @@
 """Reductions over the vocabulary: all that a search does with N x V numbers, and so most of what it costs.
 
 Two things make the plain calls slow on a processor. `torch.topk` moves each row into (value, index) pairs first, and
-`exp` of widely spread logits ends in denormal numbers, which take many times longer. And no N x V log-softmax is
-needed: the best pieces by logit are the best by log-probability, and one number per row turns the one into the other.
+`exp` of widely spread logits ends in denormal numbers, which take many times longer; `softmax` has an exponential of
+its own that flushes them. And no N x V log-softmax is needed: the best pieces by logit are the best by log-probability,
+and one number per row turns the one into the other.
 """
 
 import math
@@ -15,7 +16,6 @@ _GROUP = 64  # neighbouring pieces of which `top_k` first looks at the largest o
 _CHUNK_CPU = 2**18  # logits taken at once, 1 MB in float32: the passes over them then stay in the cache
 _CHUNK_OTHER = 2**26  # elsewhere only memory bounds it
 _FEW = 2**16  # up to so many logits in all, the plain calls are faster: every operator costs some microseconds
-_FLOOR = -80.0  # e^-80: far from denormal (e^-87), and too little to change any sum that holds a 1
 
 
 def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
@@ -24,13 +24,16 @@ def log_normaliser(logits: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
     Never below the row's largest logit, rounding included, so no log-probability comes out above 0. The beam's early
     termination builds on that.
     """
-    logits = logits.float()
-    return _log_normaliser(logits, logits.amax(-1))
+    p = torch.softmax(logits, -1, dtype=torch.float32)
+    return _log_normaliser(logits.amax(-1).float(), p, p.amax(-1))
 
 
-def _log_normaliser(logits: Float[Tensor, "N V"], largest: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    terms = (logits - largest[:, None]).clamp_(min=_FLOOR).exp_()  # the largest contributes exactly 1
-    return largest + terms.sum(-1).log()
+def _log_normaliser(
+    largest: Float[Tensor, " N"], p: Float[Tensor, "N V"], most: Float[Tensor, " N"]
+) -> Float[Tensor, " N"]:
+    """From the largest logit, the softmax and the largest probability of each row. Over tens of thousands of pieces
+    softmax divides by a sum that is wrong by some 1e-5 of itself; what it gives sums to the right one over that."""
+    return largest + (p.sum(-1) / most).log()
 
 
 def top_k(values: Float[Tensor, "N V"], k: int) -> tuple[Float[Tensor, "N k"], Int[Tensor, "N k"]]:
@@ -50,14 +53,14 @@ def best_continuations(
     the rest has -inf. `logits` is left as it was.
     """
     (b, w), v, logits = before.shape, logits.shape[1], logits.contiguous()
-    few = logits.numel() <= _FEW
+    few = logits.numel() <= _FEW or v < _GROUP
     maxima, normaliser = (logits[:, :0], log_normaliser(logits)) if few else _reduced(logits)
     kept = logits[:, forbidden]
     logits.index_fill_(-1, forbidden, -math.inf)
     if not few:
         whole = maxima.shape[1] * _GROUP
         changed = torch.unique_consecutive(forbidden[forbidden < whole] // _GROUP)
-        maxima[:, changed] = logits[:, :whole].view(b * w, -1, _GROUP)[:, changed].amax(-1)
+        maxima[:, changed] = logits[:, :whole].view(b * w, -1, _GROUP)[:, changed].amax(-1).float()
     lead = before.amax(1, keepdim=True).clamp(min=-1e30)  # without it, float32 would compare thousandths at -10,000
     found = _best(logits, maxima, (before - lead - normaliser.view(b, w)).float(), k)
     parents = found // v
@@ -72,10 +75,21 @@ def _reduced(logits: Float[Tensor, "N V"]) -> tuple[Float[Tensor, "N G"], Float[
     chunk = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_OTHER
     maxima, normalisers = [], []
     for rows in torch.split(logits, max(1, chunk // logits.shape[1])):
-        maxima.append(_group_maxima(rows))
-        largest = torch.cat([maxima[-1], rows[:, maxima[-1].shape[1] * _GROUP :]], dim=1).amax(-1)
-        normalisers.append(_log_normaliser(rows.float(), largest.float()))
+        wide = rows.float()
+        maxima.append(_group_maxima(wide))
+        best = maxima[-1].argmax(-1)
+        largest = _largest(wide, best)
+        p = torch.softmax(wide, -1, out=None if wide is rows else wide)
+        normalisers.append(_log_normaliser(largest, p, _largest(p, best)))
     return torch.cat(maxima), torch.cat(normalisers)
+
+
+def _largest(values: Float[Tensor, "N V"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """The largest value of each row, which lies in the given group or after the last whole one."""
+    n, v = values.shape
+    whole = v // _GROUP * _GROUP
+    in_group = values[:, :whole].view(n, -1, _GROUP)[torch.arange(n, device=values.device), group]
+    return torch.cat([in_group, values[:, whole:]], dim=1).amax(-1)
 
 
 def _group_maxima(values: Float[Tensor, "N V"]) -> Float[Tensor, "N G"]:
