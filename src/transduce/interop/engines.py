@@ -52,9 +52,11 @@ def choose_engine(
                 return "ctranslate2", "PyTorch has no fast 8-bit products for this processor"
             if config.d_model < _SMALL and precision != "bf16" and not has_amx():
                 return "ctranslate2", f"faster for models as narrow as this one (d_model = {config.d_model})"
+            if config.d_model < _SMALL and precision == "bf16":
+                return "torch", "bf16 was asked for"
             many = "as fast as CTranslate2 on many sentences of a model of this width"
             if precision == "int8" and not has_amx():
-                return "torch", f"{many}; for one at a time --engine ctranslate2 is faster in int8"
+                return "torch", f"{many}; for one at a time it depends on the processor (docs/performance.md)"
             return "torch", f"{many}, faster on one"
         case _:
             assert_never(asked)
