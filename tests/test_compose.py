@@ -105,6 +105,13 @@ def test_a_finished_run_says_so_and_stays_as_it_is(folder: Path, tmp_path: Path)
     assert contents(tmp_path / "run") == before
 
 
+def test_the_card_of_a_run_that_went_on_names_the_command_that_leads_there(folder: Path, tmp_path: Path) -> None:
+    for steps, command in (12, "first"), (14, "further"), (14, "once more"):
+        train(tiny_config(folder, f"training.max_steps={steps}"), tmp_path / "run", command=f"transduce {command}")
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "`transduce further`\n\nUp to 14 steps" in card
+
+
 def test_the_model_is_the_best_of_the_candidates(folder: Path, tmp_path: Path) -> None:
     heard = Heard()
     train(tiny_config(folder), tmp_path / "run", reporter=heard)

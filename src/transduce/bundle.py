@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -135,9 +136,8 @@ def bundle_folder(path: Path) -> Path:
     if not path.exists():
         raise BundleError(f"{path}: no such folder. Give a model directory, or the run directory that holds one.")
     if (path / "checkpoints").is_dir():
-        raise BundleError(
-            f"{path}: this run has no model yet. Continue it, or make one with `transduce average {path}`."
-        )
+        average = f"transduce average {shlex.quote(str(path))} --last 1"
+        raise BundleError(f"{path}: this run has no model yet. Continue it, or make one with `{average}`.")
     raise BundleError(f"{path}: no config.json here, nor in {path / 'model'}: not a model of transduce.")
 
 

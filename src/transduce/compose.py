@@ -215,8 +215,9 @@ def average_run(run: Path, last: int, out: Path) -> list[int]:
     kept = list(takewhile(lambda step: step in steps, reversed(validated)))[::-1]
     if not 1 <= last <= len(kept):
         raise CheckpointError(
-            f"{run}: --last {last}, but of its validated checkpoints the last {len(kept)} are kept. A run keeps the "
-            f"last and the best training.average = {config.training.average} of them."
+            f"{run}: --last {last}, but of its validated checkpoints the last {len(kept)} are kept (a run keeps the "
+            f"last and the best training.average = {config.training.average} of them). "
+            + (f"Give --last {len(kept)}, or less." if kept else "Continue it first.")
         )
     chosen_steps = kept[-last:]
     weights = average(load_weights(run, step) for step in chosen_steps)

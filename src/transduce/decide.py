@@ -56,7 +56,7 @@ def decide(
     if chosen is None:
         chosen, world = _decide_first(run, config, prepared, origin, command, reporter)
     else:
-        chosen, world = _decide_again(run, config, chosen, origin)
+        chosen, world = _decide_again(run, config, chosen, origin, command)
     now, first = versions(), begun.get("versions", {})
     for name in [name for name in now if first.get(name, now[name]) != now[name]]:
         reporter.say(f"{run}: begun with {name} {first[name]}, now it is {now[name]}: the last bits may differ")
@@ -85,7 +85,9 @@ def _decide_first(
     return chosen, world
 
 
-def _decide_again(run: Path, config: RunConfig, before: Chosen, origin: Path | None) -> tuple[Chosen, World]:
+def _decide_again(
+    run: Path, config: RunConfig, before: Chosen, origin: Path | None, command: str
+) -> tuple[Chosen, World]:
     if origin is not None and before.start_from != str(origin):
         raise ConfigError(f"{run}: was begun from {before.start_from or 'nothing'}, not {origin}. Use another --out.")
     world = World.from_env(environment(), before.device)
@@ -93,7 +95,9 @@ def _decide_again(run: Path, config: RunConfig, before: Chosen, origin: Path | N
     steps, minutes = config.training.max_steps, config.training.minutes
     if minutes > 0 and before.seconds_per_step > 0:
         steps = min(steps, max(1, int(minutes * 60 / before.seconds_per_step)))
-    return replace(before, max_steps=max(steps, before.max_steps)), world
+    if steps <= before.max_steps:
+        return before, world
+    return replace(before, max_steps=steps, command=command), world  # the first command would not lead here
 
 
 def _first_choice(config: RunConfig, world: World, command: str, start_from: str) -> tuple[Chosen, str]:

@@ -54,7 +54,8 @@ def test_checkpoints_with_a_gap_are_not_the_last(transduce: Transduce, run: Path
         ("RUN --last 0", "--last 0, but"),
         (
             "RUN --last 9",
-            "of its validated checkpoints the last 2 are kept. A run keeps the last and the best training.average = 2",
+            "of its validated checkpoints the last 2 are kept (a run keeps the last and the best training.average = 2 "
+            "of them). Give --last 2, or less.",
         ),
         ("RUN/model", "recipe.toml: cannot be read"),
         ("nowhere", "recipe.toml: cannot be read"),

@@ -9,7 +9,15 @@ from tests.tiny import Said
 from transduce.cli.console import say, warn
 from transduce.cli.errors import report
 from transduce.cli.main import run
-from transduce.errors import BundleError, CheckpointError, ConfigError, DataError, SaveError, TrainingError
+from transduce.errors import (
+    BundleError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    SaveError,
+    TrainingError,
+    TransduceError,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -24,6 +32,7 @@ pytestmark = pytest.mark.unit
         (SaveError("what"), 1),
         (TrainingError("what"), 1),
         (OSError(5, "what"), 1),
+        (OSError(28, "what"), 1),
         (MemoryError(), 1),
         (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"), 1),
     ],
@@ -32,7 +41,40 @@ pytestmark = pytest.mark.unit
 def test_one_line_and_a_status(capsys: pytest.CaptureFixture[str], error: BaseException, status: int) -> None:
     said = Said(report(error, debug=False), *capsys.readouterr())
     assert (said.status, said.out) == (status, "")
-    said.failed("what" if str(error) == "what" or isinstance(error, OSError) else "out of memory")
+    full = isinstance(error, OSError) and error.errno == 28
+    told = "standard output: no space" if full else "what" if isinstance(error, TransduceError | OSError) else "memory"
+    said.failed(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "No such command 'trian'. Did you mean 'train'? See `transduce --help`."),
+        (["translate", "m", "--beam"], "Option '--beam' requires an argument. See `transduce translate --help`."),
+    ],
+)
+def test_wrong_usage_names_the_help_that_helps(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run(words) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_results_are_not_lost_without_a_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(["fetch"]) == 1
+    assert "error: standard output: it is closed." in capsys.readouterr().err
+
+
+def test_errors_do_not_get_among_the_results(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(["translate", "nowhere", "x"]) == 2
+    sys.stderr.close()
+    assert capsys.readouterr().out == ""
 
 
 def test_work_goes_on_when_nobody_hears_of_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,7 @@ TOGETHER = "--source and --reference belong together: one of them is missing."
         ("RUN --pairs REF --source SRC", "--pairs holds both sides"),
         ("RUN --source SRC --reference REF --columns 2,1", "--columns: there is no --pairs to take columns from."),
         ("RUN --output -", "--output -: the scores go to standard output. Name a file for the outputs."),
+        ("RUN --report -", "-: this does not go to standard output. Name a file."),
         ("RUN --source SRC --reference REF --output SRC", "this file is read, or is written too. Give another name."),
         ("RUN --source SRC --reference REF --report REF", "this file is read, or is written too. Give another name."),
         ("RUN --output x.html --report x.html", "--output x.html: this file is read, or is written too."),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Transduce
-from tests.tiny import mirror, sentences, write_lines
+from tests.tiny import mirror, sentences, tiny_config, write_lines
+from transduce.compose import train
 
 SMALL = ("model.n_layers=1", "model.d_model=16", "model.d_ff=16", "model.n_heads=2", "training.max_steps=4")
 SETTINGS = [word for setting in (*SMALL, "training.checkpoint_every=2") for word in ("--set", setting)]
@@ -41,6 +42,15 @@ def test_a_student_learns_what_the_teacher_says(transduce: Transduce, run: Path,
 def test_a_teacher_needs_its_data(transduce: Transduce, run: Path, tmp_path: Path) -> None:
     transduce("distil", run / "model", "--out", tmp_path / "x").refused("a model without its run. Distillation needs")
     transduce("distil", "nowhere", "--out", tmp_path / "x").refused("nowhere: no such folder.")
+
+
+@pytest.mark.unit
+def test_a_teacher_whose_data_changed_is_told_so(transduce: Transduce, tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, "training.max_steps=1"), tmp_path / "run")
+    with (tmp_path / "train.aa").open("a", encoding="utf-8") as file:
+        file.write("one more\n")
+    said = transduce("distil", tmp_path / "run", "--out", tmp_path / "x")
+    said.refused("train.aa: changed since this run was started. Give the lines to learn from with --source.")
 
 
 @pytest.mark.learn
@@ -109,6 +119,9 @@ def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, op
     for name in ("x.tsv.gz", "x.po"):
         transduce("backtranslate", run, text, "--out", tmp_path / name).refused("pairs are written as plain .jsonl or")
     transduce("backtranslate", run, text, "--out", "").refused("'.': no name for what is written.")
+    transduce("backtranslate", run, text, "--out", "-").refused("-: this does not go to standard output.")
+    pairs = write_lines(tmp_path / "mono.tsv", ["the dog"])
+    transduce("backtranslate", run, pairs, "--out", pairs).refused(f"--out {pairs}: this file is read, or is written")
     transduce("distil", run, "--out", run).refused(f"{run}: this is the teacher. Choose another --out.")
     student = ("distil", run, "--out", tmp_path / "student")
     transduce(*student, "--preset", "smal").refused("--preset smal: choose one of auto, tiny, ")

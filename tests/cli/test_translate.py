@@ -147,6 +147,10 @@ def test_where_nothing_can_be_written_nothing_is_translated(
         place = tmp_path / "x" if "--output" in used else lines
         said = transduce("translate", run, *used, "--attention", place, stdin="the dog\n")
         said.refused(f"--attention {place}: this file is read, or is written too.")
+    for used in (("--input", lines), ("--prefix", lines)):
+        said = transduce("translate", run, *used, "--output", tmp_path / "." / "lines", stdin="the dog\n")
+        said.refused(f"--output {lines}: this file is read, or is written too.")
+    transduce("translate", run, "the dog", "--attention", "-").refused("-: this does not go to standard output.")
     assert lines.read_text(encoding="utf-8") == "the dog\n"
 
 
@@ -372,6 +376,7 @@ def test_closed_streams(run: Path, stream: str, message: str) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr.startswith(f"error: {message}"), done.stderr
     assert done.stderr.count("\n") == 1
+    assert done.returncode == (1 if stream == "stdout" else 2)
 
 
 def test_outputs_begin_with_given_text(transduce: Transduce, run: Path, outputs: list[str], tmp_path: Path) -> None:

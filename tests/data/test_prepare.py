@@ -405,7 +405,7 @@ def test_a_changed_input_is_noticed(tmp_path: Path, name: str, change: str) -> N
     path = tmp_path / name
     content = path.read_bytes()
     path.write_bytes(content + b"more\n" if change == "longer" else content.replace(b"1", b"2", 1))
-    with pytest.raises(DataError, match=f"{name}: changed since this run was started, .* or start over with --fresh."):
+    with pytest.raises(DataError, match=f"{name}: changed since this run was started. .*; or start over with --fresh."):
         check_inputs(manifest)
 
 

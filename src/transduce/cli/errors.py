@@ -1,5 +1,6 @@
 """Errors become one line on standard error and an exit status."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable
@@ -53,6 +54,9 @@ def report(error: BaseException, debug: bool) -> int:
 
             to_nobody(sys.stdout)
             return 0
+        case OSError() if error.errno == errno.ENOSPC and error.filename is None:  # a stream, and most likely this one
+            print("error: standard output: no space is left there. Free some, or write elsewhere.", file=sys.stderr)
+            return 1
         case OSError():  # where nobody expected one; the layers below name the cause better
             print(f"error: {error}. Check the path and the disk.", file=sys.stderr)
             return 1

@@ -142,6 +142,7 @@ def check_name(path: Path) -> None:
     """Raise `ConfigError` where `path` is no name that a file or folder can be given."""
     if not path.name:
         raise ConfigError(f"{str(path)!r}: no name for what is written. Give one.")
+    _check_no_stream(path)
     check_spelling(path)
 
 
@@ -155,12 +156,20 @@ def check_spelling(path: Path) -> None:
 
 def check_place(path: Path | None) -> None:
     """Raise `ConfigError` where no file can come to `path`, so that it is known before the work and not after."""
-    if path is not None and not path.parent.is_dir():
+    if path is None:
+        return
+    _check_no_stream(path)
+    if not path.parent.is_dir():
         raise ConfigError(f"{path}: {path.parent} is no folder. Make it first, or choose another name.")
-    if path is not None and not is_special(path) and not os.access(folder := path.resolve().parent, os.W_OK):
+    if not is_special(path) and not os.access(folder := path.resolve().parent, os.W_OK):
         raise ConfigError(f"{path}: {folder} cannot be written to. Choose another place.")
-    if path is not None and path.is_dir():
+    if path.is_dir():
         raise ConfigError(f"{path}: this is a folder. Name a file in it.")
+
+
+def _check_no_stream(path: Path) -> None:
+    if str(path) == "-":
+        raise ConfigError("-: this does not go to standard output. Name a file.")
 
 
 def is_outputs(path: Path) -> bool:
@@ -184,9 +193,9 @@ def open_output(path: str, *, keep: bool = False) -> Iterator[TextIO]:
         ConfigError: as `check_place`.
         SaveError: the file cannot be written.
     """
-    if path == "-" and sys.stdout is None:
-        raise SaveError("standard output: it is closed. Give --output with a file.")
     if path == "-":
+        if not sys.stdout.writable():
+            sys.stdout.write("")  # says that it is closed
         yield sys.stdout
         sys.stdout.flush()
         return

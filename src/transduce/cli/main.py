@@ -10,6 +10,7 @@ import typer
 
 from transduce.cli import demo, evaluate, fetch, info, lab, shortlist, synthetic, train, translate
 from transduce.cli.errors import InterruptedByUserError, interruptible, report
+from transduce.errors import SaveError
 
 # click's own class or, in later versions of typer, that of typer's copy of click
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
@@ -73,19 +74,31 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+class _Closed(io.TextIOBase):
+    """Standard output where there is none: whoever prints results is told."""
+
+    def write(self, text: str) -> int:
+        raise SaveError("standard output: it is closed. Leave it open, or give --output with a file.")
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit status. `--debug`, anywhere, shows tracebacks."""
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and text are written in any locale
         sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
+    sys.stdout = sys.stdout or _Closed()
+    sys.stderr = sys.stderr or os.fdopen(
+        os.open(os.devnull, os.O_WRONLY), "w"
+    )  # or print would write errors among the results
     for name, value in LIBRARIES.items():
         os.environ[name] = os.environ.get(name) or value
     try:
         arguments = [a for a in arguments if a != "--debug"] or ["--help"]
         status = app(arguments, standalone_mode=False, prog_name="transduce")
     except UsageError as error:
-        where = error.ctx.command_path if error.ctx else "transduce"
-        print(f"error: {error.format_message().rstrip('.')}. See `{where} --help`.", file=sys.stderr)
+        where = error.ctx.command_path if error.ctx else f"transduce {arguments[0]}"
+        message = error.format_message().rstrip(".")
+        print(f"error: {message}{'' if message.endswith('?') else '.'} See `{where} --help`.", file=sys.stderr)
         return 2
     except SystemExit:  # what click makes of a broken pipe
         return report(BrokenPipeError(), debug)

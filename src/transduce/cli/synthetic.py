@@ -11,7 +11,7 @@ from transduce.cli.searching import members, plain_translator, refuse
 from transduce.cli.testset import has_data, scores_by_line
 from transduce.cli.train import Minutes, PresetName, Settings, more_settings, own_command, train
 from transduce.cli.translate import Alpha, Beam, Bundles, Device, Precision, Sample, Seed, To, check_seed
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from transduce.decoding.translator import Translator
@@ -118,10 +118,11 @@ def backtranslate(
       transduce backtranslate runs/de-en more.de --out made.tsv
       transduce train --source a.en --target a.de --mix-pairs made.tsv --mix-share 0.5 --out runs/en-de
     """
-    from transduce.cli.files import PACKED, check_name
+    from transduce.cli.files import PACKED, check_apart, check_name
     from transduce.data.formats import format_of
 
     check_name(out)
+    check_apart("--out", out, text)
     if out.suffix in PACKED or format_of(out) not in ("text", "jsonl"):
         raise ConfigError(f"--out {out}: pairs are written as plain .jsonl or tab-separated text. Call it .tsv.")
     if sample:
@@ -200,9 +201,14 @@ def _check_settings(settings: list[str], preset: str) -> None:
 def _training_sources(run: Path) -> Callable[[], Iterator[str]]:
     """What `run` was trained on; and held out, where it had no development set."""
     from transduce.data.corpus import read_pairs
+    from transduce.data.prepare import check_inputs, load_prepared
     from transduce.rundata import sources
     from transduce.rundir import load_asked
 
+    try:
+        check_inputs(load_prepared(run / "data").manifest)
+    except DataError as error:
+        raise DataError(f"{str(error).partition('. ')[0]}. Give the lines to learn from with --source.") from error
     train = sources(load_asked(run)).train  # with older data, where some is mixed in
     return lambda: (s for s, _ in read_pairs(train) if s.strip())
 

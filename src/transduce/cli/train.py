@@ -134,7 +134,7 @@ def train(
         display.say(f"  {own_command(goes_on=True)}")
         return 130
     if outcome.dev is not None:
-        display.say(f'done: {run / "model"}. Try: transduce translate {run} "..."')
+        display.say(f'done: {run / "model"}. Try: transduce translate {shlex.quote(str(run))} "..."')
     return 0
 
 

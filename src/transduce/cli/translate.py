@@ -96,7 +96,9 @@ def translate(
     if attention is not None and len(members(bundle)) > 1:
         raise ConfigError(f"--attention: of one model, and {bundle} are {len(members(bundle))}. Give one.")
     check_place(attention)
-    check_apart("--attention", attention, *(Path(name) for name in (input_file, output_file) if name != "-"), prefix)
+    read, written = (None if name == "-" else Path(name) for name in (input_file, output_file))
+    check_apart("--output", written, read, prefix)
+    check_apart("--attention", attention, read, written, prefix)
     if n_best < 1:
         raise ConfigError(f"--n-best {n_best}: must be at least 1.")
     if sample:

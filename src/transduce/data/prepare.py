@@ -191,8 +191,8 @@ def check_inputs(manifest: dict[str, Any]) -> None:
         path = Path(entry["path"])
         if path.is_file() and (path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]):
             raise DataError(
-                f"{path}: changed since this run was started, so it cannot be continued exactly. "
-                f"Put the old file back, or start over with --fresh."
+                f"{path}: changed since this run was started. To continue it exactly, put the old file back; or start "
+                "over with --fresh."
             )
 
 
