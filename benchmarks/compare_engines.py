@@ -98,6 +98,7 @@ def main() -> None:
         parser.error("--huggingface: it has a length penalty of its own. Leave --alpha out.")
     names = ("mode", "model", "beam", "sentences", "out_len", "repeats", "bundle", "source", "reference", "alpha")
     given = {f"--{name.replace('_', '-')}": getattr(a, name) for name in names}
+    given = {name: value.absolute() if isinstance(value, Path) else value for name, value in given.items()}
     rest = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     rest += ["--shortlist"] if a.shortlist else []
     best: dict[str, dict[str, Any]] = {}
