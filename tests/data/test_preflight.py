@@ -90,6 +90,7 @@ def test_the_overlap_with_dev_and_test() -> None:
         ([(s, GOOD[i - 1][1]) for i, (s, _) in enumerate(GOOD)], {}, "Long sources hardly have longer targets than"),
         ([p for p in GOOD if len(p[0]) > 40], {}, "source lines have one to three words: the model will not know"),
         ([*GOOD, *((s, t[:-1]) for s, t in GOOD[:150])], {}, "150 of 300 sources have several different targets"),
+        ([(f">>de<< {s}", t) for s, t in GOOD], {}, "300 of 300 (100.0%) source lines begin with a tag like >>de<<,"),
         (GOOD, {"too_long": 9}, "9 of 300 (3.0%) pairs are left out as too long. A larger data.max_length"),
         (GOOD, {"empty": 9}, "9 of 300 (3.0%) pairs have a side without text."),
     ],

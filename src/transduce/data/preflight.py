@@ -50,6 +50,11 @@ def warnings(preflight: Preflight) -> list[str]:
         found += _encoding(name, side, "encoding" in preflight.cleaning.on)
     found += _pairs(preflight)
     side = survey.source
+    if side.in_front > side.lines // 2:
+        found.append(
+            f"{_share(side.in_front, side.lines)} source lines begin with a tag like >>de<<, which is text to the "
+            "model unless it is named. If it says what is wanted, name all there are: --set 'data.tags=[\"de\", ...]'."
+        )
     if side.is_prose and side.spaced > side.lines // 2 and side.short < 0.005 * side.lines:
         found.append(
             f"Only {side.short:,} of {side.lines:,} source lines have one to three words: the model will not know what "

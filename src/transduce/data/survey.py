@@ -21,7 +21,7 @@ from transduce.data.characters import CONTROL, DIRECTIONAL, MOJIBAKE, REPLACEMEN
 from transduce.data.cleaning import LEAST_FAR, NEVER_FAR, Usual, copied, empty, is_short, ratio_steps
 from transduce.data.copies import Copies
 from transduce.data.corpus import Pair, chunks
-from transduce.text.form import DOTLESS_I
+from transduce.text.form import DOTLESS_I, split_tag
 from transduce.text.placeholders import DIGIT, NUMBER
 
 Counts = npt.NDArray[np.int64]
@@ -54,7 +54,8 @@ class Side:
 
     `words` are what stands between spaces; `more_words`: there are more than `distinct_words` different ones.
     `scripts` are the alphabets of the letters with their shares, most frequent first. `short` lines have one to three
-    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`), of which there are `distinct_tags`.
+    words, `spaced` ones several, `tagged` ones end in tags (`walk V;PST`), of which there are `distinct_tags`;
+    `in_front` ones begin with a tag (`>>de<< A dog`) that the training does not know.
     `dotless_i`: i without a dot is a letter too, so capitals are as in Turkish. The rest counts lines: with U+FFFD,
     with UTF-8 read as Latin-1, with control characters, with a carriage return inside, not in the normal form NFC, with
     marks without a width, and with marks of the direction of writing.
@@ -75,6 +76,7 @@ class Side:
     spaced: int
     tagged: int
     distinct_tags: int
+    in_front: int
     replacement: int
     mojibake: int
     control: int
@@ -248,6 +250,8 @@ class _SideCounts:
     def _look_for_marks(self, lines: Sequence[str], text: str) -> None:
         if CONTROL.search(text):
             self._n["control"] += sum(1 for line in lines if CONTROL.search(line))
+        if ">>" in text:
+            self._n["in_front"] += sum(bool(split_tag(line)[0]) for line in lines)
         if "\r" in text:
             self._n["carriage_return"] += sum("\r" in line for line in lines)
         if text.isascii():
@@ -273,6 +277,7 @@ class _SideCounts:
             "short",
             "spaced",
             "tagged",
+            "in_front",
             "control",
             "carriage_return",
             "not_nfc",
