@@ -87,9 +87,8 @@ def run(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and text are written in any locale
         sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     sys.stdout = sys.stdout or _Closed()
-    sys.stderr = sys.stderr or os.fdopen(
-        os.open(os.devnull, os.O_WRONLY), "w"
-    )  # or print would write errors among the results
+    if sys.stderr is None:  # print would write errors among the results
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for name, value in LIBRARIES.items():
         os.environ[name] = os.environ.get(name) or value
     try:
