@@ -226,6 +226,8 @@ def test_the_last_setting_wins_and_the_values_stay() -> None:
         ("batching.max_tokens=0", "batching.max_tokens = 0: must be at least 1."),
         ("model.p_drop=1.5", "model.p_drop = 1.5: a probability"),
         ("training.ema=1", "training.ema = 1.0: at least 0 (off) and below 1"),
+        ("training.weight_decay=-1", "training.weight_decay = -1.0: must be finite and not negative"),
+        ("training.weight_decay=1429", "training.weight_decay = 1429.0: times the rate (0.0007) it must be below 1"),
         ("training.r_drop=-1", "training.r_drop = -1.0: must be finite and not negative"),
         ("model.n_heads=7", "model.d_model = 512 does not divide into 7 heads. Set model.d_k."),
         ("model.n_heads=0", "model.n_heads = 0: must be at least 1."),

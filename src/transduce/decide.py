@@ -200,5 +200,5 @@ def make_trainer(config: RunConfig, chosen: Chosen, world: World, prepared: Prep
     rate = learning_rate(
         t.schedule, d_model=config.model.d_model, peak=t.learning_rate, warmup=t.warmup, steps=t.max_steps
     )
-    optimizer, precision = build_optimizer(t.optimizer, model), chosen.precision
+    optimizer, precision = build_optimizer(t.optimizer, model, t.weight_decay), chosen.precision
     return Trainer(model, optimizer, prepared.epochs, rate, config.batching, t, precision, world, chosen.threads)

@@ -1,6 +1,7 @@
 """Adam against its formula, Muon against PyTorch's, and their moments there and back."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.unit
 
 MATRIX = "0.weight"
 MAKE: dict[str, Callable[[nn.Module], Resumable]] = {"adam": Adam, "muon": lambda m: Muon(m, [MATRIX])}
+DECAYS = pytest.mark.parametrize("weight_decay", [0.0, 3.0])
 
 
 @pytest.fixture(params=MAKE)
@@ -135,13 +137,14 @@ def test_matrices_do_not_meet_in_muon(monkeypatch: pytest.MonkeyPatch, together:
         torch.testing.assert_close(m.get_parameter(name).detach(), before[name] - alone, rtol=0, atol=1e-6)
 
 
-def test_muon_is_pytorch_s() -> None:
+@DECAYS
+def test_muon_is_pytorch_s(weight_decay: float) -> None:
     """Whose products are in bf16, hence the tolerance."""
     m, theirs = model(), model()
-    ours = Muon(m, [MATRIX])
+    ours = Muon(m, [MATRIX], weight_decay)
     matrix, other = m.get_parameter(MATRIX), theirs.get_parameter(MATRIX)
     reference: torch.optim.Optimizer = torch.optim.Muon(
-        [other], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+        [other], lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     for seed in (1, 2, 3):
         before = matrix.detach().clone()
@@ -154,9 +157,32 @@ def test_muon_is_pytorch_s() -> None:
     assert float((matrix - model().get_parameter(MATRIX)).detach().abs().max()) > 0.01
 
 
-def test_muon_leaves_the_rest_to_adam() -> None:
+def test_decay_is_pytorch_s() -> None:
+    """Of matrices, embeddings among them; what a layer adds and scales by does not decay."""
+    m = nn.ModuleList([nn.Embedding(5, 3), model()])
+    theirs = deepcopy(m)
+    ours = Adam(m, weight_decay=3.0)
+    matrices, vectors = ([p for p in theirs.parameters() if (p.ndim > 1) == wide] for wide in (True, False))
+    reference = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 3.0}, {"params": vectors, "weight_decay": 0.0}],
+        betas=(0.9, 0.98),
+        eps=1e-9,
+    )
+    for seed in (1, 2, 3):
+        update(m, ours, seed)
+        for group in reference.param_groups:
+            group["lr"] = 0.01 * seed
+        for p, other in zip(m.parameters(), theirs.parameters(), strict=True):
+            other.grad = p.grad
+        reference.step()
+    for p, other in zip(m.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, other)
+
+
+@DECAYS
+def test_muon_leaves_the_rest_to_adam(weight_decay: float) -> None:
     one, two = model(), model()
-    muon, adam = Muon(one, [MATRIX]), Adam(two)
+    muon, adam = Muon(one, [MATRIX], weight_decay), Adam(two, weight_decay)
     for seed in (1, 2, 3):
         update(one, muon, seed)
         update(two, adam, seed)

@@ -1,6 +1,6 @@
 """Adam as in section 5.3, and Muon beside it, with a state that is plain named tensors: it is saved without pickle."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NamedTuple, Protocol, final, runtime_checkable
 
 import torch
@@ -52,10 +52,11 @@ class Adam:
     """beta1 = 0.9, beta2 = 0.98, eps = 1e-9, every parameter updated in one fused kernel.
 
     It calls PyTorch's function: the class of the same name imports PyTorch's compiler, a second of every start.
-    Parameters named in `without` are somebody else's.
+    Parameters named in `without` are somebody else's; `weight_decay` is as in `decay`.
     """
 
-    def __init__(self, model: nn.Module, without: Collection[str] = ()) -> None:
+    def __init__(self, model: nn.Module, weight_decay: float = 0.0, without: Collection[str] = ()) -> None:
+        self._weight_decay = weight_decay
         self._parameters = {name: p for name, p in model.named_parameters() if name not in without}
         self._moments: dict[str, Moments] = {}
 
@@ -67,6 +68,7 @@ class Adam:
             p = self._parameters[name]
             steps = torch.zeros((), device=p.device)
             self._moments[name] = Moments(torch.zeros_like(p), torch.zeros_like(p), steps)
+        decay((self._parameters[name] for name in gradients), rate * self._weight_decay)
         state = [self._moments[name] for name in gradients]
         adam(
             [self._parameters[name] for name in gradients],
@@ -116,13 +118,15 @@ class Muon:
 
     Jordan et al. 2024 (Muon: an optimizer for hidden layers). All directions of a matrix are learned at the same pace,
     where a gradient has a few that are large. Times 0.2 sqrt(the longer side) (Liu et al. 2025), an update is as large
-    as Adam's, so that one rate is for both. `matrices` are names of parameters of two dimensions.
+    as Adam's, so that one rate is for both. `matrices` are names of parameters of two dimensions; `weight_decay` is as
+    in `decay`, and for all.
 
     Differs: the paper trains with Adam, which is the default.
     """
 
-    def __init__(self, model: nn.Module, matrices: Collection[str]) -> None:
-        self._rest = Adam(model, without=matrices)
+    def __init__(self, model: nn.Module, matrices: Collection[str], weight_decay: float = 0.0) -> None:
+        self._weight_decay = weight_decay
+        self._rest = Adam(model, weight_decay, without=matrices)
         self._matrices = {name: p for name, p in model.named_parameters() if name in matrices}
         self._momenta: dict[str, Tensor] = {}
 
@@ -137,6 +141,7 @@ class Muon:
                 momentum = self._momenta[name].lerp_(p.grad, 1 - MOMENTUM)
                 alike.setdefault(p.shape, []).append((p, p.grad.lerp(momentum, MOMENTUM)))  # Nesterov's
         for shape, each in alike.items():
+            decay((p for p, _ in each), rate * self._weight_decay)
             n, size = max(1, TOGETHER // shape.numel()), -rate * LIKE_ADAM * max(shape) ** 0.5
             for some in (each[i : i + n] for i in range(0, len(each), n)):
                 updates = orthogonalise(torch.stack([ahead for _, ahead in some]))
@@ -175,14 +180,27 @@ def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
     return x
 
 
-def build_optimizer(name: OptimizerName, model: Transformer) -> Resumable:
+def decay(parameters: Iterable[Tensor], by: float) -> None:
+    """Take the matrices among these (embeddings are matrices; gains, biases are not) times 1 - `by`, in place.
+
+    Decoupled weight decay (Loshchilov and Hutter 2019): not by way of the gradient, which Adam would scale.
+
+    Differs: the paper has none, and `training.weight_decay` is 0 unless it is set.
+    """
+    if by > 0:
+        for p in parameters:
+            if p.ndim > 1:
+                p.mul_(1 - by)
+
+
+def build_optimizer(name: OptimizerName, model: Transformer, weight_decay: float = 0.0) -> Resumable:
     """The optimizer of that name. Muon's matrices are those of the layers, not embeddings or the output's."""
     match name:
         case "adam":
-            return Adam(model)
+            return Adam(model, weight_decay)
         case "muon":
             layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.output}
-            return Muon(model, [f"{n}.weight" for n in layers])
+            return Muon(model, [f"{n}.weight" for n in layers], weight_decay)
 
 
 def _saved(saved: Mapping[str, Tensor], moment: str, name: str, parameter: Tensor) -> Tensor:

@@ -52,11 +52,12 @@ class TrainingConfig:
     """Section 5. `checkpoint_every` steps a checkpoint is written and the dev set measured.
 
     `minutes` = 0 sets no limit of time. `patience` = 0 never stops early; else that many validations without a better
-    one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `average` is n, for the averages of
-    the last and of the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is
-    the weight of how far apart the predictions are (`r_drop_nll`). `optimizer` = "muon" is Adam for all but the layers'
-    matrices (`Muon`). `learning_rate` is the peak for `inverse_sqrt` and `linear`; eq. 3 sets its own. `ema` = 0
-    validates and saves the weights as they are; else a moving average of them with this decay (`MovingAverage`).
+    one end the run. `clip` = 0 leaves gradients alone; else it is the largest norm. `weight_decay` = 0 is off; else
+    every update takes matrices times 1 - rate times it (`decay`). `average` is n, for the averages of the last and of
+    the best n checkpoints. `r_drop` = 0 reads a batch once; else twice, with other dropout, and it is the weight of how
+    far apart the predictions are (`r_drop_nll`). `optimizer` = "muon" is Adam for all but the layers' matrices
+    (`Muon`). `learning_rate` is the peak for `inverse_sqrt` and `linear`; eq. 3 sets its own. `ema` = 0 validates and
+    saves the weights as they are; else a moving average of them with this decay (`MovingAverage`).
     """
 
     max_steps: int = 100_000
@@ -72,6 +73,7 @@ class TrainingConfig:
     learning_rate: float = 0.0007
     warmup: int = 4000
     clip: float = 0.0
+    weight_decay: float = 0.0
     average: int = 5
     r_drop: float = 0.0
     ema: float = 0.0
@@ -82,7 +84,7 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name} = {getattr(self, name)}: must be at least {least}.")
         if self.seed >= 2**63:
             raise ConfigError(f"training.seed = {self.seed}: must be below 2^63.")
-        for name in ("minutes", "patience", "clip", "r_drop"):
+        for name in ("minutes", "patience", "clip", "weight_decay", "r_drop"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(
                     f"training.{name} = {getattr(self, name)}: must be finite and not negative (0 switches it off)."
@@ -93,6 +95,11 @@ class TrainingConfig:
             raise ConfigError(f"training.ema = {self.ema}: at least 0 (off) and below 1; 0.99 to 0.9999 is usual.")
         if not 0.0 < self.learning_rate < float("inf"):
             raise ConfigError(f"training.learning_rate = {self.learning_rate}: must be above 0 and finite.")
+        if self.learning_rate * self.weight_decay >= 1:
+            raise ConfigError(
+                f"training.weight_decay = {self.weight_decay}: times the rate ({self.learning_rate}) it must be below "
+                "1, for that share of a matrix is lost in an update; 0.01 to 1 is usual."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
