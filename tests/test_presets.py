@@ -239,6 +239,21 @@ def test_r_drop_where_there_is_time_to_read_twice(
     )
 
 
+@pytest.mark.parametrize(
+    ("pairs", "n", "expected"),
+    [
+        (dictionary(), FEW_PAIRS - 1, 0.5),
+        (dictionary(), FEW_PAIRS, None),
+        (captions(), FEW_PAIRS - 1, None),
+        (symbols(), FEW_PAIRS - 1, None),
+    ],
+)
+def test_weight_decay_where_it_was_measured(pairs: list[tuple[str, str]], n: int, expected: float | None) -> None:
+    data = replace(survey(pairs), pairs=n, duplicates=0, empty=0)
+    assert sections(choose("tiny", data, 3.0))["training"].get("weight_decay") == expected
+    assert sections(choose("tiny", data, 3.0, origin=of_width(128)))["training"]["weight_decay"] == 0.0
+
+
 def test_the_time_of_one_thread_is_half_as_long_as_that_of_two() -> None:
     data = replace(survey(captions()), pairs=FEW_PAIRS, duplicates=0, empty=0)
     data = replace(data, target=replace(data.target, words=16 * FEW_PAIRS))
