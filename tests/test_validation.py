@@ -6,6 +6,7 @@ And what is measured on the dev set.
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from transduce.config import RunConfig
 from transduce.data.collate import collate
 from transduce.data.prepare import Prepared, load_prepared, prepare
 from transduce.decoding import score_pairs
+from transduce.decoding.translator import Translator
 from transduce.evaluation.metrics import MetricScore
 from transduce.nn.transformer import Transformer, build
 from transduce.rundata import load_data, sources
@@ -179,6 +181,21 @@ def test_the_loss_is_nats_a_piece_of_what_training_would_read(tmp_path: Path) ->
     loss = dev.loss(model.train())
     pieces = sum(len(target) + 1 for _, target in pairs)
     assert loss == pytest.approx(-sum(score_pairs(model.eval(), collate(pairs))) / pieces, rel=1e-5)
+
+
+def test_dev_outputs_may_be_as_long_as_users_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that does not end is cut at the same length, so it is chosen for what it will do."""
+    limits = []
+
+    def translator(*given: Any, max_target_length: int, **named: Any) -> Translator:
+        limits.append(max_target_length)
+        return Translator(*given, max_target_length=max_target_length, **named)
+
+    config = tiny_config(tmp_path, "data.max_length=3", "decoding.extra_length=5", "training.max_steps=1")
+    _, dev, model = untrained(config, tmp_path / "data")
+    monkeypatch.setattr("transduce.validation.Translator", translator)
+    dev.validate(model, 1)
+    assert limits == [8]  # as Translator.load has it
 
 
 @pytest.mark.parametrize(("setting", "inputs"), [("evaluation.by_line=false", 1), ("evaluation.by_line=true", 2)])

@@ -103,7 +103,7 @@ class DevSet:
             device=self._device,
             precision=self._precision,
             max_source_length=self._config.data.max_length,
-            max_target_length=self._config.data.max_length,
+            max_target_length=self._config.data.max_length + decoding.extra_length,
             usual_extra=self._prepared.corpus.usual_extra,
             placeholders=self._config.data.placeholders > 0,
         )

@@ -3,7 +3,7 @@
 import pytest
 
 from transduce.evaluation.breakdown import CHARACTERS, TOKENS
-from transduce.evaluation.failures import WAYS, failures, lines_of, longest_repeat, numbers, placeholders
+from transduce.evaluation.failures import LONGEST, WAYS, failures, lines_of, longest_repeat, numbers, placeholders
 
 pytestmark = pytest.mark.unit
 
@@ -95,3 +95,10 @@ def test_a_doubled_character_is_no_repetition() -> None:
 )
 def test_how_much_is_said_again(words: str, most: int) -> None:
     assert longest_repeat(words.split()) == most
+
+
+def test_what_is_said_again_has_a_length() -> None:
+    """A document in one line would take the square of its length."""
+    words = [str(i) for i in range(LONGEST + 1)]
+    assert longest_repeat(words * 2) == 0
+    assert longest_repeat(words[1:] * 2) == LONGEST

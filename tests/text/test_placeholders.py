@@ -109,6 +109,8 @@ def test_after_eight_the_rest_stays() -> None:
         ("｟0｠ a ｟0｠ b ｟1｠.", "X a b Y.", 1),
         ("a ｟5｠, ｟0｠｟1｠", "a, XY", 1),
         ("｟5｠", "X Y", 3),
+        ("｟5｠ a ｟0｠ ｟1｠", "a X Y", 1),
+        (" ｟0｠ ｟1｠", " X Y", 0),
     ],
 )
 def test_every_thing_comes_back_once(output: str, text: str, wrong: int) -> None:

@@ -29,12 +29,16 @@ class Points:
     def __init__(self) -> None:
         self.points: list[tuple[str, float, int]] = []
         self.flushed = 0
+        self.closed = False
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         self.points.append((tag, scalar_value, global_step))
 
     def flush(self) -> None:
         self.flushed = len(self.points)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 # ---- Meter
@@ -101,6 +105,11 @@ def test_curves_get_the_same_numbers(tmp_path: Path) -> None:
     ]
     assert curves.points[-1][1] == 12.0
     assert curves.flushed == len(curves.points)
+    assert curves.closed
+
+
+def test_closing_opens_no_curves(tmp_path: Path) -> None:
+    EventLog(tmp_path / "x", lambda: pytest.fail("opened")).close()
 
 
 def test_a_full_disk_is_a_save_error_and_closing_is_not_another(tmp_path: Path) -> None:

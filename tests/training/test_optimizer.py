@@ -111,6 +111,14 @@ def test_moments_of_another_model_are_an_error(damage: str, optimizer: str, gone
         new.restore(saved, step=1)
 
 
+@pytest.mark.parametrize("scale", [1e-36, 1e-25, 1e25])
+def test_tiny_and_huge_matrices_are_brought_to_the_same(scale: float) -> None:
+    """A momentum that nothing feeds any more gets there, and the squares of such numbers are 0 or infinite."""
+    x = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(1))
+    expected = orthogonalise(x)
+    torch.testing.assert_close(orthogonalise(x * scale), expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(24, 24), (24, 60), (60, 24)])
 def test_singular_values_become_about_one_and_directions_stay(shape: tuple[int, int]) -> None:
     torch.manual_seed(1)

@@ -13,6 +13,7 @@ TOO_SHORT, TOO_LONG = 0.6, 1.6  # times the shortest, or longest, reference
 UNCOVERED = 1 / 3  # of the words of the nearest reference
 COPIED = 0.5  # of the words of an output
 FEW = 4  # words: a share of fewer says nothing
+LONGEST = 200  # words that are said again
 
 _NUMBER = re.compile(r"\d+(?:[.,:/'\u202f\u066b\u066c]\d+)*")
 
@@ -74,9 +75,9 @@ def placeholders(text: str) -> set[str]:
 
 def longest_repeat(words: Sequence[str], least: int = 1) -> int:
     """How many words stand there only because the words before them (`least` or more) were said again, at most: 2 in
-    `a dog a dog`."""
+    `a dog a dog`. Of more than `LONGEST` at a time it is not seen: time would grow with the square of a line."""
     most = 0
-    for n in range(least, len(words) // 2 + 1):
+    for n in range(least, min(len(words) // 2, LONGEST) + 1):
         run = 0
         for one, other in zip(words, words[n:], strict=False):
             run = run + 1 if one == other else 0

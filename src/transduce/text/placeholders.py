@@ -97,4 +97,6 @@ def restore(text: str, things: Sequence[str]) -> tuple[str, int]:
         return ""
 
     found = _PLACEHOLDER.sub(thing, text)
+    if not text.startswith(" "):  # one at the beginning has its space behind it
+        found = found.removeprefix(" ")
     return " ".join([*([found] if found else []), *missing.values()]), surplus + len(missing)

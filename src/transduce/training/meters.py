@@ -25,6 +25,10 @@ class Curves(Protocol):
         """Write what is waiting."""
         ...
 
+    def close(self) -> None:
+        """Write what is waiting, and end the thread that writes."""
+        ...
+
 
 @final
 class Meter:
@@ -92,8 +96,11 @@ class EventLog:
         self._meter.reset()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and the curves' if there are any."""
         self._file.close()
+        curves = self.__dict__.get("_curves")  # asking for them would open them
+        if curves is not None:
+            curves.close()
 
     @cached_property
     def _curves(self) -> Curves | None:

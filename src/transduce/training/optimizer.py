@@ -172,8 +172,9 @@ def orthogonalise(matrices: Float[Tensor, "N R C"]) -> Float[Tensor, "N R C"]:
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalise(matrices.mT).mT
     a, b, c = NEWTON_SCHULZ
-    sizes = torch.linalg.matrix_norm(matrices, keepdim=True)
-    x: Tensor = matrices / sizes.clamp(min=torch.finfo(matrices.dtype).tiny)
+    tiny = torch.finfo(matrices.dtype).tiny
+    x: Tensor = matrices / matrices.abs().amax((1, 2), keepdim=True).clamp(min=tiny)  # squares of tiny numbers are 0
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=tiny)
     for _ in range(ITERATIONS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
