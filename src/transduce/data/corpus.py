@@ -175,9 +175,9 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_pairs(files: Files) -> Iterator[tuple[str, str]]:
-    """Every pair, in order, each side one line: line breaks that a format allows inside become spaces (a carriage return
-    inside a line of text stays, and is counted before training). Empty sides of lines are kept, so that pair N stays
-    line N; whoever has no use for them drops them.
+    """Every pair, in order, each side one line: line breaks that a format allows inside become spaces (a carriage
+    return inside a line of text stays, and is counted before training). Empty sides of lines are kept, so that pair N
+    stays line N; whoever has no use for them drops them.
 
     Raises:
         DataError: as `open_text`; aligned files of unequal length (at the end); a line without the columns asked for; a
