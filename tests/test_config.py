@@ -406,6 +406,7 @@ def test_the_data_root_is_the_recipe_s_or_the_environment_s_or_data(
             None,
             "no such recipe file, and none of this name ships with transduce. Did you mean `multi30",
         ),
+        (".", None, ".: a folder. Give a recipe: a .toml file, or one of cmudict, "),
         (
             "xyzzy",
             None,

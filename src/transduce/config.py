@@ -248,6 +248,8 @@ def recipe_text(recipe: str) -> tuple[str, str]:
     names = recipe_names()
     if recipe in names:
         return recipe, (resources.files("transduce") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+    if path.is_dir():
+        raise ConfigError(f"{recipe}: a folder. Give a recipe: a .toml file, or one of {', '.join(names)}.")
     raise ConfigError(
         f"{recipe}: no such recipe file, and none of this name ships with transduce.{_nearest(recipe, names)} "
         f"There are: {', '.join(names)}."
@@ -271,8 +273,10 @@ def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str,
     """`values` with `section.key=value` settings put in. A value is TOML; what is not TOML is taken as a string.
 
     Raises:
-        ConfigError: a setting without a section, a key or a value.
+        ConfigError: a setting without a section, a key or a value; one alone, which would be read letter by letter.
     """
+    if isinstance(settings, str):
+        raise ConfigError(f"A setting, where a list of settings is wanted. Write [{settings!r}].")
     out = json.loads(_json(values))
     for setting in settings:
         key, equals, text = setting.partition("=")

@@ -47,6 +47,7 @@ class TrainingError(TransduceError):
 
 
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PLACE |= {errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def cannot_write(path: Path, error: OSError) -> SaveError:

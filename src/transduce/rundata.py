@@ -110,7 +110,7 @@ def begin(
         ConfigError: `start_from` is in the folder of a run that starts (over).
         DataError: the files do not say what languages they are in.
     """
-    continued = _continues(run, fresh)
+    continued = continues(run, fresh)
     before = load_chosen(run) if continued else None
     if before is not None and before.start_from and saved_steps(run):  # its checkpoints have all that it began with
         origin = _named(before.start_from, start_from)
@@ -140,7 +140,7 @@ def _as_begun(config: RunConfig, begun: RunConfig) -> RunConfig:
     return _keeping(config, begun.model, pieces, data, data.placeholders, data.tags)
 
 
-def _continues(run: Path, fresh: bool) -> bool:
+def continues(run: Path, fresh: bool) -> bool:
     """Whether `run` goes on, or starts (over). Raises `CheckpointError` when neither is possible."""
     if is_begun(run) and not fresh:
         return True

@@ -47,6 +47,7 @@ def is_begun(run: Path) -> bool:
     Raises:
         CheckpointError: there is something in `run` that is not ours. A folder of the user's may well be called `data`.
     """
+    _check_folder(run)
     if not (run / "resolved.toml").is_file():
         for name in OURS:
             if not _may_be_ours(run / name):
@@ -61,6 +62,11 @@ def is_begun(run: Path) -> bool:
     return False
 
 
+def _check_folder(run: Path) -> None:
+    if run.exists() and not run.is_dir():
+        raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
+
+
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
     """This process is the only one that works in the folder `run`, which is made if need be, while the block runs.
@@ -72,8 +78,7 @@ def alone(run: Path) -> Iterator[None]:
         CheckpointError: it is a file, or another process works there.
         SaveError: it cannot be made, or opened.
     """
-    if run.exists() and not run.is_dir():
-        raise CheckpointError(f"{run}: a file, not a run directory. Choose another --out.")
+    _check_folder(run)
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 """`transduce distil` and `transduce backtranslate`."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,15 @@ def test_what_cannot_be_made(transduce: Transduce, run: Path, tmp_path: Path, op
     transduce(*student, "--set", "training.max_step=5").refused("training.max_step: ")
     transduce(*student, "--minutes", -1).refused("training.minutes = -1.0: ")
     transduce("distil", run, "--out", tmp_path).failed("not empty, and not a run of transduce.")
+    transduce("distil", run, "--out", text).failed(f"{text}: a file, not a run directory.")
+    shutil.copytree(run, tmp_path / "another")
+    transduce("distil", run, "--out", tmp_path / "another").refused("a run of other data, not of ")
+    os.mkfifo(tmp_path / "pipe")
+    for command in (
+        ("backtranslate", run, tmp_path / "pipe", "--out", tmp_path / "x"),
+        (*student, "--source", tmp_path / "pipe"),
+    ):
+        transduce(*command).refused("pipe: this is a pipe or a device, and data is read several times.")
     assert not list(tmp_path.glob("*.distilled"))
 
 

@@ -16,6 +16,7 @@ from tests.disk import contents
 from tests.server import Served, Site, serving
 from tests.tiny import Killed
 from transduce.data import fetch as fetching
+from transduce.data.convert import convert
 from transduce.data.download import ATTEMPTS
 from transduce.data.fetch import Fetched, Fetcher
 from transduce.data.sources import Source, Target
@@ -152,6 +153,26 @@ def test_a_source_that_changed_since_is_an_error(site: Site, tmp_path: Path) -> 
     fetch(corpus(site), tmp_path, fresh=True)
     assert (tmp_path / "small" / "LICENSE").read_bytes() == b"vier\r\n"
     assert fetch(corpus(site), tmp_path).made == ()
+
+
+def test_old_files_are_not_taken_for_new_ones(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything anew, and stopped after the first file: of aligned files, one would be of another version."""
+    fetch(corpus(site), tmp_path)
+    site.files["/a.gz"] = Served(gzip.compress(b"new\n"), etag='"two"')
+    made: list[Path] = []
+
+    def stopped(target: Target, place: Any, path: Path, add: Any) -> None:
+        if made:
+            raise Killed
+        made.append(path)
+        convert(target, place, path, add)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "convert", stopped)
+        with pytest.raises(Killed):
+            fetch(corpus(site), tmp_path, fresh=True)
+    assert "is there, but was not fetched, or was changed since" in problem(ConfigError, corpus(site), tmp_path)
+    assert len(fetch(corpus(site), tmp_path, fresh=True).made) == 5
 
 
 def test_published_digests_and_sizes_are_held_to(site: Site, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_recipe_finds_its_data_where_fetch_puts_it(name: str) -> None:
 
 
 def test_recipes_that_sources_name_ship() -> None:
-    assert {recipe for source in SOURCES.values() for recipe in source.recipes} <= set(recipe_names())
+    assert {recipe for source in SOURCES.values() for recipe in source.recipes} == set(recipe_names())
     assert all(name in recipe_text(name)[1] for name in LANGUAGES)
 
 

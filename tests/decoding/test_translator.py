@@ -343,6 +343,20 @@ def test_a_text_for_a_list_is_refused(translator: Translator) -> None:
                 ask()
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), 3, b"a", ["a"]])
+def test_what_is_not_text_is_said_with_its_line(translator: Translator, missing: Any) -> None:
+    """Tables have gaps."""
+    said = "line 2: not text but "
+    for call in (
+        lambda: translator.translate(["a dog", missing]),
+        lambda: translator.translate(["a", "a"], prefixes=["", missing]),
+        lambda: translator.score(["a", "a"], ["a", missing]),
+        lambda: translator.score(["a", missing], ["a", "a"]),
+    ):
+        with run_time_checks(False), pytest.raises(DataError, match=said):
+            call()
+
+
 def test_what_the_model_has_no_pieces_for_is_said() -> None:
     known = Tokenizer.train(["a b c d"], "words", 100, pretokenised=False)
     pair = TokenizerPair(known, known)

@@ -130,6 +130,9 @@ def test_degradation_is_said_when_every_seed_shows_it(deep: tuple[float, float],
     seen = report(SETTINGS, measured, "", "tiny").seen
     assert len(seen) == 2 * len(VARIANTS)
     assert all(verdict in line for line in seen)
+    one = replace(SETTINGS, seeds=(1,))
+    of_one = report(one, [(c, r) for c, r in measured if c["seed"] == 1], "", "tiny").seen
+    assert all("One seed: no verdict." in line for line in of_one)
 
 
 @pytest.mark.unit

@@ -46,9 +46,11 @@ def distil(
     from transduce.bundle import bundle_folder, load_config
     from transduce.cli.console import say
     from transduce.cli.files import check_name
+    from transduce.data.corpus import PairsFile
     from transduce.data.prepare import load_prepared
     from transduce.files import write_atomically
-    from transduce.rundir import is_begun
+    from transduce.rundata import continues, sources
+    from transduce.rundir import load_asked
     from transduce.text.form import normalise
 
     check_name(out)
@@ -58,7 +60,6 @@ def distil(
     config = load_config(bundle_folder(first))
     if not has_data(first):
         raise ConfigError(f"{first}: a model without its run. Distillation needs its data: give the run directory.")
-    is_begun(out)  # what cannot be is known now, and not after hours of translating
     asked = [
         f"data.pretokenised={json.dumps(config.pretokenised)}",
         f"data.normalise={json.dumps(config.normalise)}",
@@ -71,6 +72,10 @@ def distil(
     _check_settings(more_settings(asked, minutes, None, None), preset)
     prepared = load_prepared(first / "data")
     made = out.with_name(out.name + ".distilled")
+    if continues(out, fresh):  # what cannot be is known now, and not after hours of translating
+        own = sources(load_asked(out)).train
+        if not isinstance(own, PairsFile) or own.pairs.resolve() != (made / "train.jsonl").resolve():
+            raise ConfigError(f"{out}: a run of other data, not of {made}. Choose another --out, or --fresh.")
     read = _training_sources(first) if source is None else _lines(source)
     dev_sources = {source for source, _ in prepared.dev}
     translator = plain_translator(teacher, device, precision, beam, alpha)
@@ -215,6 +220,8 @@ def _training_sources(run: Path) -> Callable[[], Iterator[str]]:
 
 def _lines(path: Path) -> Callable[[], Iterator[str]]:
     from transduce.data.corpus import check_lines, read_lines
+    from transduce.rundata import check_is_file
 
+    check_is_file(path)  # it is read twice
     check_lines(path)
     return lambda: (line for line in read_lines(path) if line.strip())

@@ -90,6 +90,11 @@ class Fetcher:
             record["files"][path] = _seen(whole)
             write_json(record_path, record)
 
+        if self.fresh:  # stopped on the way, what was there before is not taken for what the source has now
+            for target in missing:
+                record["files"].pop(target.path, None)
+            if record_path.exists():
+                write_json(record_path, record)
         for file in dict.fromkeys(file for target in missing for file in target.downloads):
             record["downloads"][file.url] = self._get(file, record["downloads"].get(file.url, {}))
             record_path.parent.mkdir(parents=True, exist_ok=True)

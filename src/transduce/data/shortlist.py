@@ -65,6 +65,7 @@ def learn_shortlist(
     if min(translations, frequent) < 1:
         raise ConfigError(f"{translations} translations and {frequent} frequent pieces: both must be at least 1.")
     sizes = tokenizers.source.size, tokenizers.target.size
+    translations = min(translations, sizes[1])
     sources, targets, cells, starts, counts = _cells(corpus, sizes[1])
     sure = _model_1(sources, cells, starts)
     order = np.lexsort((targets, -sure, sources))

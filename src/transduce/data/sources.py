@@ -296,7 +296,7 @@ SOURCES: dict[str, Source] = {
         size="1.5 MB",
         licence="none is stated there; the words are from Wiktionary, the next year's task says CC BY-SA 3.0",
         free=False,
-        recipes=(),
+        recipes=("sigmorphon2020_g2p",),
         targets=_g2p(),
     ),
     "sigmorphon2020_inflection": Source(
@@ -305,7 +305,7 @@ SOURCES: dict[str, Source] = {
         size="0.8 MB",
         licence="none is stated; each language has a source of its own, named there; take it for research use",
         free=False,
-        recipes=(),
+        recipes=("sigmorphon2020_inflection",),
         targets=_inflection(),
     ),
     "cmudict": Source(
@@ -314,7 +314,7 @@ SOURCES: dict[str, Source] = {
         size="3.6 MB",
         licence="BSD-style, Carnegie Mellon University; unrestricted, acknowledgement requested",
         free=True,
-        recipes=(),
+        recipes=("cmudict",),
         targets=_cmudict(),
     ),
     "scan": Source(

@@ -467,7 +467,9 @@ class Translator:
             first += len(chunk)
 
     def _score_window(self, pairs: Sequence[tuple[str, str]], first: int) -> list[float]:
-        for number, (source, _) in enumerate(pairs, start=first):
+        for number, (source, target) in enumerate(pairs, start=first):
+            _check_text(source, number)
+            _check_text(target, number)
             self.tokenizers.check_tag(source, f"line {number}")
         encoded = self.tokenizers.encode_pairs([self._texts.pair(source, target) for source, target in pairs])
         limits = self._texts.longest_source, self._texts.longest_target
@@ -500,10 +502,10 @@ class Translator:
         _check_list(lines)
         _check_list(prefixes)
         _check_window(window)
-        coming = None if prefixes is None else iter(prefixes)
+        coming = None if prefixes is None else _only_texts(prefixes, first)
 
         def found(number: int) -> Iterator[list[Translation]]:
-            for texts in windows(lines, most_lines=window, most_characters=_WINDOW_CHARACTERS):
+            for texts in windows(_only_texts(lines, first), most_lines=window, most_characters=_WINDOW_CHARACTERS):
                 begins = [""] * len(texts) if coming is None else list(islice(coming, len(texts)))
                 if len(begins) < len(texts):
                     raise DataError(
@@ -602,6 +604,19 @@ def _check_list(texts: object) -> None:
     """Raise `ConfigError` for a text alone, which would be read letter by letter."""
     if isinstance(texts, str):
         raise ConfigError("A text, where a list of texts is wanted. Write [text].")
+
+
+def _check_text(text: object, number: int) -> None:
+    """Raise `DataError` for what is not text: a gap in a table may be anything."""
+    if not isinstance(text, str):
+        raise DataError(f"line {number}: not text but {text!r} ({type(text).__name__}). Give a text; it may be blank.")
+
+
+def _only_texts(texts: Iterable[str], first: int) -> Iterator[str]:
+    """These, as they come, each checked."""
+    for number, text in enumerate(texts, start=first):
+        _check_text(text, number)
+        yield text
 
 
 def _kept_apart(parts: Sequence[Part]) -> Iterator[tuple[bool, list[int]]]:

@@ -22,7 +22,7 @@ from transduce.decoding.translator import Attention, Translator
 from transduce.errors import ConfigError, DataError
 from transduce.files import write_atomically
 from transduce.lab.attention_page import attention_page, that_fit
-from transduce.lab.report import Figure, Report, Table, drawing, write_report
+from transduce.lab.report import Figure, Report, Table, drawing, make_folder, write_report
 from transduce.nn.positions import LearnedPositions, sinusoids
 from transduce.nn.transformer import Transformer
 from transduce.rundir import load_asked, load_chosen, resolve
@@ -130,13 +130,13 @@ def _of_model(
     chosen = load_chosen(path)
     run = None if chosen is None else resolve(load_asked(path), chosen)
     translator = Translator.load(path, device="cpu", precision="fp32")
+    make_folder(out)
     sources = _sentences(path, run is not None, lines)[: settings.sentences or None]
     looked = _look(translator, sources, settings.shown, progress)
     if not looked.texts:
         raise ConfigError(f"None of {len(sources)} sentences can be shown: too long for {path}, or without output.")
     heads = list(_heads(looked.statistics))
     seconds = time.perf_counter() - start
-    out.mkdir(parents=True, exist_ok=True)
     shown = that_fit(looked.shown)
     write_atomically(out / "attention.html", attention_page(f"Attention of {path}", shown).encode())
     drawn = [*_positions_of(translator.one_model("figures")), _learning_rates(run)]

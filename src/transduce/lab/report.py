@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transduce.card import versions
-from transduce.errors import ConfigError
+from transduce.errors import ConfigError, cannot_write
 from transduce.files import write_atomically, write_json
 from transduce.lab.page import Row, grid, page
 from transduce.machine import hardware
@@ -89,9 +89,17 @@ def drawing(width: float = 7.0, height: float = 4.2) -> "Drawing":
     return NewDrawing(figsize=(width, height), layout="constrained")
 
 
+def make_folder(folder: Path) -> None:
+    """The folder of a report, which may be there. Raises `SaveError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def write_report(folder: Path, report: Report) -> None:
     """Write everything below `folder`; report.html last. Raises `SaveError`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     drawn = {part.name: _rendered(part, "svg") for part in report.parts if isinstance(part, Figure)}
     for part in report.parts:
         if isinstance(part, Figure):

@@ -255,7 +255,7 @@ def _seen(settings: Settings, measured: Measured, what: str) -> Iterator[str]:
         deepest = max(finals)
         text = f"{NAMES[variant]}: {goal} {fmean(finals[best]):.3f} at N = {best}"
         if best == deepest:
-            yield f"{text}, the deepest. No degradation."
+            yield f"{text}, the deepest. {'No degradation' if len(settings.seeds) > 1 else 'One seed: no verdict'}."
         else:
             clear = min(finals[deepest]) > max(finals[best])
             seeds = len(settings.seeds)
