@@ -131,6 +131,19 @@ def test_the_crossing_is_where_times_are_equal(measured: Measured, recurrence: f
     assert line.endswith(f"operations, {where}.")
 
 
+def test_what_a_machine_measured_too_slow_says_is_no_cause(measured: Measured) -> None:
+    """A product that was measured while other work ran: arithmetic alone would take longer than all did."""
+    for cell, result in measured:
+        if cell["what"] == "machine":
+            result["flops"] = 1.0
+    lines = [line for line in said(measured).seen if "most of the time by itself" in line]
+    assert lines
+    for line in lines:
+        assert "by itself: not known." in line
+        assert f"Faster than the machine was measured to be: {', '.join(RIVALS)}." in line
+        assert "less than half" not in line
+
+
 def test_what_a_batch_gains_is_told_either_way(measured: Measured) -> None:
     lines = said(timed(measured, 2.0)).seen  # a batch takes recurrence as long as one sequence, attention n times
     assert sum("2.0 times faster with" in line and "become larger" in line for line in lines) == 2

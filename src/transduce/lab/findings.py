@@ -163,15 +163,21 @@ def estimates(result: Result, machine: Result) -> dict[str, float]:
 
 
 def time_parts(result: Result, machine: Result) -> dict[str, float]:
-    """`estimates` as parts of the measured time. What would take longer was in a cache (memory), or the machine's own
-    rate was measured too low, while other work ran: left out."""
+    """`estimates` as parts of the measured time. Memory that would take longer was in a cache, and is left out."""
     parts = {name: part / time_both(result) for name, part in estimates(result, machine).items()}
-    return {name: part for name, part in parts.items() if part <= 1}
+    return {name: part for name, part in parts.items() if name != "memory" or part <= 1}
 
 
 def largest_part(result: Result, machine: Result) -> tuple[str, float]:
-    """The largest of these parts, if there is one."""
-    return max(time_parts(result, machine).items(), key=lambda item: item[1], default=("none", 0.0))
+    """The largest of these parts that can be one; none where a rate of the machine was measured too low (other work
+    ran), so that everything would take longer than it did."""
+    possible = {name: part for name, part in time_parts(result, machine).items() if part <= 1}
+    return max(possible.items(), key=lambda item: item[1], default=("none", 0.0))
+
+
+def is_faster_than_machine(result: Result, machine: Result) -> bool:
+    """Whether arithmetic or calls alone would take longer than was measured: then no part says anything."""
+    return any(part > 1 for part in time_parts(result, machine).values())
 
 
 def batch_gain(costs: Costs, name: str) -> float:

@@ -26,6 +26,7 @@ from transduce.lab.findings import (
     estimates,
     fits,
     flops,
+    is_faster_than_machine,
     largest_part,
     letter_of,
     path_is_exact,
@@ -361,18 +362,22 @@ def _seen_cause(costs: Costs, n: int) -> str:
     """How far from the machine's best, and which estimate could be most of the time."""
     d, machine = costs.settings.at_widths[-1], costs.machine()
     found: dict[str, list[tuple[str, float]]] = {}
-    for name in RIVALS:
+    too_fast = [name for name in RIVALS if is_faster_than_machine(costs.at(name, n, d), machine)]
+    explained = [name for name in RIVALS if name not in too_fast]
+    for name in explained:
         cause, part = largest_part(costs.at(name, n, d), machine)
         found.setdefault(cause, []).append((name, part))
     speeds = [speed(costs.at(name, n, d)) for name in RIVALS]
     causes = (
         f"{cause} ({', '.join(f'{name} {part:.0%}' for name, part in members)})" for cause, members in found.items()
     )
-    poorly = [name for name in RIVALS if sum(time_parts(costs.at(name, n, d), machine).values()) < 0.5]
+    poorly = [name for name in explained if sum(time_parts(costs.at(name, n, d), machine).values()) < 0.5]
     rest = f" Together they explain less than half of the time of {', '.join(poorly)}." if poorly else ""
+    if too_fast:
+        rest += f" Faster than the machine was measured to be: {', '.join(too_fast)}. Measure when nothing else runs."
     return (
         f"At n = {n}, d = {d}, {min(speeds):.2g} to {max(speeds):.2g} GFLOP/s of {machine['flops'] / 1e9:.0f}. What "
-        f"would take most of the time by itself: {'; '.join(causes)}.{rest}"
+        f"would take most of the time by itself: {'; '.join(causes) or 'not known'}.{rest}"
     )
 
 
