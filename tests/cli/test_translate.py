@@ -597,7 +597,8 @@ def test_whoever_ends_it_leaves_no_process(run: Path, tmp_path: Path, workers: i
             time.sleep(0.05)  # until it is at work
         started = children(running.pid)
         os.kill(running.pid, by)
-    assert running.returncode == (130 if by == signal.SIGTERM else -by)
+        said = running.communicate()[1]
+    assert running.returncode == (130 if by == signal.SIGTERM else -by), said
     assert not left(started)
     if by == signal.SIGTERM:
         assert sorted(f.name for f in tmp_path.iterdir()) == ["in.aa", "out.part.bb"]

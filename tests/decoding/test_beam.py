@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.conftest import run_time_checks
 from tests.decoding.tiny import TinyModel, TinyState, exhaustive_search, penalty, slow_beam_search, slow_greedy
 from transduce.data.collate import collate, pad_rows
 from transduce.decoding import BeamConfig, Hypothesis, beam_search, greedy, score_pairs
@@ -310,6 +311,8 @@ def test_no_sources() -> None:
 
 
 def test_impossible_settings() -> None:
+    with run_time_checks(False), pytest.raises(ConfigError, match="beam = '4': must be a whole number"):
+        BeamConfig(beam="4")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="beam = 0"):
         BeamConfig(beam=0)
     for alpha in (-0.1, math.nan, math.inf, 11.0):

@@ -48,8 +48,10 @@ class BeamConfig:
     alpha: float = 0.6
 
     def __post_init__(self) -> None:
-        if type(self.beam) is not int or self.beam < 1:
-            raise ConfigError(f"beam = {self.beam!r}: must be a whole number of at least 1 (1 is greedy search).")
+        if type(self.beam) is not int:
+            raise ConfigError(f"beam = {self.beam!r}: must be a whole number.")
+        if self.beam < 1:
+            raise ConfigError(f"beam = {self.beam}: must be at least 1 (1 is greedy search).")
         if not 0.0 <= self.alpha <= 10.0:
             raise ConfigError(f"alpha = {self.alpha}: must be from 0 (no length penalty) to 10; the paper uses 0.6.")
 
